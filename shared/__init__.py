@@ -1,0 +1,1 @@
+"""The house: services, ports, adapters and cryptography. No web or functions framework in here."""

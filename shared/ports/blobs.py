@@ -1,0 +1,96 @@
+"""BlobStore: immutable objects, created once and never overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+Chunk = bytes | bytearray | memoryview
+"""A piece of a stream, valid only until the next piece is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """What a store knows about an object: its name, its size in bytes, when it became visible."""
+
+    name: str
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadGrant:
+    """An address that takes one content from a client, without any other credential, until it expires.
+
+    The client sends ``method`` to ``url`` with exactly these ``headers`` and the content as the body.
+    """
+
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    expires_at: datetime
+
+
+class BlobStore(Protocol):
+    """A flat store of immutable objects.
+
+    Names are ``/``-separated segments of ``[a-z0-9._-]``, none of them starting with a dot, 512
+    characters at most; any other name raises ``InvalidInput``. Errors of the service behind it become
+    ``Unavailable`` once the adapter's own retries are used up.
+    """
+
+    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+        """Create the object from a stream; return its size in bytes.
+
+        When this returns, the object survives a power failure. Until then it is not visible under its
+        name; if ``content`` raises, or the process dies, nothing is. Each chunk is used before the next
+        one is asked for.
+
+        Raises:
+            Conflict: An object of this name exists; it is untouched.
+        """
+        ...
+
+    def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Stream the bytes ``start`` (included) to ``end`` (excluded; None: to the end).
+
+        A range that reaches past the object's end gives what there is, perhaps nothing.
+
+        Raises:
+            NotFound: There is no such object (raised by the first ``anext``).
+        """
+        ...
+
+    async def head(self, name: str) -> BlobInfo:
+        """Describe the object.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
+        """Every visible object whose name starts with ``prefix``, in the order of their names."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Remove the object; where there is none, do nothing."""
+        ...
+
+    async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
+        """Create ``name`` here from an object of another store; return its size. As durable as ``put``.
+
+        Raises:
+            NotFound: The source has no such object.
+            Conflict: ``name`` exists here; it is untouched.
+        """
+        ...
+
+    async def grant_upload(self, name: str, *, max_size: int, expires_at: datetime) -> UploadGrant:
+        """Let a client put one object of at most ``max_size`` bytes under ``name`` until ``expires_at``.
+
+        A store that cannot bind the size into the grant leaves its check to the reader.
+        """
+        ...

@@ -1,0 +1,134 @@
+"""RecordStore: small JSON records, partitioned by tenant, changed atomically within a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+JsonObject = dict[str, Any]
+
+DIRECTORY: Final = "directory"
+"""The partition of what belongs to no single tenant: the list of tenants, the token key ring."""
+
+MAX_CHANGES: Final = 100
+"""Changes in one commit: the limit of a Cosmos DB transactional batch."""
+
+MAX_RECORD_BYTES: Final = 1_048_576
+"""A record's body as JSON: half of the Cosmos DB item limit, so that system fields always fit."""
+
+MAX_PAGE: Final = 1_000
+"""Records in one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; ``(tenant, kind, id)`` names it.
+
+    Attributes:
+        tenant: The partition.
+        kind: What it is, such as ``document``.
+        id: Unique within tenant and kind. Pages are ordered by it, so ids that begin with a time list
+            in the order of creation.
+        body: JSON.
+        index: The fields by which ``query`` can find it: exact strings, a handful, never secret.
+        expires_at: When the store may forget it; from then on it is not returned.
+        etag: Set by the store, new at each change; empty before the first commit.
+    """
+
+    tenant: str
+    kind: str
+    id: str
+    body: JsonObject
+    index: Mapping[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Add a record; a conflict if it exists."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Replace a record; a conflict unless the stored etag is ``record.etag``."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a record; a conflict if it is missing, or if ``etag`` is given and differs."""
+
+    kind: str
+    id: str
+    etag: str | None = None
+
+
+Change = Create | Replace | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records and, where there may be more, the cursor that continues after them."""
+
+    records: Sequence[Record]
+    cursor: str | None
+
+
+class RecordStore(Protocol):
+    """A partitioned record store with atomic commits.
+
+    Errors of the service behind it become ``Unavailable`` once the adapter's own retries are used up.
+    """
+
+    async def get(self, tenant: str, kind: str, id: str) -> Record:
+        """The record as last committed.
+
+        Raises:
+            NotFound: There is none, or it has expired.
+        """
+        ...
+
+    async def query(
+        self,
+        kind: str,
+        *,
+        tenant: str | None,
+        where: Mapping[str, str] | None = None,
+        order: Literal["ascending", "descending"] = "ascending",
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Records of one kind whose index holds every pair of ``where``, ordered by id.
+
+        Args:
+            kind: The kind of the records.
+            tenant: The partition; None looks through all of them (for timers only), then ordered by id
+                across tenants.
+            where: Index fields and their exact values; a record without the field does not match.
+            order: By id.
+            limit: Records at most, 1 to ``MAX_PAGE``.
+            cursor: From the page before, for the same query.
+
+        Raises:
+            InvalidInput: The cursor is not one of ours, or the limit is out of range.
+        """
+        ...
+
+    async def commit(self, tenant: str, changes: Sequence[Change]) -> None:
+        """Apply all changes or none of them; durable on return.
+
+        Args:
+            tenant: The partition of every change.
+            changes: 1 to ``MAX_CHANGES``, each record named once.
+
+        Raises:
+            Conflict: A record exists, is missing or has another etag; nothing was changed.
+            InvalidInput: Too many changes, a record of another tenant, or one that is too large.
+        """
+        ...
