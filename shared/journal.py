@@ -96,7 +96,7 @@ class Journal:
 
     def event(
         self,
-        type: EventType,
+        event_type: EventType,
         tenant: str,
         subject: str,
         data: JsonObject | None = None,
@@ -106,7 +106,7 @@ class Journal:
         now = self._clock.now()
         return Event(
             id=new_id("evt", now, self._entropy),
-            type=type,
+            type=event_type,
             environment=self._environment,
             tenant=tenant,
             subject=subject,

@@ -1,4 +1,4 @@
-"""What the models of every room share: immutable, strict about unknown fields, bytes as base64 in JSON."""
+"""What the models of every room share: immutable, strict, bytes as base64 in JSON."""
 
 from __future__ import annotations
 

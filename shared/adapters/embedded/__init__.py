@@ -1,0 +1,1 @@
+"""The embedded adapters: files and SQLite, on one machine with Python alone."""
