@@ -257,10 +257,13 @@ def seal(
         TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
     """
     sealer = Sealer(key, associated_data, entropy)
-    out = memoryview(bytearray(SEGMENT_SIZE))
-    out[:HEADER_SIZE] = sealer.header
+    out = memoryview(b"")
     start = HEADER_SIZE
     for piece, last in _regroup(plaintext, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
+        if not out:
+            # No later view is longer than the first. A small content does not pay for a whole MiB.
+            out = memoryview(bytearray(start + len(piece) + TAG_SIZE))
+            out[:start] = sealer.header
         written = sealer.seal_segment(piece, out[start:], last=last)
         yield out[: start + written]
         start = 0
@@ -287,11 +290,12 @@ def open_sealed(
         Damaged: The content was changed, cut, extended or reordered, or was sealed under another
             key or for other associated data.
     """
-    out = memoryview(bytearray(SEGMENT_PLAINTEXT))
+    out = memoryview(b"")
     opener: Opener | None = None
     for index, (piece, last) in enumerate(_regroup(sealed, SEGMENT_SIZE, SEGMENT_SIZE)):
         if opener is None:
             opener = Opener(key, associated_data, piece[:HEADER_SIZE])
+            out = memoryview(bytearray(len(piece)))
             piece = piece[HEADER_SIZE:]
         yield out[: opener.open_segment(index, piece, out, last=last)]
 
@@ -325,19 +329,34 @@ def _regroup(
     collected by copying. Every piece but the last is full; there is always a last one. A view is
     valid until the next is asked for.
     """
-    held = memoryview(bytearray(max(first, later)))
+    held = memoryview(bytearray())
     filled, wanted = 0, first
     for buffer in buffers:
         rest = memoryview(buffer).cast("B")
         while filled + len(rest) > wanted:
             missing = wanted - filled
             if filled:
+                held = _grown(held, wanted)
                 held[filled:wanted] = rest[:missing]
                 yield held[:wanted], False
             else:
                 yield rest[:wanted], False
             rest = rest[missing:]
             filled, wanted = 0, later
+        held = _grown(held, filled + len(rest))
         held[filled : filled + len(rest)] = rest
         filled += len(rest)
     yield held[:filled], True
+
+
+def _grown(held: memoryview, needed: int) -> memoryview:
+    """A buffer that begins like ``held`` and has room for ``needed`` bytes.
+
+    It doubles, so that a small content does not pay for a whole segment. Views of the smaller one
+    may still be in use, which rules out resizing it.
+    """
+    if len(held) >= needed:
+        return held
+    grown = memoryview(bytearray(max(needed, min(2 * len(held), SEGMENT_SIZE))))
+    grown[: len(held)] = held
+    return grown
