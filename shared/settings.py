@@ -14,6 +14,9 @@ Environment = Literal["development", "staging", "production"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
 
+BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
+"""An address without a trailing slash, a query or a fragment."""
+
 MEBIBYTE = 1_048_576
 
 
@@ -26,6 +29,7 @@ class Settings(BaseSettings):
             are worthless in another.
         data_dir: Where the embedded adapters keep everything.
         public_base_url: The address under which clients see the API, without a trailing slash.
+        staged_base_url: The address under which clients put the contents of staged uploads.
         bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
             once; empty: no operator can be created that way.
         max_direct_upload_bytes: The largest content of a direct upload.
@@ -44,9 +48,8 @@ class Settings(BaseSettings):
     profile: Profile = "embedded"
     environment: Environment = "development"
     data_dir: Path = Path("data")
-    public_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*[^/])?$")] = (
-        "http://127.0.0.1:7071"
-    )
+    public_base_url: BaseUrl = "http://127.0.0.1:7071"
+    staged_base_url: BaseUrl = "http://127.0.0.1:7071/staged"
     bootstrap_secret_sha256: Annotated[
         str, StringConstraints(pattern=r"^([0-9a-f]{64})?$", to_lower=True)
     ] = ""

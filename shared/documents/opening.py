@@ -58,7 +58,7 @@ class ContentOpener:
         """
         epoch = await self._epochs.of(tenant, version.epoch)
         bound_to = metadata_associated_data(
-            self._environment, tenant, "version", f"{document}.{version.number}"
+            self._environment, tenant, "version", f"{document}-{version.number}"
         )
         return SealedNames.model_validate(open_metadata(epoch.key, bound_to, version.names))
 

@@ -105,7 +105,7 @@ class ContentSealer:
 
         names = SealedNames(**incoming.description.model_dump(), sha256=work.sha256.digest())
         names_bound_to = metadata_associated_data(
-            self._environment, incoming.tenant, "version", f"{incoming.document}.{incoming.number}"
+            self._environment, incoming.tenant, "version", f"{incoming.document}-{incoming.number}"
         )
         version = Version(
             number=incoming.number,

@@ -39,15 +39,6 @@ class OpenDocument:
         return content_etag(self.document.id, self.version.number)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A range of a content on its way out: ``start`` (included) to ``end`` (excluded)."""
-
-    start: int
-    end: int
-    stream: AsyncIterator[memoryview]
-
-
 def content_etag(document: str, number: int) -> str:
     """The entity tag of a version, without quotes."""
     return f"{document}.{number}"
@@ -226,19 +217,9 @@ class Documents:
             await self._opened(stored, number) for number in range(stored.current.number, 0, -1)
         ]
 
-    async def describe(
-        self, principal: Principal, document: str, number: int | None
-    ) -> OpenDocument:
-        """What ``open`` needs to know first; it makes no audit entry, so it is no answer by itself.
-
-        Raises:
-            NotFound: There is no such document or version.
-        """
-        return await self._opened(await self._find(principal, document), number)
-
     async def open(
         self, principal: Principal, opened: OpenDocument, start: int, end: int
-    ) -> Content:
+    ) -> AsyncIterator[memoryview]:
         """A range of a content; the audit entry is durable before this returns.
 
         Raises:
@@ -273,8 +254,7 @@ class Documents:
             )
             await self._journal.commit(entry, events=[event])
 
-        stream = await self._opener.open(principal.tenant, document.id, version, start, end, report)
-        return Content(start, end, stream)
+        return await self._opener.open(principal.tenant, document.id, version, start, end, report)
 
     async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         """Delete a document with all of its versions.

@@ -1,0 +1,200 @@
+"""Wiring: the one place that picks adapters and puts the services together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from shared.audit.service import AuditLog
+from shared.documents.epochs import EpochKeys
+from shared.documents.opening import ContentOpener
+from shared.documents.recording import Recorder
+from shared.documents.sealing import ContentSealer
+from shared.documents.service import Documents
+from shared.documents.store import DocumentRecords
+from shared.documents.sweep import Sweep
+from shared.documents.uploads import Uploads
+from shared.idempotency import Idempotency
+from shared.identity.accounts import Accounts
+from shared.identity.passwords import PasswordHasher
+from shared.identity.sign_in import SignIn
+from shared.identity.tenants import Tenants
+from shared.identity.tokens import Tokens
+from shared.journal import Journal
+from shared.outbox import Outbox
+from shared.ports.blobs import BlobStore
+from shared.ports.bus import EventBus, EventSource
+from shared.ports.clock import Clock, Entropy, SystemClock, system_entropy
+from shared.ports.keys import KeyVault
+from shared.ports.records import RecordStore
+from shared.replication.service import Replication
+from shared.settings import Settings, get_settings
+from shared.topology import Topology, load_topology
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What stands behind the ports.
+
+    Attributes:
+        vault: Sealed contents.
+        replica: Sealed contents in the second region.
+        staging: Contents on their way in.
+        records: Records.
+        key_vault: Keys.
+        bus: The sending side of the bus.
+        source: The receiving side, for hosts that pump messages themselves.
+        close: Ends them all.
+    """
+
+    vault: BlobStore
+    replica: BlobStore
+    staging: BlobStore
+    records: RecordStore
+    key_vault: KeyVault
+    bus: EventBus
+    source: EventSource
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the doors call."""
+
+    settings: Settings
+    topology: Topology
+    clock: Clock
+    adapters: Adapters
+    journal: Journal
+    outbox: Outbox
+    audit_log: AuditLog
+    tokens: Tokens
+    accounts: Accounts
+    tenants: Tenants
+    sign_in: SignIn
+    documents: Documents
+    uploads: Uploads
+    sweep: Sweep
+    replication: Replication
+
+    async def close(self) -> None:
+        """Publish what is being published, then end the adapters."""
+        await self.outbox.close()
+        await self.adapters.close()
+
+
+def embedded_adapters(
+    settings: Settings, topology: Topology, clock: Clock, entropy: Entropy
+) -> Adapters:
+    """Files and SQLite below the data folder."""
+    from shared.adapters.embedded.blobs import FileBlobs, SealedFileBlobs
+    from shared.adapters.embedded.bus import SqliteBus
+    from shared.adapters.embedded.grants import GrantSigner
+    from shared.adapters.embedded.keys import FileKeyVault
+    from shared.adapters.embedded.records import SqliteRecords
+
+    data = settings.data_dir
+    records = SqliteRecords(data / "records.db", clock)
+    bus = SqliteBus(data / "bus.db", topology, clock, entropy)
+    key_vault = FileKeyVault(data / "keys", clock, entropy)
+    grants = GrantSigner(settings.staged_base_url, key_vault.derive("staged upload grants"), clock)
+
+    async def close() -> None:
+        await records.close()
+        await bus.close()
+
+    return Adapters(
+        vault=FileBlobs(data / "vault", entropy),
+        replica=FileBlobs(data / "replica", entropy),
+        staging=SealedFileBlobs(data / "staging", key_vault.derive("staging at rest"), grants),
+        records=records,
+        key_vault=key_vault,
+        bus=bus,
+        source=bus,
+        close=close,
+    )
+
+
+def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
+    """Put the services of one process together; nothing is opened or connected yet."""
+    topology = load_topology()
+    adapters = embedded_adapters(settings, topology, clock, entropy)
+    records, key_vault = adapters.records, adapters.key_vault
+    environment = settings.environment
+
+    outbox = Outbox(records, adapters.bus, clock)
+    journal = Journal(records, outbox, environment, clock, entropy)
+    idempotency = Idempotency(records, clock)
+    hasher = PasswordHasher(entropy)
+    accounts = Accounts(records, journal, hasher, idempotency, clock, entropy)
+    tenants = Tenants(
+        records,
+        journal,
+        accounts,
+        key_vault,
+        idempotency,
+        settings.bootstrap_secret_sha256,
+        clock,
+        entropy,
+    )
+    tokens = Tokens(records, key_vault, journal, environment, clock, entropy)
+    epochs = EpochKeys(records, key_vault, journal, clock, entropy)
+    store = DocumentRecords(records)
+    sealer = ContentSealer(adapters.vault, epochs, environment, clock, entropy)
+    opener = ContentOpener(adapters.vault, adapters.replica, epochs, environment)
+    recorder = Recorder(journal, adapters.vault)
+    uploads = Uploads(
+        store,
+        journal,
+        adapters.staging,
+        sealer,
+        recorder,
+        epochs,
+        idempotency,
+        environment,
+        settings.max_staged_upload_bytes,
+        clock,
+        entropy,
+    )
+    return Services(
+        settings=settings,
+        topology=topology,
+        clock=clock,
+        adapters=adapters,
+        journal=journal,
+        outbox=outbox,
+        audit_log=AuditLog(records, journal),
+        tokens=tokens,
+        accounts=accounts,
+        tenants=tenants,
+        sign_in=SignIn(records, journal, accounts, tenants, tokens, hasher, clock),
+        documents=Documents(
+            store,
+            journal,
+            sealer,
+            opener,
+            recorder,
+            idempotency,
+            settings.max_direct_upload_bytes,
+            clock,
+            entropy,
+        ),
+        uploads=uploads,
+        sweep=Sweep(
+            records,
+            store,
+            uploads,
+            adapters.vault,
+            adapters.replica,
+            adapters.staging,
+            clock,
+        ),
+        replication=Replication(store, journal, adapters.vault, adapters.replica, clock, entropy),
+    )
+
+
+@lru_cache(maxsize=1)
+def get_services() -> Services:
+    """The services of this process, put together once."""
+    return build(get_settings(), SystemClock(), system_entropy)
