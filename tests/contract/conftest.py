@@ -18,7 +18,7 @@ from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, Record
 Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
-BUS: Mapping[str, Factory] = {}
+BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
 BLOBS: Mapping[str, Factory] = {}
 KEYS: Mapping[str, Factory] = {}
 

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from shared.adapters.embedded.bus import SqliteBus
 from shared.adapters.embedded.records import SqliteRecords
-from tests.contract.harness import RecordsHarness
+from shared.ports.clock import system_entropy
+from shared.topology import load_topology
+from tests.contract.harness import BusHarness, RecordsHarness
 from tests.fakes import FakeClock
 
 
@@ -25,3 +28,19 @@ async def records(folder: Path) -> AsyncIterator[RecordsHarness]:
             clock.advance(seconds)
 
         yield RecordsHarness(await reopen(), clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def bus(folder: Path) -> AsyncIterator[BusHarness]:
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+
+        async def reopen() -> SqliteBus:
+            bus = SqliteBus(folder / "bus" / "bus.sqlite", load_topology(), clock, system_entropy)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        async def advance(seconds: float) -> None:
+            clock.advance(seconds)
+
+        yield BusHarness(await reopen(), clock.now, advance, reopen)

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.adapters.embedded.sqlite import Database
+from shared.adapters.embedded.sqlite import Database, from_microseconds, to_microseconds
 from shared.errors import Conflict, NotFound
 from shared.ports.clock import Clock
 from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
@@ -52,8 +52,6 @@ _PRUNE_AT_MOST: Final = 200
 """Expired records that one commit may take the time to remove."""
 
 _COLUMNS: Final = "r.tenant, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class SqliteRecords:
@@ -67,7 +65,7 @@ class SqliteRecords:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._database = Database(path, _SCHEMA)
         self._clock = clock
-        self._pruned_at = _EPOCH
+        self._pruned_at = datetime.min.replace(tzinfo=UTC)
 
     async def close(self) -> None:
         """Finish the commits that wait and close the file."""
@@ -79,7 +77,7 @@ class SqliteRecords:
             f"SELECT {_COLUMNS} FROM records r WHERE tenant = ? AND kind = ? AND id = ?"  # noqa: S608
             " AND (expires_at IS NULL OR expires_at > ?)"
         )
-        key = (tenant, kind, id, _microseconds(self._clock.now()))
+        key = (tenant, kind, id, to_microseconds(self._clock.now()))
         row = await self._database.read(lambda reader: reader.execute(sql, key).fetchone())
         if row is None:
             raise NotFound("There is no such record.")
@@ -100,7 +98,7 @@ class SqliteRecords:
         conditions = dict(where or {})
         scope = ["records", kind, tenant, sorted(conditions.items()), order]
         after = None if cursor is None else decode_cursor(cursor, scope, length=2)
-        now = _microseconds(self._clock.now())
+        now = to_microseconds(self._clock.now())
         sql, parameters = _select(kind, tenant, conditions, order, after, now)
         parameters.append(limit + 1)
 
@@ -121,10 +119,10 @@ class SqliteRecords:
         def work(writer: sqlite3.Connection) -> None:
             now = self._clock.now()
             for change, body in zip(changes, bodies, strict=True):
-                _apply(writer, tenant, change, body, _microseconds(now))
+                _apply(writer, tenant, change, body, to_microseconds(now))
             if now - self._pruned_at >= _PRUNE_EVERY:
                 self._pruned_at = now
-                _prune(writer, _microseconds(now))
+                _prune(writer, to_microseconds(now))
 
         await self._database.write(work)
 
@@ -210,7 +208,7 @@ def _apply(
                     uuid.uuid4().hex,
                     body,
                     json.dumps(dict(record.index), ensure_ascii=False),
-                    None if record.expires_at is None else _microseconds(record.expires_at),
+                    None if record.expires_at is None else to_microseconds(record.expires_at),
                 ),
             )
         case Delete():
@@ -263,10 +261,6 @@ def _record(row: Sequence[Any]) -> Record:
         id=name,
         body=json.loads(body),
         index=json.loads(fields),
-        expires_at=None if expires_at is None else _EPOCH + expires_at * _MICROSECOND,
+        expires_at=None if expires_at is None else from_microseconds(expires_at),
         etag=etag,
     )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
