@@ -1,1 +1,1 @@
-"""The embedded adapters: files and SQLite, on one machine with Python alone."""
+"""The ports on one machine with nothing but Python: files and SQLite."""
