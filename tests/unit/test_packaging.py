@@ -1,4 +1,4 @@
-"""What is shipped agrees with itself: settings and their sample, declared and pinned requirements."""
+"""What is shipped agrees with itself: settings and sample, declared and pinned requirements."""
 
 from __future__ import annotations
 
