@@ -1,0 +1,86 @@
+"""Run Strongroom on this machine.
+
+``python -m standalone [--host ADDRESS] [--port PORT] [--data DIR]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import ChainMap
+from pathlib import Path
+
+import uvloop
+from pydantic import ValidationError
+
+from standalone.errors import StartError
+from standalone.host import Host
+from standalone.logs import configure_logging
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> int:
+    """Read the command line and run the host; the value is the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m standalone", description="Run Strongroom.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--port", type=int, default=7071, help="port to listen at (%(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="data folder (%(default)s)")
+    arguments = parser.parse_args()
+
+    configure_logging()
+    os.environ["STRONGROOM_DATA_DIR"] = str(arguments.data.resolve())
+    os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", f"http://{arguments.host}:{arguments.port}")
+    try:
+        uvloop.run(_host(arguments).run())
+    except StartError as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        return 1
+    except ValidationError as error:
+        for problem in error.errors(include_input=False):
+            setting = "STRONGROOM_" + "_".join(str(part) for part in problem["loc"]).upper()
+            sys.stderr.write(f"strongroom: the setting {setting} is not valid: {problem['msg']}\n")
+        return 1
+    return 0
+
+
+def _host(arguments: argparse.Namespace) -> Host:
+    # The app and the services read their settings from the environment, which is complete only now.
+    from function_app import app
+    from functions.api.app import create_api
+    from shared.settings import get_settings
+    from shared.wiring import get_services
+
+    defaults = {
+        "STRONGROOM_" + name.upper(): str(value)
+        for name, value in get_settings().model_dump().items()
+    }
+    services = get_services()
+    host_json = json.loads((ROOT / "host.json").read_text())
+    return Host(
+        app=app,
+        api=create_api(),
+        source=services.source,
+        startup=services.start,
+        shutdown=services.close,
+        address=arguments.host,
+        port=arguments.port,
+        data_dir=arguments.data,
+        settings=ChainMap(dict(os.environ), defaults),
+        route_prefix=host_json["extensions"]["http"]["routePrefix"],
+        on_ready=_greet,
+    )
+
+
+def _greet(base_url: str) -> None:
+    sys.stdout.write(
+        f"Strongroom serves {base_url}\n"
+        f"The API's documentation: {base_url}/api/v1/docs\n"
+        'How to create the first tenant: README.md, section "Run it"\n'
+    )
+    sys.stdout.flush()
+
+
+sys.exit(main())
