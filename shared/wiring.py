@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,6 +45,8 @@ class Adapters:
         key_vault: Keys.
         bus: The sending side of the bus.
         source: The receiving side, for hosts that pump messages themselves.
+        verify_grant: The size limit of an upload grant, by object name and query parameters, for a
+            server that takes staged contents itself; None where the storage service does.
         close: Ends them all.
     """
 
@@ -55,6 +57,7 @@ class Adapters:
     key_vault: KeyVault
     bus: EventBus
     source: EventSource
+    verify_grant: Callable[[str, Mapping[str, str]], int] | None
     close: Callable[[], Awaitable[None]]
 
 
@@ -88,30 +91,32 @@ def embedded_adapters(
     settings: Settings, topology: Topology, clock: Clock, entropy: Entropy
 ) -> Adapters:
     """Files and SQLite below the data folder."""
-    from shared.adapters.embedded.blobs import FileBlobs, SealedFileBlobs
+    from shared.adapters.embedded.blobs import FileBlobs
     from shared.adapters.embedded.bus import SqliteBus
-    from shared.adapters.embedded.grants import GrantSigner
+    from shared.adapters.embedded.grants import UploadGrants
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
+    from shared.adapters.embedded.sealed_blobs import SealedFileBlobs
 
     data = settings.data_dir
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     key_vault = FileKeyVault(data / "keys", clock, entropy)
-    grants = GrantSigner(settings.staged_base_url, key_vault.derive("staged upload grants"), clock)
+    grants = UploadGrants(settings.staged_base_url, key_vault.derive("upload grants"), clock)
 
     async def close() -> None:
         await records.close()
         await bus.close()
 
     return Adapters(
-        vault=FileBlobs(data / "vault", entropy),
-        replica=FileBlobs(data / "replica", entropy),
+        vault=FileBlobs(data / "vault", clock),
+        replica=FileBlobs(data / "replica", clock),
         staging=SealedFileBlobs(data / "staging", key_vault.derive("staging at rest"), grants),
         records=records,
         key_vault=key_vault,
         bus=bus,
         source=bus,
+        verify_grant=grants.verify,
         close=close,
     )
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
+from shared.errors import StrongroomError
+from standalone import first_steps
 from standalone.errors import StartError
 from standalone.host import Host
 from standalone.logs import configure_logging
@@ -31,11 +33,18 @@ def main() -> int:
     arguments = parser.parse_args()
 
     configure_logging()
+    base_url = f"http://{arguments.host}:{arguments.port}"
     os.environ["STRONGROOM_DATA_DIR"] = str(arguments.data.resolve())
-    os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", f"http://{arguments.host}:{arguments.port}")
+    os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", base_url)
+    os.environ.setdefault(
+        "STRONGROOM_STAGED_BASE_URL", os.environ["STRONGROOM_PUBLIC_BASE_URL"] + "/staged"
+    )
     try:
+        if "STRONGROOM_BOOTSTRAP_SECRET_SHA256" not in os.environ:
+            secret = first_steps.bootstrap_secret(arguments.data)
+            os.environ["STRONGROOM_BOOTSTRAP_SECRET_SHA256"] = first_steps.sha256_hex(secret)
         uvloop.run(_host(arguments).run())
-    except StartError as error:
+    except (StartError, StrongroomError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
     except ValidationError as error:
@@ -49,38 +58,48 @@ def main() -> int:
 def _host(arguments: argparse.Namespace) -> Host:
     # The app and the services read their settings from the environment, which is complete only now.
     from function_app import app
-    from functions.api.app import create_api
+    from functions.http import get_api
     from shared.settings import get_settings
     from shared.wiring import get_services
+    from standalone.staged import PREFIX, create_staged
+
+    services = get_services()
+    api = get_api()
+    first_lines: list[str] = []
+
+    async def startup() -> None:
+        if await services.tenants.has_operator():
+            first_steps.forget_secret(arguments.data)
+        else:
+            first_lines.append(
+                first_steps.instructions(get_settings().public_base_url, arguments.data)
+            )
+
+    def greet(base_url: str) -> None:
+        sys.stdout.write(f"Strongroom serves {base_url}\n")
+        sys.stdout.write(f"The API's documentation: {get_settings().public_base_url}/api/v1/docs\n")
+        sys.stdout.write("".join(first_lines))
+        sys.stdout.flush()
 
     defaults = {
         "STRONGROOM_" + name.upper(): str(value)
         for name, value in get_settings().model_dump().items()
     }
-    services = get_services()
     host_json = json.loads((ROOT / "host.json").read_text())
     return Host(
         app=app,
-        api=create_api(),
-        source=services.source,
-        startup=services.start,
+        api=api,
+        source=services.adapters.source,
+        startup=startup,
         shutdown=services.close,
         address=arguments.host,
         port=arguments.port,
         data_dir=arguments.data,
         settings=ChainMap(dict(os.environ), defaults),
         route_prefix=host_json["extensions"]["http"]["routePrefix"],
-        on_ready=_greet,
+        on_ready=greet,
+        mounts={PREFIX: create_staged(services, api.state.limits)},
     )
-
-
-def _greet(base_url: str) -> None:
-    sys.stdout.write(
-        f"Strongroom serves {base_url}\n"
-        f"The API's documentation: {base_url}/api/v1/docs\n"
-        'How to create the first tenant: README.md, section "Run it"\n'
-    )
-    sys.stdout.flush()
 
 
 sys.exit(main())

@@ -27,6 +27,7 @@ class Action(StrEnum):
     USER_CHANGE = "user.change"
     USER_TEMPORARY_PASSWORD = "user.temporary-password"
     UPLOAD_CREATE = "upload.create"
+    UPLOAD_RECEIVE = "upload.receive"
     UPLOAD_COMPLETE = "upload.complete"
     UPLOAD_READ = "upload.read"
     UPLOAD_CANCEL = "upload.cancel"

@@ -22,6 +22,7 @@ from shared.ports.records import DIRECTORY, Create, Record, RecordStore
 TENANT_KIND: Final = "tenant"
 SLUG_KIND: Final = "tenant-slug"
 FIRST_OPERATOR_KIND: Final = "first-operator"
+FIRST_OPERATOR_ID: Final = "once"
 RESERVED_SLUGS: Final = frozenset({DIRECTORY})
 
 
@@ -93,7 +94,7 @@ class Tenants:
             )
             raise SignInRefused("The bootstrap secret is wrong, or none is set.")
         temporary, changes = await self._accounts.draft(DIRECTORY, username, (Role.OPERATOR,))
-        once = Record(DIRECTORY, FIRST_OPERATOR_KIND, "once", {"user": temporary.user.id})
+        once = Record(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": temporary.user.id})
         entry = self._journal.entry(
             Action.USER_CREATE, temporary.user.id, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
         )
@@ -102,6 +103,14 @@ class Tenants:
         except Conflict:
             raise Conflict("The first operator exists; ask them for an account.") from None
         return temporary
+
+    async def has_operator(self) -> bool:
+        """Whether the first operator exists."""
+        try:
+            await self._records.get(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID)
+        except NotFound:
+            return False
+        return True
 
     async def create(
         self, principal: Principal, slug: str, administrator: str, key: IdempotencyKey | None
