@@ -19,7 +19,7 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {}
+BLOBS: Mapping[str, Factory] = {"embedded": embedded.blobs}
 KEYS: Mapping[str, Factory] = {}
 
 

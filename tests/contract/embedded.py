@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.records import SqliteRecords
 from shared.ports.clock import system_entropy
 from shared.topology import load_topology
-from tests.contract.harness import BusHarness, RecordsHarness
+from tests.contract.harness import BlobsHarness, BusHarness, RecordsHarness
 from tests.fakes import FakeClock
 
 
@@ -44,3 +46,15 @@ async def bus(folder: Path) -> AsyncIterator[BusHarness]:
             clock.advance(seconds)
 
         yield BusHarness(await reopen(), clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
+    clock = FakeClock()
+    grants = UploadGrants("http://127.0.0.1:7071/staged", bytes(range(32)), clock)
+
+    async def reopen() -> FileBlobs:
+        return FileBlobs(folder / "vault", clock, grants)
+
+    other = FileBlobs(folder / "other", clock, grants)
+    yield BlobsHarness(await reopen(), other, clock.now, reopen)
