@@ -34,7 +34,7 @@ async def handle(req: Request) -> StreamingResponse:
 def declare(name: str, route: str, router: APIRouter) -> None:
     """Declare the function that takes what is below one route."""
     routes = [each for each in router.routes if isinstance(each, APIRoute)]
-    methods = sorted({method for each in routes for method in each.methods})
+    methods = sorted({method for each in routes for method in each.methods or ()})
 
     async def door(req: Request) -> StreamingResponse:
         return await handle(req)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Profile = Literal["embedded", "azure"]
@@ -28,6 +28,9 @@ class Settings(BaseSettings):
         environment: Bound into tokens and into the encryption; objects and tokens of one environment
             are worthless in another.
         data_dir: Where the embedded adapters keep everything.
+        root_key_file: Embedded: the file whose 32 bytes protect the key vault, made if it is missing;
+            unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
+        key_passphrase: Embedded: protects the key vault instead of a root key file.
         public_base_url: The address under which clients see the API, without a trailing slash.
         staged_base_url: The address under which clients put the contents of staged uploads.
         bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
@@ -48,6 +51,8 @@ class Settings(BaseSettings):
     profile: Profile = "embedded"
     environment: Environment = "development"
     data_dir: Path = Path("data")
+    root_key_file: Path | None = None
+    key_passphrase: SecretStr | None = None
     public_base_url: BaseUrl = "http://127.0.0.1:7071"
     staged_base_url: BaseUrl = "http://127.0.0.1:7071/staged"
     bootstrap_secret_sha256: Annotated[

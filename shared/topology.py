@@ -70,6 +70,12 @@ class Topology(_Part):
         return self
 
 
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The subscriptions of every topic."""
+        return tuple(part for topic in self.topics for part in topic.subscriptions)
+
+
 def load_topology() -> Topology:
     """The topology that this version of the code is deployed with.
 

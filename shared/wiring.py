@@ -96,12 +96,18 @@ def embedded_adapters(
     from shared.adapters.embedded.grants import UploadGrants
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
+    from shared.adapters.embedded.roots import PassphraseRoot, RootKeyFile, RootKeySource
     from shared.adapters.embedded.sealed_blobs import SealedFileBlobs
 
     data = settings.data_dir
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
-    key_vault = FileKeyVault(data / "keys", clock, entropy)
+    root: RootKeySource
+    if settings.key_passphrase is not None:
+        root = PassphraseRoot(settings.key_passphrase.get_secret_value())
+    else:
+        root = RootKeyFile(settings.root_key_file or data / "root.key")
+    key_vault = FileKeyVault(data / "keys", root, clock, entropy)
     grants = UploadGrants(settings.staged_base_url, key_vault.derive("upload grants"), clock)
 
     async def close() -> None:

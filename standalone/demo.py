@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 from rich.console import Console
@@ -213,9 +214,9 @@ class Demo:
             answer = self.http.post(
                 "documents",
                 content=self.content,
-                headers={
-                    **bearer(token),
-                    "Content-Disposition": f'attachment; filename="{self.name}"'.encode(),
+                headers=bearer(token)
+                | {
+                    "Content-Disposition": f"attachment; filename*=UTF-8''{quote(self.name)}",
                     "Content-Type": "application/octet-stream",
                     "Repr-Digest": f"sha-256=:{digest}:",
                 },
@@ -250,16 +251,17 @@ class Demo:
     def wait_for_replicas(self, token: str, *documents: str) -> None:
         """Wait until the events have done their work."""
         with stage("Wait until both are replicated, verified and in the audit log") as done:
-            for document in documents:
-                wait_until(
-                    lambda document=document: self.get(f"documents/{document}", token)["replicated"],
-                    "the replica",
-                )
-                wait_until(
-                    lambda document=document: "document.replicate"
-                    in self.actions(token, document, logged=True),
-                    "the audit log",
-                )
+            wait_until(
+                lambda: all(self.get(f"documents/{each}", token)["replicated"] for each in documents),
+                "the replicas",
+            )
+            wait_until(
+                lambda: all(
+                    "document.replicate" in self.actions(token, each, logged=True)
+                    for each in documents
+                ),
+                "the audit log",
+            )
             copies = [len(list(files(self.data / store))) for store in ("vault", "replica")]
             done(f"{copies[0]} objects in the vault, {copies[1]} in the second region")
 

@@ -98,6 +98,6 @@ async def replay_dead_letters(
 
 
 def _check_subscription(services: FromServices, subscription: str) -> None:
-    known = services.topology.subscription_names
+    known = [each.name for each in services.topology.subscriptions]
     if subscription not in known:
         raise InvalidInput(f"The subscriptions are: {', '.join(known)}.")
