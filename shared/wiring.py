@@ -96,15 +96,15 @@ def embedded_adapters(
     from shared.adapters.embedded.grants import UploadGrants
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
-    from shared.adapters.embedded.roots import PassphraseRoot, RootKeyFile, RootKeySource
-    from shared.adapters.embedded.sealed_blobs import SealedFileBlobs
+    from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
+    SealedFileBlobs = FileBlobs
 
     data = settings.data_dir
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:
-        root = PassphraseRoot(settings.key_passphrase.get_secret_value())
+        root = Passphrase(settings.key_passphrase.get_secret_value())
     else:
         root = RootKeyFile(settings.root_key_file or data / "root.key")
     key_vault = FileKeyVault(data / "keys", root, clock, entropy)
@@ -117,7 +117,7 @@ def embedded_adapters(
     return Adapters(
         vault=FileBlobs(data / "vault", clock),
         replica=FileBlobs(data / "replica", clock),
-        staging=SealedFileBlobs(data / "staging", key_vault.derive("staging at rest"), grants),
+        staging=FileBlobs(data / "staging", clock, grants),
         records=records,
         key_vault=key_vault,
         bus=bus,

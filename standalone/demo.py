@@ -36,7 +36,7 @@ STAGED_BYTES: Final = 24 * 1_048_576
 PATIENCE_SECONDS: Final = 20
 T = TypeVar("T")
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class PromiseBroken(Exception):
@@ -336,6 +336,8 @@ class Demo:
             done(f"{log['head']['size']} entries in all, root {log['head']['root'][:16]}…")
         table = Table("position", "time", "action", "outcome", "by")
         for item in reversed(log["items"]):
+            if item["position"] is None:
+                continue  # the reading of this very page
             entry = item["entry"]
             table.add_row(
                 str(item["position"]),
