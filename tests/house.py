@@ -77,7 +77,10 @@ class House:
             "documents",
             content=content,
             headers=auth
-            | {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "text/plain"}
+            | {
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Type": "text/plain",
+            }
             | headers,
         )
 
@@ -93,9 +96,7 @@ class House:
             cursor = page.cursor
             if cursor is None:
                 break
-        return [
-            body for body in found if resource is None or body["entry"]["resource"] == resource
-        ]
+        return [body for body in found if resource is None or body["entry"]["resource"] == resource]
 
     async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
         """What was done, oldest first."""
@@ -131,9 +132,7 @@ class House:
         """The files of a blob store."""
         folder = self.data / store
         return sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and ".incoming" not in path.parts
+            path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
         )
 
     async def _choose_password(self, slug: str, username: str, temporary: str) -> None:
@@ -150,7 +149,9 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(data: Path, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[House]:
+async def open_house(
+    data: Path, clock: FakeClock | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """Build a house on a data folder, and close it."""
     clock = clock or FakeClock()
     services = build(
