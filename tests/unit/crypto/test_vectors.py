@@ -1,4 +1,4 @@
-"""Our stored formats, byte for byte. If one of these fails, what customers have stored stops opening.
+"""Our stored formats, byte for byte. Where one of these fails, stored content no longer opens.
 
 ``vectors.json`` is never regenerated: a new format gets new entries and a new version.
 """
