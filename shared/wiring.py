@@ -109,7 +109,7 @@ def embedded_adapters(
     else:
         root = RootKeyFile(settings.root_key_file or data / "root.key")
     key_vault = FileKeyVault(data / "keys", root, clock, entropy)
-    grants = UploadGrants(settings.staged_base_url, key_vault.derive("upload grants"), clock)
+    grants = UploadGrants(settings.staged_public_base_url, key_vault.derive("upload grants"), clock)
 
     async def close() -> None:
         await records.close()

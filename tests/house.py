@@ -158,7 +158,7 @@ async def open_house(
         Settings(
             data_dir=data,
             public_base_url=BASE_URL,
-            staged_base_url=f"{BASE_URL}/staged",
+            staged_public_base_url=f"{BASE_URL}/staged",
             bootstrap_secret_sha256=hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest(),
             **settings,
         ),
