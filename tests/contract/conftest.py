@@ -20,7 +20,7 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
 BLOBS: Mapping[str, Factory] = {"embedded": embedded.blobs}
-KEYS: Mapping[str, Factory] = {}
+KEYS: Mapping[str, Factory] = {"embedded": embedded.keys}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:

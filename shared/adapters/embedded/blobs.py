@@ -12,24 +12,21 @@ import os
 import re
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 from shared.adapters.checks import check_blob_name, check_blob_prefix
 from shared.adapters.embedded.drafts import PIECE, Draft, remove_unless_in_use
 from shared.adapters.embedded.folders import make_private_folder
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
-from shared.adapters.embedded.threads import run_to_end
-from shared.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from shared.adapters.embedded.threads import on_disk
+from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Clock
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _MARK: Final = "="
 _INCOMING: Final = ".incoming"
@@ -65,11 +62,11 @@ class FileBlobs:
         try:
             async for chunk in content:
                 if draft.takes(chunk):
-                    await _run(self._write, draft, chunk)
-            return await _run(self._publish, draft, name)
+                    await on_disk(self._write, draft, chunk)
+            return await on_disk(self._publish, draft, name)
         finally:
             if draft.descriptor is not None:
-                await _run(draft.discard)
+                await on_disk(draft.discard)
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
@@ -79,29 +76,29 @@ class FileBlobs:
         if start < 0 or (end is not None and end < start):
             raise InvalidInput("A range must start at 0 or later and not end before it starts.")
         with contextlib.ExitStack() as opened:
-            descriptor, piece = await _run(self._open, opened, name, start, end)
+            descriptor, piece = await on_disk(self._open, opened, name, start, end)
             while piece:
                 yield piece
                 start += len(piece)
-                piece = await _run(_read, descriptor, start, end)
+                piece = await on_disk(_read, descriptor, start, end)
 
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""
         check_blob_name(name)
-        return await _run(self._head, name)
+        return await on_disk(self._head, name)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """See ``BlobStore.list``. Holds the names of one folder and its parents at a time."""
         check_blob_prefix(prefix)
         with contextlib.closing(self._walk(prefix.split("/")[:-1], prefix)) as walk:
-            while found := await _run(tuple, islice(walk, _LISTED_AT_ONCE)):
+            while found := await on_disk(tuple, islice(walk, _LISTED_AT_ONCE)):
                 for info in found:
                     yield info
 
     async def delete(self, name: str) -> None:
         """See ``BlobStore.delete``."""
         check_blob_name(name)
-        await _run(self._delete, name)
+        await on_disk(self._delete, name)
 
     async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
         """See ``BlobStore.copy_from``."""
@@ -236,13 +233,6 @@ class FileBlobs:
                 self._durable_folders.clear()
             self._durable_folders.add(path)
         return descriptor
-
-
-async def _run(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    try:
-        return await run_to_end(function, *args, **kwargs)
-    except OSError as error:
-        raise Unavailable("The disk did not accept the operation; try again shortly.") from error
 
 
 def _read(descriptor: int, start: int, end: int | None) -> bytes:
