@@ -19,7 +19,10 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {"embedded": embedded.blobs}
+BLOBS: Mapping[str, Factory] = {
+    "embedded": embedded.blobs,
+    "embedded, sealed": embedded.sealed_blobs,
+}
 KEYS: Mapping[str, Factory] = {"embedded": embedded.keys}
 
 
