@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         token_key_rotation_schedule: When the token key ring gets a new key.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     profile: Profile = "embedded"
     environment: Environment = "development"

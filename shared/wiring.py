@@ -98,8 +98,6 @@ def embedded_adapters(
     from shared.adapters.embedded.records import SqliteRecords
     from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
 
-    SealedFileBlobs = FileBlobs
-
     data = settings.data_dir
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
@@ -111,6 +109,9 @@ def embedded_adapters(
     key_vault = FileKeyVault(data / "keys", root, clock, entropy)
     grants = UploadGrants(settings.staged_public_base_url, key_vault.derive("upload grants"), clock)
 
+    # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
+    staging = FileBlobs(data / "staging", clock, grants)
+
     async def close() -> None:
         await records.close()
         await bus.close()
@@ -118,7 +119,7 @@ def embedded_adapters(
     return Adapters(
         vault=FileBlobs(data / "vault", clock),
         replica=FileBlobs(data / "replica", clock),
-        staging=FileBlobs(data / "staging", clock, grants),
+        staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
         records=records,
         key_vault=key_vault,
         bus=bus,
