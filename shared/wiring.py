@@ -97,6 +97,7 @@ def embedded_adapters(
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
     from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
+    from shared.adapters.embedded.sealed import SealedBlobs
 
     data = settings.data_dir
     records = SqliteRecords(data / "records.db", clock)
