@@ -12,8 +12,7 @@ class Regrouper:
     """Collects buffers and gives them back as pieces.
 
     A piece that lies whole in one buffer, with more after it, is a view of that buffer; only what
-    lies across the border of two buffers is copied. A piece is valid until the next one, or the next
-    buffer.
+    lies across the border of two buffers is copied. It is valid until the next piece or buffer.
 
     Args:
         first: The size of the first piece, bytes.

@@ -253,7 +253,7 @@ class StreamSealer:
         self._start = HEADER_SIZE
 
     def update(self, plaintext: Buffer) -> Iterator[memoryview]:
-        """Take a buffer, which is used up when the iterator is; yield ``SEGMENT_SIZE`` bytes a view.
+        """Take a buffer, used up when the iterator is; yield views of ``SEGMENT_SIZE`` bytes.
 
         Raises:
             TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
@@ -303,7 +303,7 @@ class StreamOpener:
         self._index = 0
 
     def update(self, sealed: Buffer) -> Iterator[memoryview]:
-        """Take a buffer, which is used up when the iterator is; yield the plaintext of segments.
+        """Take a buffer, used up when the iterator is; yield the plaintext of segments.
 
         Raises:
             Damaged: The content was changed or reordered, or was sealed under another key or for
