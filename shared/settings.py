@@ -13,6 +13,8 @@ Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
+ServiceUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*)?$")]
+"""The address of a service that the app uses; HTTP only for emulators."""
 
 MEBIBYTE = 1_048_576
 
@@ -37,13 +39,27 @@ class Settings(BaseSettings):
         outbox_relay_schedule: When events that were committed but not published are looked for.
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
+        vault_account_url: The blob endpoint of the account whose container ``vault`` holds sealed
+            contents.
+        replica_account_url: The same of the account in the second region, container ``replica``.
+        staging_account_url: The same of the account that takes staged uploads, container ``staging``.
+        backup_account_url: The same of the account of backups, container ``backup``.
+        staged_public_base_url: The address under which clients put staged uploads; it stands for
+            ``staging_account_url`` where a gateway is in front of it.
+        cosmos_endpoint: The endpoint of the Cosmos DB account.
+        cosmos_database: The database, with the containers ``records`` and ``directory``.
+        key_vault_url: The address of the Key Vault of tenant keys.
+        service_bus_namespace: The host name of the Service Bus namespace.
+
+    A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and the
+    infrastructure does not set it; it sets every other field.
     """
 
     model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="ignore", frozen=True)
 
     profile: Profile = "embedded"
     environment: Environment = "development"
-    data_dir: Path = Path("data")
+    data_dir: Path = Field(default=Path("data"), json_schema_extra={"profile": "embedded"})
     public_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*[^/])?$")] = (
         "http://127.0.0.1:7071"
     )
@@ -58,6 +74,15 @@ class Settings(BaseSettings):
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
+    vault_account_url: ServiceUrl | None = None
+    replica_account_url: ServiceUrl | None = None
+    staging_account_url: ServiceUrl | None = None
+    backup_account_url: ServiceUrl | None = None
+    staged_public_base_url: ServiceUrl | None = None
+    cosmos_endpoint: ServiceUrl | None = None
+    cosmos_database: str = "strongroom"
+    key_vault_url: ServiceUrl | None = None
+    service_bus_namespace: str | None = None
 
 
 @lru_cache(maxsize=1)
