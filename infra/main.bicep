@@ -307,6 +307,14 @@ module platformKeyring 'modules/platform-keys.bicep' = {
   scope: primaryGroup
   params: {
     vaultName: names.platformKeys
+  }
+  dependsOn: [platformKeys]
+}
+
+module gatewayCertificate 'modules/certificate.bicep' = if (!empty(certificate)) {
+  scope: primaryGroup
+  params: {
+    vaultName: names.platformKeys
     certificate: certificate
     certificateExpires: certificateExpires
   }
@@ -479,7 +487,7 @@ module active 'active.bicep' = {
     edge: edge
     bootstrapDigest: bootstrapDigest
   }
-  dependsOn: [primaryNetwork]
+  dependsOn: [primaryNetwork, gatewayCertificate]
 }
 
 module subscriptionWatch 'modules/subscription-watch.bicep' = {

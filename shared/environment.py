@@ -1,9 +1,9 @@
 """The app refuses to start where its environment setting and what it can see disagree.
 
-The deployment writes the environment twice: into the setting ``STRONGROOM_ENVIRONMENT``, and onto the
-resources, where it can be read without any right to manage them: every blob container carries it as
-the metadata item ``environment``. An app that was pointed at the stores of another environment sees
-the other name there.
+The deployment writes the environment twice: into the setting ``STRONGROOM_ENVIRONMENT``, and onto
+the resources, where it can be read without any right to manage them: every blob container carries it
+as the metadata item ``environment``. An app that was pointed at the stores of another environment
+sees the other name there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def check_environment(expected: str, seen: Mapping[str, str | None]) -> None:
     """
     if not seen:
         raise WrongEnvironment(
-            f"No resource was asked which environment it belongs to, and the setting says {expected!r}. "
-            "Give the app at least one store."
+            "No resource was asked which environment it belongs to, and the setting says "
+            f"{expected!r}. Give the app at least one store."
         )
     wrong = [
         f"{resource} says {'nothing' if found is None else repr(found)}"

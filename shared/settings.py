@@ -42,7 +42,8 @@ class Settings(BaseSettings):
         vault_account_url: The blob endpoint of the account whose container ``vault`` holds sealed
             contents.
         replica_account_url: The same of the account in the second region, container ``replica``.
-        staging_account_url: The same of the account that takes staged uploads, container ``staging``.
+        staging_account_url: The same of the account that takes staged uploads, container
+            ``staging``.
         backup_account_url: The same of the account of backups, container ``backup``.
         staged_public_base_url: The address under which clients put staged uploads; it stands for
             ``staging_account_url`` where a gateway is in front of it.
@@ -51,8 +52,8 @@ class Settings(BaseSettings):
         key_vault_url: The address of the Key Vault of tenant keys.
         service_bus_namespace: The host name of the Service Bus namespace.
 
-    A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and the
-    infrastructure does not set it; it sets every other field.
+    A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
+    the infrastructure does not set it; it sets every other field.
     """
 
     model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="ignore", frozen=True)

@@ -65,10 +65,9 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2026-01-01' = {
   sku: dedicated
     ? { name: 'Premium', tier: 'Premium', capacity: messagingUnits }
     : { name: 'Standard', tier: 'Standard' }
-  identity: {
-    type: 'UserAssigned'
-    userAssignedIdentities: { '${encryptionIdentity.id}': {} }
-  }
+  identity: dedicated
+    ? { type: 'UserAssigned', userAssignedIdentities: { '${encryptionIdentity.id}': {} } }
+    : { type: 'None' }
   properties: {
     disableLocalAuth: true
     minimumTlsVersion: '1.2'

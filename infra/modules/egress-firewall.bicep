@@ -24,7 +24,6 @@ resource policy 'Microsoft.Network/firewallPolicies@2026-03-01' = {
     sku: { tier: 'Premium' }
     threatIntelMode: 'Deny'
     intrusionDetection: { mode: 'Deny' }
-    dnsSettings: { enableProxy: true }
   }
 
   resource rules 'ruleCollectionGroups' = {

@@ -123,7 +123,7 @@ resource applicationRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' =
           sourceAddressPrefix: subnets.application
           sourcePortRange: '*'
           destinationAddressPrefix: subnets.endpoints
-          destinationPortRanges: ['443', '5671', '10250-10255']
+          destinationPortRanges: ['443', '5671']
         }
       }
       {
@@ -174,7 +174,7 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
           sourceAddressPrefixes: [subnets.application, subnets.gateway, subnets.management]
           sourcePortRange: '*'
           destinationAddressPrefix: subnets.endpoints
-          destinationPortRanges: ['443', '5671', '10250-10255']
+          destinationPortRanges: ['443', '5671']
         }
       }
       closed

@@ -1,14 +1,7 @@
-metadata description = 'What the platform vault holds: one key a kind of store, which rotate by themselves, and the certificate of the gateway.'
+metadata description = 'What the platform vault holds: one key a kind of store, which rotate by themselves.'
 
 @description('The name of the platform vault.')
 param vaultName string
-
-@description('The certificate with its private key, PFX without a password, base 64; empty: the one that is there stays.')
-@secure()
-param certificate string
-
-@description('When the certificate ends, seconds since 1970.')
-param certificateExpires int
 
 resource vault 'Microsoft.KeyVault/vaults@2026-05-15' existing = {
   name: vaultName
@@ -39,16 +32,3 @@ resource keys 'Microsoft.KeyVault/vaults/keys@2026-05-15' = [
     }
   }
 ]
-
-resource tls 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = if (!empty(certificate)) {
-  parent: vault
-  name: 'tls'
-  properties: {
-    value: certificate
-    contentType: 'application/x-pkcs12'
-    attributes: {
-      enabled: true
-      exp: certificateExpires
-    }
-  }
-}
