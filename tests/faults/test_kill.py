@@ -13,8 +13,10 @@ import os
 import random
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -22,7 +24,7 @@ import pytest
 
 from tests.faults.clients import Client, Content, Ledger
 from tests.faults.inspection import check_answers, check_data, under_way
-from tests.people import bootstrap, create_tenant
+from tests.people import bearer, bootstrap, create_tenant
 from tests.process import ROOT, ServerProcess, wait_until
 
 KILLS = int(os.environ.get("STRONGROOM_FAULT_KILLS", "5"))
@@ -81,8 +83,10 @@ class Killings:
         self._kill_within(LONGEST_START_SECONDS)
 
     def kill_at_work(self) -> None:
-        """Kill the server, which is ready."""
+        """Kill the server, which is ready; and perhaps again while it comes back."""
         self._kill_within(LONGEST_WORK_SECONDS)
+        while self.done < KILLS and self._chance.random() < 0.3:
+            self.kill_at_start()
 
     def _kill_within(self, seconds: float) -> None:
         time.sleep(self._chance.uniform(0, seconds))  # a random moment is what this test is about
@@ -92,7 +96,9 @@ class Killings:
 
 @pytest.mark.anyio
 @pytest.mark.timeout(60 + 20 * KILLS)
-async def test_a_server_that_is_killed_again_and_again_loses_nothing(server: ServerProcess) -> None:
+async def test_a_server_that_is_killed_again_and_again_loses_nothing(
+    server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
     ledger = Ledger()
     killings = Killings(server, random.Random(SEED))
     started = time.monotonic()
@@ -101,51 +107,65 @@ async def test_a_server_that_is_killed_again_and_again_loses_nothing(server: Ser
     except BaseException as error:
         error.add_note(f"seed {SEED}, {killings.done} of {KILLS} kills done, {ledger.counts}")
         raise
-    print(f"seed {SEED}, {killings.done} kills, {time.monotonic() - started:.0f} s:", end=" ")
-    print(", ".join(f"{number} {what}" for what, number in sorted(ledger.counts.items())))
+    counts = ", ".join(f"{number} {what}" for what, number in sorted(ledger.counts.items()))
+    with capsys.disabled():
+        seconds = time.monotonic() - started
+        sys.stdout.write(f"\n{killings.done} kills in {seconds:.0f} s, seed {SEED}: {counts}\n")
 
 
 async def story(server: ServerProcess, killings: Killings, ledger: Ledger) -> None:
+    people = await asyncio.to_thread(first_start, server, killings)
+    up, stopping = asyncio.Event(), asyncio.Event()
+    up.set()
+    async with (
+        httpx.AsyncClient(base_url=server.api, timeout=60) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(CLIENTS):
+            client = Client(number, http, people.token, up, ledger, SEED)
+            group.create_task(client.run(stopping))
+        while killings.done < KILLS:
+            await asyncio.to_thread(killings.kill_at_work)
+            up.clear()
+            server.start()
+            await asyncio.to_thread(server.wait_until_ready)
+            up.set()
+        stopping.set()
+    await asyncio.to_thread(look_from_outside, server, people, ledger)
+    await check_data(server.data, people.tenant, ledger)
+    check_log(server)
+
+
+@dataclass(frozen=True)
+class People:
+    """The operator's token, the tenant's id and its administrator's token."""
+
+    operator: str
+    tenant: str
+    token: str
+
+
+def first_start(server: ServerProcess, killings: Killings) -> People:
+    """Kill the server while it finds no data yet, then let it start and introduce its people."""
     for _ in range(max(1, KILLS // 10)):
-        await asyncio.to_thread(killings.kill_at_start)
+        killings.kill_at_start()
     server.start()
-    await asyncio.to_thread(server.wait_until_ready)
+    server.wait_until_ready()
     with httpx.Client(base_url=server.api, timeout=60) as http:
         operator = bootstrap(http, server.data)
         token = create_tenant(http, operator, "acme")
-        tenant = http.get("tenants", headers={"Authorization": f"Bearer {operator}"}).json()
-        tenant_id = tenant["items"][0]["id"]
+        [tenant] = http.get("tenants", headers=bearer(operator)).json()["items"]
+        return People(operator, tenant["id"], token)
 
-        up, stopping = asyncio.Event(), asyncio.Event()
-        up.set()
-        limits = httpx.Limits(max_connections=CLIENTS)
-        async with (
-            httpx.AsyncClient(base_url=server.api, timeout=60, limits=limits) as shared,
-            asyncio.TaskGroup() as group,
-        ):
-            for number in range(CLIENTS):
-                client = Client(number, shared, token, up, ledger, SEED)
-                group.create_task(client.run(stopping))
-            while killings.done < KILLS:
-                await asyncio.to_thread(killings.kill_at_work)
-                up.clear()
-                while (
-                    killings.done < KILLS
-                    and random.Random(f"{SEED}/{killings.done}").random() < 0.3
-                ):
-                    await asyncio.to_thread(killings.kill_at_start)
-                server.start()
-                await asyncio.to_thread(server.wait_until_ready)
-                up.set()
-            stopping.set()
 
+def look_from_outside(server: ServerProcess, people: People, ledger: Ledger) -> None:
+    """Let the server come to rest, check what it says, and stop it."""
+    with httpx.Client(base_url=server.api, timeout=60) as http:
         come_to_rest(server)
-        check_answers(http, token, operator, ledger)
-        upload_once_more(http, token, ledger)
+        check_answers(http, people.token, people.operator, ledger)
+        upload_once_more(http, people.token, ledger)
         come_to_rest(server)
     server.stop()
-    await check_data(server.data, tenant_id, ledger)
-    check_log(server)
 
 
 def come_to_rest(server: ServerProcess) -> None:
@@ -166,14 +186,14 @@ def come_to_rest(server: ServerProcess) -> None:
 
 def upload_once_more(http: httpx.Client, token: str, ledger: Ledger) -> None:
     """It still works; and each store clears away its leftovers when it is first written to."""
-    bearer = {"Authorization": f"Bearer {token}"}
+    auth = bearer(token)
     direct, staged = Content("last-direct.bin", 100_000), Content("last-staged.bin", 100_000)
-    answer = http.post("documents", headers=bearer | direct.headers(), content=direct.bytes())
+    answer = http.post("documents", headers=auth | direct.headers(), content=direct.bytes())
     assert answer.status_code == 201, answer.text
     body = {"name": staged.name, "size": staged.size}
-    upload = http.post("uploads", headers=bearer, json=body).json()
+    upload = http.post("uploads", headers=auth, json=body).json()
     assert http.put(upload["grant"]["url"], content=staged.bytes()).status_code == 201
-    answer = http.post(f"uploads/{upload['id']}/complete", headers=bearer)
+    answer = http.post(f"uploads/{upload['id']}/complete", headers=auth)
     assert answer.status_code == 202, answer.text
     ledger.uploads.add(upload["id"])
     ledger.staged[upload["id"]] = (upload["document"], staged)
