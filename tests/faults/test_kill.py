@@ -70,26 +70,39 @@ class Killings:
     Args:
         server: The server.
         chance: Decides when.
+
+    Attributes:
+        done: How often it was killed.
+        up: Set while the server should answer.
     """
 
     def __init__(self, server: ServerProcess, chance: random.Random) -> None:
         self.done = 0
+        self.up = asyncio.Event()
         self._server = server
         self._chance = chance
 
-    def kill_at_start(self) -> None:
+    async def start(self) -> None:
+        """Start the server, which may be killed on the way, and wait until it is ready."""
+        while self.done < KILLS and self._chance.random() < 0.3:
+            await self.kill_at_start()
+        self._server.start()
+        await asyncio.to_thread(self._server.wait_until_ready)
+        self.up.set()
+
+    async def kill_at_start(self) -> None:
         """Start the server and kill it before, or just when, it is ready."""
         self._server.start()
-        self._kill_within(LONGEST_START_SECONDS)
+        await self._kill_within(LONGEST_START_SECONDS)
 
-    def kill_at_work(self) -> None:
-        """Kill the server, which is ready; and perhaps again while it comes back."""
-        self._kill_within(LONGEST_WORK_SECONDS)
-        while self.done < KILLS and self._chance.random() < 0.3:
-            self.kill_at_start()
+    async def kill_at_work(self) -> None:
+        """Kill the server, which is ready."""
+        await self._kill_within(LONGEST_WORK_SECONDS)
 
-    def _kill_within(self, seconds: float) -> None:
-        time.sleep(self._chance.uniform(0, seconds))  # a random moment is what this test is about
+    async def _kill_within(self, seconds: float) -> None:
+        # A random moment is what this test is about.
+        await asyncio.sleep(self._chance.uniform(0, seconds))
+        self.up.clear()
         self._server.kill()
         self.done += 1
 
@@ -114,22 +127,21 @@ async def test_a_server_that_is_killed_again_and_again_loses_nothing(
 
 
 async def story(server: ServerProcess, killings: Killings, ledger: Ledger) -> None:
-    people = await asyncio.to_thread(first_start, server, killings)
-    up, stopping = asyncio.Event(), asyncio.Event()
-    up.set()
+    for _ in range(max(1, KILLS // 10)):
+        await killings.kill_at_start()  # while it finds no data yet
+    await killings.start()
+    people = await asyncio.to_thread(introduce, server)
+    stopping = asyncio.Event()
     async with (
         httpx.AsyncClient(base_url=server.api, timeout=60) as http,
         asyncio.TaskGroup() as group,
     ):
         for number in range(CLIENTS):
-            client = Client(number, http, people.token, up, ledger, SEED)
+            client = Client(number, http, people.token, killings.up, ledger, SEED)
             group.create_task(client.run(stopping))
         while killings.done < KILLS:
-            await asyncio.to_thread(killings.kill_at_work)
-            up.clear()
-            server.start()
-            await asyncio.to_thread(server.wait_until_ready)
-            up.set()
+            await killings.kill_at_work()
+            await killings.start()
         stopping.set()
     await asyncio.to_thread(look_from_outside, server, people, ledger)
     await check_data(server.data, people.tenant, ledger)
@@ -145,12 +157,8 @@ class People:
     token: str
 
 
-def first_start(server: ServerProcess, killings: Killings) -> People:
-    """Kill the server while it finds no data yet, then let it start and introduce its people."""
-    for _ in range(max(1, KILLS // 10)):
-        killings.kill_at_start()
-    server.start()
-    server.wait_until_ready()
+def introduce(server: ServerProcess) -> People:
+    """Make the people that the story needs."""
     with httpx.Client(base_url=server.api, timeout=60) as http:
         operator = bootstrap(http, server.data)
         token = create_tenant(http, operator, "acme")
