@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ class Furnished:
     data: Path
     alpha: str
     beta: str
+
+    @asynccontextmanager
+    async def opened(self, data: Path, **settings: Any) -> AsyncIterator[House]:
+        """The furnished house, copied to a folder unless it is there."""
+        if not data.exists():
+            shutil.copytree(self.data, data)
+        async with open_house(data, **settings) as house:
+            house.slugs |= {self.alpha: "alpha", self.beta: "beta"}
+            yield house
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """One event loop for all, so that a module can share a house."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +67,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Furnished:
 @pytest.fixture
 def opened(furnished: Furnished, tmp_path: Path) -> Opened:
     """Opens the furnished house, under settings that a test may change; twice is a restart."""
-    data = tmp_path / "data"
-    shutil.copytree(furnished.data, data)
-
-    @asynccontextmanager
-    async def open_(**settings: Any) -> AsyncIterator[House]:
-        async with open_house(data, **settings) as house:
-            house.slugs |= {furnished.alpha: "alpha", furnished.beta: "beta"}
-            yield house
-
-    return open_
+    return partial(furnished.opened, tmp_path / "data")
 
 
 @pytest.fixture
