@@ -32,7 +32,7 @@ class Settings(BaseSettings):
             unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
         key_passphrase: Embedded: protects the key vault instead of a root key file.
         public_base_url: The address under which clients see the API, without a trailing slash.
-        staged_base_url: The address under which clients put the contents of staged uploads.
+        staged_public_base_url: The address under which clients put the contents of staged uploads.
         bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
             once; empty: no operator can be created that way.
         max_direct_upload_bytes: The largest content of a direct upload.
@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         token_key_rotation_schedule: When the token key ring gets a new key.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     profile: Profile = "embedded"
     environment: Environment = "development"
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     root_key_file: Path | None = None
     key_passphrase: SecretStr | None = None
     public_base_url: BaseUrl = "http://127.0.0.1:7071"
-    staged_base_url: BaseUrl = "http://127.0.0.1:7071/staged"
+    staged_public_base_url: BaseUrl = "http://127.0.0.1:7071/staged"
     bootstrap_secret_sha256: Annotated[
         str, StringConstraints(pattern=r"^([0-9a-f]{64})?$", to_lower=True)
     ] = ""

@@ -77,7 +77,10 @@ class House:
             "documents",
             content=content,
             headers=auth
-            | {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "text/plain"}
+            | {
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Type": "text/plain",
+            }
             | headers,
         )
 
@@ -93,9 +96,7 @@ class House:
             cursor = page.cursor
             if cursor is None:
                 break
-        return [
-            body for body in found if resource is None or body["entry"]["resource"] == resource
-        ]
+        return [body for body in found if resource is None or body["entry"]["resource"] == resource]
 
     async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
         """What was done, oldest first."""
@@ -131,9 +132,7 @@ class House:
         """The files of a blob store."""
         folder = self.data / store
         return sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and ".incoming" not in path.parts
+            path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
         )
 
     async def _choose_password(self, slug: str, username: str, temporary: str) -> None:
@@ -150,14 +149,16 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(data: Path, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[House]:
+async def open_house(
+    data: Path, clock: FakeClock | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """Build a house on a data folder, and close it."""
     clock = clock or FakeClock()
     services = build(
         Settings(
             data_dir=data,
             public_base_url=BASE_URL,
-            staged_base_url=f"{BASE_URL}/staged",
+            staged_public_base_url=f"{BASE_URL}/staged",
             bootstrap_secret_sha256=hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest(),
             **settings,
         ),
@@ -184,5 +185,7 @@ def problem(answer: httpx.Response) -> str:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     body = json.loads(answer.content)
     assert body["status"] == answer.status_code
-    assert body["title"] and body["detail"] and body["instance"].startswith("urn:strongroom:trace:")
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"].startswith("urn:strongroom:trace:")
     return str(body["type"]).removeprefix("urn:strongroom:problem:")

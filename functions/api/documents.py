@@ -138,7 +138,9 @@ async def read_document(
     number: Number = None,
 ) -> DocumentView:
     """What is known about a document."""
-    return DocumentView.of(await services.documents.read(principal, document, number))
+    opened = await services.documents.find(principal, document, number)
+    await services.documents.note_read(principal, opened)
+    return DocumentView.of(opened)
 
 
 @router.get("/{document}/versions", **needs(Permission.DOCUMENTS_READ))
@@ -198,7 +200,7 @@ async def read_content(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The content, or one range of it. It is in the audit log before its first byte leaves."""
-    opened = await services.documents.read(principal, document, number)
+    opened = await services.documents.find(principal, document, number)
     size = opened.version.size
     headers = {
         "ETag": f'"{opened.etag}"',
@@ -209,6 +211,7 @@ async def read_content(
     if if_match is not None and not matches(if_match, opened.etag):
         raise PreconditionFailed("The document has another version now; read it first.")
     if if_match is None and matches(if_none_match, opened.etag):
+        await services.documents.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
     if if_range is not None and not matches(if_range, opened.etag):
         wanted = None
@@ -219,6 +222,7 @@ async def read_content(
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 200 if found is None else 206
     if request.method == "HEAD":
+        await services.documents.note_read(principal, opened)
         return Response(status_code=status, headers=headers, media_type=opened.names.media_type)
     stream = await services.documents.open(principal, opened, start, end)
     return StreamingResponse(stream, status, headers, opened.names.media_type)

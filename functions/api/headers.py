@@ -20,6 +20,7 @@ from shared.idempotency import IdempotencyKey
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*")
+_NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 ReprDigest = Annotated[
@@ -75,6 +76,8 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
     Raises:
         InvalidInput: Something is missing or not of its form.
     """
+    if media_type == "application/x-www-form-urlencoded":
+        media_type = None  # curl says this of every body unless it is told otherwise
     message = Message()
     message["Content-Disposition"] = _utf8(disposition or "")
     name = message.get_filename()
@@ -97,8 +100,12 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
 
 
 def disposition_header(name: str) -> str:
-    """``Content-Disposition`` that saves under the name (RFC 6266, RFC 8187)."""
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    """``Content-Disposition`` that saves under the name (RFC 6266, RFC 8187).
+
+    The plain ``filename`` is for programs that do not know ``filename*``, such as curl.
+    """
+    plain = _NOT_PLAIN.sub("_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def byte_range(value: str | None, size: int) -> tuple[int, int] | None:

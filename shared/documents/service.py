@@ -188,20 +188,21 @@ class Documents:
             for document, version in page
         ], following
 
-    async def read(
+    async def find(
         self, principal: Principal, document: str, number: int | None = None
     ) -> OpenDocument:
-        """A document's description.
+        """A document's description, before it is known whether any of it will be answered.
 
         Raises:
             NotFound: There is no such document or version.
         """
-        stored = await self._find(principal, document)
-        opened = await self._opened(stored, number)
+        return await self._opened(await self._find(principal, document), number)
+
+    async def note_read(self, principal: Principal, opened: OpenDocument) -> None:
+        """Put into the audit log that a description is about to be answered."""
         await self._journal.commit(
-            self._entry(Action.DOCUMENT_READ, principal, document, opened.version)
+            self._entry(Action.DOCUMENT_READ, principal, opened.document.id, opened.version)
         )
-        return opened
 
     async def versions(self, principal: Principal, document: str) -> list[OpenDocument]:
         """Every version of a document, the latest first.

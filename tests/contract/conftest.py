@@ -19,8 +19,11 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {"embedded": embedded.blobs}
-KEYS: Mapping[str, Factory] = {}
+BLOBS: Mapping[str, Factory] = {
+    "embedded": embedded.blobs,
+    "embedded, sealed": embedded.sealed_blobs,
+}
+KEYS: Mapping[str, Factory] = {"embedded": embedded.keys}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:
