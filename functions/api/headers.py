@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -78,12 +79,7 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
     """
     if media_type == "application/x-www-form-urlencoded":
         media_type = None  # curl says this of every body unless it is told otherwise
-    message = Message()
-    message["Content-Disposition"] = _utf8(disposition or "")
-    try:
-        name = message.get_filename()
-    except UnicodeError:  # in a charset of filename* that cannot be read
-        name = None
+    name = _file_name(disposition or "")
     if not name:
         raise InvalidInput('Name the document: Content-Disposition: attachment; filename="NAME".')
     try:
@@ -169,6 +165,20 @@ def idempotency_key(
     if value is None:
         return None
     return IdempotencyKey(principal.tenant, f"{principal.user}\n{operation}", value)
+
+
+def _file_name(disposition: str) -> str:
+    """The name in ``Content-Disposition``, from ``filename*`` where there is one; else empty."""
+    message = Message()
+    message["Content-Disposition"] = _utf8(disposition)
+    parameters = message.get_params([], "Content-Disposition")
+    names = [value for parameter, value in parameters if parameter.lower() == "filename"]
+    # The parser gives filename* as a tuple of charset, language and value.
+    names.sort(key=lambda value: not isinstance(value, tuple))
+    try:
+        return collapse_rfc2231_value(names[0]) if names else ""
+    except UnicodeError:  # in a charset that cannot be read
+        return ""
 
 
 def _utf8(value: str) -> str:
