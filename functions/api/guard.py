@@ -132,7 +132,9 @@ class GuardedRoute(APIRoute):
                     request = await _with_body(request)
                 return await handle(request)
             except (StrongroomError, RequestValidationError, HTTPException) as error:
-                if permission is not None and isinstance(error, StrongroomError):
+                if isinstance(error, FirstRefusal) or (
+                    permission is not None and isinstance(error, StrongroomError)
+                ):
                     await self._audit(request, error)
                 raise
             except ClientDisconnect:

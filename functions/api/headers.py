@@ -19,7 +19,7 @@ from shared.errors import InvalidInput, RangeNotSatisfiable
 from shared.idempotency import IdempotencyKey
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
-_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*")
+_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
 _NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
@@ -80,12 +80,15 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
         media_type = None  # curl says this of every body unless it is told otherwise
     message = Message()
     message["Content-Disposition"] = _utf8(disposition or "")
-    name = message.get_filename()
+    try:
+        name = message.get_filename()
+    except UnicodeError:  # in a charset of filename* that cannot be read
+        name = None
     if not name:
         raise InvalidInput('Name the document: Content-Disposition: attachment; filename="NAME".')
     try:
         labels = json.loads(_utf8(metadata)) if metadata else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput("Strongroom-Metadata must be a JSON object of strings.") from None
     try:
         return Description(
