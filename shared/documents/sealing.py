@@ -147,7 +147,8 @@ class _Sealing:
                 raise TooLarge(f"The content is larger than {incoming.max_size} bytes.")
             # Both let go of the interpreter's lock, so they run side by side.
             _, sealed = await asyncio.gather(
-                off_loop(self.sha256.update, piece), off_loop(partial(self._segment, last=last), piece)
+                off_loop(self.sha256.update, piece),
+                off_loop(partial(self._segment, last=last), piece),
             )
             if last and incoming.sha256 is not None:
                 check_digest(incoming.sha256, self.sha256.digest())
