@@ -35,22 +35,28 @@ class Server:
 
     def resident_bytes(self) -> int:
         """Its memory now."""
-        return self._status("VmRSS")
+        return resident_bytes(self.process.pid)
 
     def peak_resident_bytes(self) -> int:
         """The most memory it had since ``forget_peak``."""
-        return self._status("VmHWM")
+        return _status(self.process.pid, "VmHWM")
 
     def forget_peak(self) -> None:
         """Count peaks from now on: proc_pid_clear_refs(5)."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
-    def _status(self, field: str) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-        if match is None:
-            raise RuntimeError(f"this system does not tell {field}")
-        return int(match.group(1)) * 1024
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process now."""
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int, field: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    if match is None:
+        raise RuntimeError(f"this system does not tell {field}")
+    return int(match.group(1)) * 1024
 
 
 @contextlib.contextmanager

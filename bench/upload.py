@@ -121,6 +121,15 @@ def post(
     return answer
 
 
+def remove(server: Server, location: str, token: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
+    headers = {"Authorization": f"Bearer {token}"}
+    connection.request("DELETE", location[location.index("/api/") :], headers=headers)
+    if connection.getresponse().status != 204:
+        raise RuntimeError("a document could not be deleted")
+    connection.close()
+
+
 def receive(server: Server, path: str, token: str) -> tuple[float, bytes]:
     """Seconds until a whole content is here, and its SHA-256."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
@@ -147,16 +156,29 @@ def uploads(ours: Server, bare: Server, token: str, size: int, rounds: int) -> R
     content = memoryview(os.urandom(size))
     digest = digest_header(hashlib.sha256(content).digest())
     measured = Rounds([], [])
+    made = []
 
     def to_strongroom() -> None:
         answer = post(ours, "/api/v1/documents", document_headers(token), [content], size)
         if f'"repr_digest":"{digest}"'.encode() not in answer.read():
             raise RuntimeError("another content than the one that was sent has been sealed")
+        made.append(answer.headers["Location"])
 
+    def to_bare_app() -> None:
+        post(bare, "/file", {}, [content], size)
+
+    turns = [(measured.bare, to_bare_app), (measured.ours, to_strongroom)]
     for _ in range(rounds):
-        measured.bare.append(seconds(lambda: post(bare, "/file", {}, [content], size)))
-        measured.ours.append(seconds(to_strongroom))
+        for times, work in turns:
+            times.append(seconds(work))
+            wait_until_settled(ours)
+        turns.reverse()
+        # Memory that was in use lately is the faster page cache: what a round wrote goes, so that
+        # each round finds as much of it as the others.
+        remove(ours, made.pop(), token)
         wait_until_settled(ours)
+        for file in bare.folder.glob("*.file"):
+            file.unlink()
     return measured
 
 

@@ -40,7 +40,7 @@ class BareStore:
         await send({"type": "http.response.body"})
 
     async def _write_file(self, receive) -> None:
-        with (self._folder / str(next(self._numbers))).open("xb", buffering=0) as file:
+        with (self._folder / f"{next(self._numbers)}.file").open("xb", buffering=0) as file:
             async for chunk in chunks(receive):
                 file.write(chunk)
             os.fsync(file.fileno())
