@@ -53,6 +53,17 @@ CONTENT_ANSWER = {
 }
 
 
+READ_CONTENT: dict[str, Any] = {
+    "response_class": StreamingResponse,
+    "responses": {
+        200: CONTENT_ANSWER,
+        206: CONTENT_ANSWER,
+        304: {"description": "Not modified"},
+    },
+    **needs(Permission.DOCUMENTS_READ),
+}
+
+
 class DocumentView(BaseModel):
     """A version of a document.
 
@@ -181,13 +192,9 @@ async def update_document(
     return DocumentView.of(opened)
 
 
-@router.api_route(
-    "/{document}/content",
-    methods=["GET", "HEAD"],
-    response_class=StreamingResponse,
-    responses={200: CONTENT_ANSWER, 206: CONTENT_ANSWER, 304: {"description": "Not modified"}},
-    **needs(Permission.DOCUMENTS_READ),
-)
+# Two routes, because each operation of the OpenAPI document needs an id of its own.
+@router.get("/{document}/content", **READ_CONTENT)
+@router.head("/{document}/content", **READ_CONTENT)
 async def read_content(
     document: DocumentId,
     request: Request,
