@@ -1,0 +1,46 @@
+"""The embedded adapters, as the contract suites want them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.records import SqliteRecords
+from shared.ports.clock import system_entropy
+from shared.topology import load_topology
+from tests.contract.harness import BusHarness, RecordsHarness
+from tests.fakes import FakeClock
+
+
+@asynccontextmanager
+async def records(folder: Path) -> AsyncIterator[RecordsHarness]:
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+
+        async def reopen() -> SqliteRecords:
+            store = SqliteRecords(folder / "records" / "records.sqlite", clock)
+            stack.push_async_callback(store.close)
+            return store
+
+        async def advance(seconds: float) -> None:
+            clock.advance(seconds)
+
+        yield RecordsHarness(await reopen(), clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def bus(folder: Path) -> AsyncIterator[BusHarness]:
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+
+        async def reopen() -> SqliteBus:
+            bus = SqliteBus(folder / "bus" / "bus.sqlite", load_topology(), clock, system_entropy)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        async def advance(seconds: float) -> None:
+            clock.advance(seconds)
+
+        yield BusHarness(await reopen(), clock.now, advance, reopen)
