@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import embedded
+from tests.contract import azure, embedded
 from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
 Factory = Callable[[Path], AbstractAsyncContextManager]
 
-RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
+RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
 BLOBS: Mapping[str, Factory] = {}
-KEYS: Mapping[str, Factory] = {}
+KEYS: Mapping[str, Factory] = {"azure": azure.keys}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:
