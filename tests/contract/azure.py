@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import lru_cache
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
 
+from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.items import microseconds
 from shared.adapters.azure.keys import AzureKeys
@@ -27,7 +29,8 @@ from shared.adapters.azure.records import (
     TENANTS_CONTAINER,
     AzureRecords,
 )
-from tests.contract.harness import KeysHarness, RecordsHarness
+from shared.ports.clock import SystemClock
+from tests.contract.harness import BlobsHarness, KeysHarness, RecordsHarness
 from tests.emulators import node
 from tests.emulators.identity import IdentityEndpoint
 from tests.emulators.keyvault import Vault
@@ -108,6 +111,25 @@ async def records(_folder: Path) -> AsyncIterator[RecordsHarness]:
             await remove_expired(behind, clock)
 
         yield RecordsHarness(await reopen(), clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
+    address = f"https://127.0.0.1:{machine().azurite()}/devstoreaccount1"
+    clock = SystemClock()
+    containers = [f"vault-{uuid.uuid4().hex}", f"other-{uuid.uuid4().hex}"]
+    async with AsyncExitStack() as stack:
+        for container in containers:
+            clients = AzureClients()
+            stack.push_async_callback(clients.close)
+            await clients.blob_service(address).create_container(container)
+
+        async def reopen(container: str = containers[0]) -> AzureBlobs:
+            clients = AzureClients()
+            stack.push_async_callback(clients.close)
+            return AzureBlobs(clients, address, container, clock)
+
+        yield BlobsHarness(await reopen(), await reopen(containers[1]), clock.now, reopen)
 
 
 @asynccontextmanager

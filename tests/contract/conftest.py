@@ -19,8 +19,8 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {}
-KEYS: Mapping[str, Factory] = {"azure": azure.keys}
+BLOBS: Mapping[str, Factory] = {"azure": azure.blobs, "embedded": embedded.blobs}
+KEYS: Mapping[str, Factory] = {"azure": azure.keys, "embedded": embedded.keys}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:

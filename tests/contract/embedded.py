@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.grants import UploadGrants
+from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.records import SqliteRecords
+from shared.adapters.embedded.roots import RootKeyFile
 from shared.ports.clock import system_entropy
 from shared.topology import load_topology
-from tests.contract.harness import BusHarness, RecordsHarness
+from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 from tests.fakes import FakeClock
 
 
@@ -44,3 +48,24 @@ async def bus(folder: Path) -> AsyncIterator[BusHarness]:
             clock.advance(seconds)
 
         yield BusHarness(await reopen(), clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
+    clock = FakeClock()
+    grants = UploadGrants("http://127.0.0.1:7071/staged", bytes(range(32)), clock)
+
+    async def reopen() -> FileBlobs:
+        return FileBlobs(folder / "vault", clock, grants)
+
+    other = FileBlobs(folder / "other", clock, grants)
+    yield BlobsHarness(await reopen(), other, clock.now, reopen)
+
+
+@asynccontextmanager
+async def keys(folder: Path) -> AsyncIterator[KeysHarness]:
+    async def reopen() -> FileKeyVault:
+        root = RootKeyFile(folder / "root.key")
+        return FileKeyVault(folder / "vault", root, FakeClock(), system_entropy)
+
+    yield KeysHarness(await reopen(), reopen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -43,14 +44,17 @@ class AzureKeys:
         self._vault = vault
         self._hsm = hsm
         self._versions: OrderedDict[tuple[str, str], CryptographyClient] = OrderedDict()
+        # Key Vault answers a second creation with a second version.
+        self._creating = asyncio.Lock()
 
     async def create(self, name: str, use: KeyUse) -> str:
         """See ``KeyVault.create``."""
         check_key_name(name)
-        try:
-            key = await self._current(name)
-        except NotFound:
-            key = await self._call(lambda: self._create(name, use))
+        async with self._creating:
+            try:
+                key = await self._current(name)
+            except NotFound:
+                key = await self._call(lambda: self._create(name, use))
         if _use(key) != use:
             raise Conflict("A key of this name exists for another use.")
         return _version(key)

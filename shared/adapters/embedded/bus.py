@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from shared.adapters.checks import check_limit, check_reason
 from shared.adapters.embedded import messages
-from shared.adapters.embedded.sqlite import Database, from_microseconds, to_microseconds
+from shared.adapters.embedded.moments import from_microseconds, to_microseconds
+from shared.adapters.embedded.sqlite import Database
 from shared.errors import InvalidInput, NotFound
 from shared.events import Event
 from shared.ports.bus import DeadLetter, Delivery

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shared.adapters.embedded.sqlite import from_microseconds
+from shared.adapters.embedded.moments import from_microseconds
 from shared.errors import Conflict
 from shared.ports.bus import Delivery
 from shared.ports.clock import Entropy

@@ -17,7 +17,6 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -35,19 +34,6 @@ MAX_GROUP: Final = 256
 
 BUSY_SECONDS: Final = 5.0
 """How long SQLite waits for another process's lock."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def to_microseconds(moment: datetime) -> int:
-    """A moment as a column holds it: microseconds since 1970, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(number: int) -> datetime:
-    """The moment that ``to_microseconds`` wrote, in UTC."""
-    return _EPOCH + number * _MICROSECOND
 
 
 class _Job:
