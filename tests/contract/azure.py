@@ -7,11 +7,13 @@ managed identity, as in production.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +22,8 @@ from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
 
 from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.bus import AzureBus
+from shared.adapters.azure.calls import Patience
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.items import microseconds
 from shared.adapters.azure.keys import AzureKeys
@@ -29,11 +33,14 @@ from shared.adapters.azure.records import (
     TENANTS_CONTAINER,
     AzureRecords,
 )
+from shared.adapters.azure.source import AzureSource
 from shared.ports.clock import SystemClock
-from tests.contract.harness import BlobsHarness, KeysHarness, RecordsHarness
+from shared.topology import TOPOLOGY_FILE, load_topology
+from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 from tests.emulators import node
 from tests.emulators.identity import IdentityEndpoint
 from tests.emulators.keyvault import Vault
+from tests.emulators.servicebus import Broker
 from tests.emulators.tls import Certificate, make_certificate, trusted
 from tests.fakes import FakeClock
 
@@ -130,6 +137,66 @@ async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
             return AzureBlobs(clients, address, container, clock)
 
         yield BlobsHarness(await reopen(), await reopen(containers[1]), clock.now, reopen)
+
+
+class BothSides:
+    """The bus and the source of one process as one object."""
+
+    def __init__(self, bus: AzureBus, source: AzureSource) -> None:
+        self.publish, self.dead_letters, self.replay = bus.publish, bus.dead_letters, bus.replay
+        self.receive, self.complete, self.abandon = source.receive, source.complete, source.abandon
+        self.dead_letter, self.renew = source.dead_letter, source.renew
+
+
+class Rests:
+    """Back-offs that end when the broker's clock has passed them."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._ends: list[tuple[datetime, asyncio.Future[None]]] = []
+
+    async def __call__(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        # The margin is the time that passes by itself between an advance and the next.
+        self._ends.append((self._broker.now() + timedelta(seconds=seconds - 0.5), future))
+        await future
+
+    def end(self, seconds: float) -> int:
+        """End what is over in so many seconds; how many there were."""
+        horizon = self._broker.now() + timedelta(seconds=seconds)
+        due = [(at, future) for at, future in self._ends if at <= horizon]
+        self._ends = [end for end in self._ends if end not in due]
+        for _, future in due:
+            future.set_result(None)
+        return len(due)
+
+
+@asynccontextmanager
+async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
+    broker = Broker(TOPOLOGY_FILE)
+    broker.start()
+    rests = Rests(broker)
+    async with AsyncExitStack() as stack:
+        stack.callback(broker.stop)
+
+        async def reopen() -> BothSides:
+            clients = AzureClients(patience=Patience(poll=0.01))
+            topology = load_topology()
+            bus = AzureBus(clients, broker.connection_string, topology)
+            source = AzureSource(clients, broker.connection_string, topology, broker, rests)
+            for close in (clients.close, bus.close, source.close):
+                stack.push_async_callback(close)
+            return BothSides(bus, source)
+
+        async def advance(seconds: float) -> None:
+            # Back-offs end before the locks that they hold.
+            abandoned = broker.counts["abandon"] + rests.end(seconds)
+            async with asyncio.timeout(10):
+                while broker.counts["abandon"] < abandoned:
+                    await asyncio.sleep(0.01)
+            broker.advance(seconds)
+
+        yield BusHarness(await reopen(), broker.now, advance, reopen)
 
 
 @asynccontextmanager

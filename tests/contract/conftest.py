@@ -18,7 +18,7 @@ from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, Record
 Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
-BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
+BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus}
 BLOBS: Mapping[str, Factory] = {"azure": azure.blobs, "embedded": embedded.blobs}
 KEYS: Mapping[str, Factory] = {"azure": azure.keys, "embedded": embedded.keys}
 

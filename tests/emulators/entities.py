@@ -11,7 +11,7 @@ import itertools
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -166,8 +166,10 @@ class Subscription:
     types: frozenset[str]
     queue: Queue
 
-    def matches(self, label: str, replay_to: str | None) -> bool:
-        return label in self.types and replay_to in (None, self.name)
+    def matches(self, properties: Mapping[str, Any]) -> bool:
+        """The filter that the deployment gives each subscription."""
+        replay_to = properties.get("replay_to")
+        return properties.get("type") in self.types and replay_to in (None, self.name)
 
 
 @dataclass
@@ -224,7 +226,7 @@ class Namespace:
                 if subscription.queue.dead_letters is not None:
                     yield subscription.queue.dead_letters
 
-    def publish(self, topic: Topic, message: Any, replay_to: str | None, now: datetime) -> None:
+    def publish(self, topic: Topic, message: Any, now: datetime) -> None:
         """Give a copy to every subscription that matches, unless the id was seen in the window."""
         topic.seen = {id_: at for id_, at in topic.seen.items() if now - at < topic.window}
         message_id = str(message.id)
@@ -234,5 +236,5 @@ class Namespace:
         topic.seen[message_id] = now
         stored = StoredMessage(message, 0, message_id, message.group_id, now)
         for subscription in topic.subscriptions.values():
-            if subscription.matches(message.subject, replay_to):
+            if subscription.matches(message.properties or {}):
                 subscription.queue.add(replace(stored, sequence=next(self._sequence)))

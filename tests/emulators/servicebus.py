@@ -33,6 +33,7 @@ from proton import (
     Message,
     Receiver,
     Sender,
+    Terminus,
     symbol,
     timestamp,
     ulong,
@@ -302,6 +303,7 @@ class Broker(Handler):
 
     def _refuse(self, link: Link, condition: str) -> None:
         """Attach without a terminus, then detach with the reason (AMQP 1.0, 2.6.3)."""
+        (link.source if link.is_sender else link.target).type = Terminus.UNSPECIFIED
         link.open()
         self._close_link(link, condition)
 
@@ -423,8 +425,7 @@ class Broker(Handler):
         self.counts["send"] += 1
         for message in _messages(raw):
             self.counts["message"] += 1
-            properties = message.properties or {}
-            self.namespace.publish(topic, message, properties.get("replay_to"), self.now())
+            self.namespace.publish(topic, message, self.now())
         if self._strikes("lose-answer"):
             self._break_connections()
         else:

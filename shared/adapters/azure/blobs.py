@@ -218,7 +218,9 @@ class AzureBlobs:
 
         return await self._call(read)
 
-    async def _stage_from(self, source: AzureBlobs, source_name: str, name: str) -> list[str] | None:
+    async def _stage_from(
+        self, source: AzureBlobs, source_name: str, name: str
+    ) -> list[str] | None:
         """Let the service fetch the blocks of an object by itself.
 
         Their ids; None where it cannot reach the source, as between accounts behind firewalls.

@@ -34,12 +34,14 @@ class Patience:
     Attributes:
         connect: For a connection.
         answer: For the next bytes of an answer.
+        poll: Between two looks at a link of the bus while waiting for it.
         total: For one call of a port with all of its retries and the pauses between them.
         sleep: Passes the pauses.
     """
 
     connect: float = 5.0
     answer: float = 20.0
+    poll: float = 0.2
     total: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 

@@ -89,6 +89,7 @@ class AzureClients:
                 "auth_timeout": patience.answer,
                 "timeout": patience.answer,
                 "try_timeout": patience.answer,
+                "socket_timeout": patience.poll,
             }
             if not is_connection_string(namespace):
                 return ServiceBusClient(namespace, self.credential(), **options)

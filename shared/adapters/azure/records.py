@@ -152,7 +152,9 @@ class AzureRecords:
         if written:
             item = await self._stored(tenant, written[0].kind, written[0].id)
             return item is not None and item["commit"] == mark
-        stored = [await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)]
+        stored = [
+            await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)
+        ]
         return not any(stored)
 
     async def _remove_expired(self, tenant: str, changes: Sequence[Change]) -> bool:
@@ -179,9 +181,7 @@ class AzureRecords:
         from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
         try:
-            return await self._container(tenant).read_item(
-                item_id(kind, id_), partition_key=tenant
-            )
+            return await self._container(tenant).read_item(item_id(kind, id_), partition_key=tenant)
         except CosmosResourceNotFoundError:
             return None
 
@@ -253,7 +253,9 @@ def _judge_commit(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when writing."""
     status = _status(error)
     if status in {404, 409, 412}:
-        return Verdict(Conflict("A record was created, changed or removed meanwhile; read it again."))
+        return Verdict(
+            Conflict("A record was created, changed or removed meanwhile; read it again.")
+        )
     if status == 413:
         return Verdict(InvalidInput("The commit is too large as a whole; split it."))
     return judge_http("The record store", error)
