@@ -100,6 +100,7 @@ def embedded_adapters(
     from shared.adapters.embedded.sealed import SealedBlobs
 
     data = settings.data_dir
+    staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
@@ -108,7 +109,7 @@ def embedded_adapters(
     else:
         root = RootKeyFile(settings.root_key_file or data / "root.key")
     key_vault = FileKeyVault(data / "keys", root, clock, entropy)
-    grants = UploadGrants(settings.staged_public_base_url, key_vault.derive("upload grants"), clock)
+    grants = UploadGrants(staged_url, key_vault.derive("upload grants"), clock)
 
     # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
     staging = FileBlobs(data / "staging", clock, grants)

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.documents.models import Version
+from shared.documents.store import DocumentRecords
 from shared.events import Event, EventType
 from shared.ports.records import DIRECTORY
 from shared.settings import Settings
@@ -37,12 +40,15 @@ class House:
         clock: Their clock.
         http: A client of the API and of the staged door.
         data: The data folder.
+        apps: The API and the staged door.
+        slugs: Of the tenants, by id.
     """
 
     services: Services
     clock: FakeClock
     http: httpx.AsyncClient
     data: Path
+    apps: tuple[FastAPI, FastAPI]
     slugs: dict[str, str] = field(default_factory=dict)
 
     async def tenant(self, slug: str) -> str:
@@ -101,6 +107,16 @@ class House:
     async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
         """What was done, oldest first."""
         return [body["entry"]["action"] for body in await self.entries(tenant, resource)]
+
+    async def version(self, tenant: str, document: str, number: int | None = None) -> Version:
+        """A version as the record holds it."""
+        store = DocumentRecords(self.services.adapters.records)
+        return (await store.version(await store.document(tenant, document), number)).version
+
+    def object(self, store: str, name: str | None) -> Path:
+        """The file of an object."""
+        assert name is not None
+        return self.data / store / f"{name}="
 
     async def settle(self) -> None:
         """Let every event take effect, as the functions do."""
@@ -175,7 +191,7 @@ async def open_house(
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
         try:
-            yield House(services, clock, http, data)
+            yield House(services, clock, http, data, (api, staged))
         finally:
             await services.close()
 

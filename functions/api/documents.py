@@ -214,14 +214,15 @@ async def read_content(
         "Accept-Ranges": "bytes",
         "Repr-Digest": digest_header(opened.names.sha256),
         "Content-Disposition": disposition_header(opened.names.name),
+        "Content-Type": opened.names.media_type,
     }
     if if_match is not None and not matches(if_match, opened.etag):
         raise PreconditionFailed("The document has another version now; read it first.")
     if if_match is None and matches(if_none_match, opened.etag):
         await services.documents.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
-    if if_range is not None and not matches(if_range, opened.etag):
-        wanted = None
+    if if_range is not None and if_range.strip() != headers["ETag"]:
+        wanted = None  # RFC 9110 section 13.1.5: a strong comparison
     found = byte_range(wanted, size)
     start, end = found or (0, size)
     headers["Content-Length"] = str(end - start)
@@ -230,9 +231,9 @@ async def read_content(
     status = 200 if found is None else 206
     if request.method == "HEAD":
         await services.documents.note_read(principal, opened)
-        return Response(status_code=status, headers=headers, media_type=opened.names.media_type)
+        return Response(status_code=status, headers=headers)
     stream = await services.documents.open(principal, opened, start, end)
-    return StreamingResponse(stream, status, headers, opened.names.media_type)
+    return StreamingResponse(stream, status, headers)
 
 
 @router.delete("/{document}", status_code=204, **needs(Permission.DOCUMENTS_DELETE))

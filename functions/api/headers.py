@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from shared.errors import InvalidInput, RangeNotSatisfiable
 from shared.idempotency import IdempotencyKey
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
-_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*")
+_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
 _NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
@@ -78,14 +79,12 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
     """
     if media_type == "application/x-www-form-urlencoded":
         media_type = None  # curl says this of every body unless it is told otherwise
-    message = Message()
-    message["Content-Disposition"] = _utf8(disposition or "")
-    name = message.get_filename()
+    name = _file_name(disposition or "")
     if not name:
         raise InvalidInput('Name the document: Content-Disposition: attachment; filename="NAME".')
     try:
         labels = json.loads(_utf8(metadata)) if metadata else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput("Strongroom-Metadata must be a JSON object of strings.") from None
     try:
         return Description(
@@ -166,6 +165,20 @@ def idempotency_key(
     if value is None:
         return None
     return IdempotencyKey(principal.tenant, f"{principal.user}\n{operation}", value)
+
+
+def _file_name(disposition: str) -> str:
+    """The name in ``Content-Disposition``, from ``filename*`` where there is one; else empty."""
+    message = Message()
+    message["Content-Disposition"] = _utf8(disposition)
+    parameters = message.get_params([], "Content-Disposition")
+    names = [value for parameter, value in parameters if parameter.lower() == "filename"]
+    # The parser gives filename* as a tuple of charset, language and value.
+    names.sort(key=lambda value: not isinstance(value, tuple))
+    try:
+        return collapse_rfc2231_value(names[0]) if names else ""
+    except UnicodeError:  # in a charset that cannot be read
+        return ""
 
 
 def _utf8(value: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from shared import errors
 from shared.ports.records import JsonObject
@@ -18,6 +20,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
 
 STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
+    errors.StrongroomError: 500,
     errors.InvalidInput: 400,
     errors.Unauthenticated: 401,
     errors.TokenExpired: 401,
@@ -75,7 +78,7 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
-    status = STATUSES[type(error)]
+    status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
     if status >= 500:
         _log.error("answered %d: %s", status, error.slug)
     return problem(
@@ -85,10 +88,7 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     # What the client sent is not repeated: it may hold names or passwords.
-    faults = [
-        {"field": ".".join(str(part) for part in fault["loc"]), "detail": fault["msg"]}
-        for fault in error.errors()
-    ]
+    faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
     return problem(
         400,
         errors.InvalidInput.slug,
@@ -98,6 +98,11 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
         instance=_instance(request),
         errors=faults,
     )
+
+
+def _path(location: Sequence[str | int]) -> str:
+    # The client's own field names are among the parts, and JSON allows them to be no text at all.
+    return ".".join(str(part) for part in location).encode(errors="replace").decode()
 
 
 _HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
@@ -111,12 +116,23 @@ _HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
 
 
 async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     slug, title, detail = _HTTP_DETAILS.get(
         error.status_code,
         (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
     )
-    return problem(
-        error.status_code, slug, title, detail, error.headers or {}, instance=_instance(request)
+    return problem(error.status_code, slug, title, detail, headers, instance=_instance(request))
+
+
+def _allowed(request: Request) -> list[str]:
+    # The router names the methods of the first route alone, where several share an address.
+    return sorted(
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if compile_path(str(route.path))[0].match(request.url.path)
+        for method in route.methods or ()
     )
 
 

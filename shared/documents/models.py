@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.models import Model, Moment, Octets
 
+
+def _no_folder(name: str) -> str:
+    if name in {".", ".."}:
+        raise ValueError("a name must not mean a folder")
+    return name
+
+
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/\\]+$")
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f/\\]+$"),
+    AfterValidator(_no_folder),
 ]
 """A file name: no path, no control characters."""
 
+_MIME: Final = r"[A-Za-z0-9!#$&^_.+-]+"
+
 MediaType = Annotated[
-    str, StringConstraints(max_length=127, pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.+-]+)*$")
+    str, StringConstraints(max_length=127, pattern=rf"^{_MIME}/{_MIME}(; ?{_MIME}={_MIME})*$")
 ]
+"""As in ``Content-Type``, where it goes again: ASCII, parameters without quotes (RFC 6838, 2045)."""
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
 LabelValue = Annotated[str, StringConstraints(max_length=512)]

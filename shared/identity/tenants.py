@@ -81,7 +81,7 @@ class Tenants:
             Conflict: The first operator exists.
             SignInRefused: The secret is wrong, or none is set.
         """
-        given = hashlib.sha256(secret.encode()).hexdigest()
+        given = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
         if not hmac.compare_digest(given, self._bootstrap_secret_sha256):
             await self._journal.commit(
                 self._journal.entry(

@@ -125,6 +125,15 @@ async def test_a_waiting_receiver_does_not_look_again_without_a_cause(bus, monke
     task.cancel()
 
 
+async def test_an_old_event_id_is_new_even_while_many_others_wait_to_be_forgotten(bus, clock):
+    await bus.publish([event(number) for number in range(500)])
+    while deliveries := await bus.receive("replication", limit=100):
+        await asyncio.gather(*(bus.complete(delivery) for delivery in deliveries))
+    clock.advance(601)
+    await bus.publish([event(499)])
+    assert len(await bus.receive("replication")) == 1
+
+
 async def test_an_unknown_subscription_is_not_found(bus):
     for call in (
         bus.receive("no-such"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from datetime import timedelta
 
 import pytest
@@ -167,14 +168,23 @@ async def test_text_that_is_no_unicode_is_refused(database):
 
 
 async def test_a_caller_that_is_gone_before_its_turn_changes_nothing(database):
-    await database.write(insert("before"))
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_):
+        busy.set()
+        assert go_on.wait(10)
+
+    holding = asyncio.create_task(database.write(hold_up))
+    await asyncio.to_thread(busy.wait, 10)
     call = asyncio.create_task(database.write(insert("cancelled")))
-    gate = asyncio.create_task(database.write(insert("gate")))
+    await asyncio.sleep(0)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await gate
-    assert await database.read(everything) == ["before", "gate"]
+    go_on.set()
+    await holding
+    await database.write(insert("after"))
+    assert await database.read(everything) == ["after"]
 
 
 async def test_a_closed_database_refuses_and_has_finished_its_work(tmp_path):
