@@ -83,7 +83,10 @@ class House:
             "documents",
             content=content,
             headers=auth
-            | {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "text/plain"}
+            | {
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Type": "text/plain",
+            }
             | headers,
         )
 
@@ -99,9 +102,7 @@ class House:
             cursor = page.cursor
             if cursor is None:
                 break
-        return [
-            body for body in found if resource is None or body["entry"]["resource"] == resource
-        ]
+        return [body for body in found if resource is None or body["entry"]["resource"] == resource]
 
     async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
         """What was done, oldest first."""
@@ -147,9 +148,7 @@ class House:
         """The files of a blob store."""
         folder = self.data / store
         return sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and ".incoming" not in path.parts
+            path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
         )
 
     async def _choose_password(self, slug: str, username: str, temporary: str) -> None:
@@ -166,16 +165,18 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(data: Path, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[House]:
+async def open_house(
+    data: Path, clock: FakeClock | None = None, **settings: Any
+) -> AsyncIterator[House]:
     """Build a house on a data folder, and close it."""
     clock = clock or FakeClock()
+    sha256_of_secret = hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest()
     services = build(
         Settings(
             data_dir=data,
             public_base_url=BASE_URL,
             staged_base_url=f"{BASE_URL}/staged",
-            bootstrap_secret_sha256=hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest(),
-            **settings,
+            **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
         ),
         clock,
         os.urandom,

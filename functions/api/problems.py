@@ -89,10 +89,7 @@ async def _strongroom_error(request: Request, error: Exception) -> JSONResponse:
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how it was registered
     # What the client sent is not repeated: it may hold names or passwords.
-    faults = [
-        {"field": _path(fault["loc"]), "detail": fault["msg"]}
-        for fault in error.errors()
-    ]
+    faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
     return problem(
         400,
         errors.InvalidInput.slug,
@@ -128,9 +125,7 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
         error.status_code,
         (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
     )
-    return problem(
-        error.status_code, slug, title, detail, headers, instance=_instance(request)
-    )
+    return problem(error.status_code, slug, title, detail, headers, instance=_instance(request))
 
 
 def _allowed(request: Request) -> list[str]:

@@ -94,7 +94,9 @@ class Tenants:
             )
             raise SignInRefused("The bootstrap secret is wrong, or none is set.")
         temporary, changes = await self._accounts.draft(DIRECTORY, username, (Role.OPERATOR,))
-        once = Record(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": temporary.user.id})
+        once = Record(
+            DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": temporary.user.id}
+        )
         entry = self._journal.entry(
             Action.USER_CREATE, temporary.user.id, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
         )

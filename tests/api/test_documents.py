@@ -124,9 +124,7 @@ async def test_a_stream_of_unknown_length_comes_back(house: House, auth: dict[st
         "‮txt.exe",
     ],
 )
-async def test_names_in_any_script_come_back(
-    house: House, auth: dict[str, str], name: str
-) -> None:
+async def test_names_in_any_script_come_back(house: House, auth: dict[str, str], name: str) -> None:
     quoted = "".join(f"%{byte:02X}" for byte in name.encode())
     headers = auth | {"Content-Disposition": f"attachment; filename*=UTF-8''{quoted}"}
     view = (await house.http.post("documents", content=b"x", headers=headers)).json()
@@ -150,7 +148,9 @@ async def test_a_name_in_raw_utf8_and_metadata_in_any_script(
     assert (view["name"], view["metadata"]) == ("Verträge.pdf", {"ort": "Köln"})
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "text/html", "application/pdf", "text/csv; charset=iso-8859-1"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "text/html", "application/pdf", "text/csv; charset=iso-8859-1"]
+)
 async def test_the_media_type_comes_back_as_it_was(
     house: House, auth: dict[str, str], media_type: str
 ) -> None:
@@ -212,9 +212,7 @@ async def test_ranges(house: House, auth: dict[str, str]) -> None:
         assert answer.headers["content-length"] == str(end - start)
 
 
-async def test_if_range_holds_only_for_the_same_content(
-    house: House, auth: dict[str, str]
-) -> None:
+async def test_if_range_holds_only_for_the_same_content(house: House, auth: dict[str, str]) -> None:
     document = await uploaded(house, auth, b"0123456789")
     path, etag = f"documents/{document}/content", f'"{document}.1"'
     some = auth | {"Range": "bytes=2-3"}

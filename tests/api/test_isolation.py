@@ -377,7 +377,9 @@ async def test_other_methods_do_nothing(house: House, victim: Victim, method: st
         if method != "HEAD":
             assert problem(answer) == "method-not-allowed"
         allowed = {each.strip() for each in answer.headers["allow"].split(",")}
-        assert allowed == {each.method for each in guarded(house.apps[0]) if each.path == route.path}
+        assert allowed == {
+            each.method for each in guarded(house.apps[0]) if each.path == route.path
+        }
     await untouched(house, victim, before)
 
 

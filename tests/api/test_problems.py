@@ -24,7 +24,9 @@ SECRET = "zebra-7719"
 
 
 @pytest.fixture(scope="module")
-async def house(furnished: Furnished, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def house(
+    furnished: Furnished, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
     """One for all: what is refused leaves nothing behind."""
     data = tmp_path_factory.mktemp("problems") / "data"
     plenty = {"requests_per_minute": 100_000, "sign_ins_per_minute": 100_000}
@@ -149,9 +151,7 @@ async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")
-async def test_a_bad_file_name(
-    house: House, auth: dict[str, str], disposition: str | None
-) -> None:
+async def test_a_bad_file_name(house: House, auth: dict[str, str], disposition: str | None) -> None:
     headers: list[tuple[bytes, bytes]] = [(b"authorization", auth["Authorization"].encode())]
     if disposition is not None:
         headers.append((b"content-disposition", disposition.encode("utf-8")))
@@ -159,7 +159,9 @@ async def test_a_bad_file_name(
     refused(answer, 400, "invalid-input")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"]
+)
 async def test_a_bad_file_name_of_a_staged_upload(
     house: House, auth: dict[str, str], name: str
 ) -> None:
@@ -194,16 +196,16 @@ async def test_bad_metadata(house: House, auth: dict[str, str], metadata: str) -
     refused(answer, 400, "invalid-input")
 
 
-@pytest.mark.parametrize("media_type", ["text", "text/", "/plain", "text/pl ain", "text/ä", "a/" + "b" * 126])
+@pytest.mark.parametrize(
+    "media_type", ["text", "text/", "/plain", "text/pl ain", "text/ä", "a/" + "b" * 126]
+)
 async def test_a_bad_media_type(house: House, auth: dict[str, str], media_type: str) -> None:
     headers: list[tuple[bytes, bytes]] = [
         (b"authorization", auth["Authorization"].encode()),
         (b"content-disposition", b'attachment; filename="a"'),
         (b"content-type", media_type.encode()),
     ]
-    refused(
-        await house.http.post("documents", content=b"x", headers=headers), 400, "invalid-input"
-    )
+    refused(await house.http.post("documents", content=b"x", headers=headers), 400, "invalid-input")
     staged = {"name": "a", "size": 1, "media_type": media_type}
     refused(await house.http.post("uploads", json=staged, headers=auth), 400, "invalid-input")
 
@@ -249,9 +251,7 @@ async def test_a_field_whose_name_is_no_text(house: House, auth: dict[str, str])
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
-async def test_a_body_that_is_no_json(
-    house: House, auth: dict[str, str], media_type: str
-) -> None:
+async def test_a_body_that_is_no_json(house: House, auth: dict[str, str], media_type: str) -> None:
     answer = await house.http.post(
         "uploads", content=SECRET.encode(), headers=auth | {"Content-Type": media_type}
     )
@@ -346,27 +346,19 @@ async def test_a_new_version_needs_if_match(house: House, auth: dict[str, str]) 
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999-"])
-async def test_a_range_outside_the_content(
-    house: House, auth: dict[str, str], wanted: str
-) -> None:
+async def test_a_range_outside_the_content(house: House, auth: dict[str, str], wanted: str) -> None:
     document = (await house.upload(auth, bytes(10))).json()["id"]
-    answer = await house.http.get(
-        f"documents/{document}/content", headers=auth | {"Range": wanted}
-    )
+    answer = await house.http.get(f"documents/{document}/content", headers=auth | {"Range": wanted})
     refused(answer, 416, "range-not-satisfiable")
     assert answer.headers["content-range"] == "bytes */10"
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "2", "9" * 5_000, "9" * 18])
-async def test_a_version_that_is_not_there(
-    house: House, auth: dict[str, str], number: str
-) -> None:
+async def test_a_version_that_is_not_there(house: House, auth: dict[str, str], number: str) -> None:
     document = (await house.upload(auth, b"x")).json()["id"]
     answer = await house.http.get(f"documents/{document}?version={number}", headers=auth)
     there_is_none = number.isdecimal() and 0 < len(number) < 19 and number != "0"
-    refused(
-        answer, *((404, "not-found") if there_is_none else (400, "invalid-input"))
-    )
+    refused(answer, *((404, "not-found") if there_is_none else (400, "invalid-input")))
 
 
 @pytest.mark.parametrize("key", ["", "short", "x" * 15, "x" * 256, "schlüssel" * 3])
@@ -470,9 +462,7 @@ async def test_a_wrong_bootstrap_secret(house: House, secret: str) -> None:
 
 @pytest.mark.parametrize("roles", [[], ["king"], ["operator"], ["reader", "reader"], "reader"])
 async def test_roles_that_do_not_fit(house: House, auth: dict[str, str], roles: Any) -> None:
-    answer = await house.http.post(
-        "users", json={"username": SECRET, "roles": roles}, headers=auth
-    )
+    answer = await house.http.post("users", json={"username": SECRET, "roles": roles}, headers=auth)
     refused(answer, 400, "invalid-input")
 
 
