@@ -179,13 +179,20 @@ async def update_document(
     return DocumentView.of(opened)
 
 
-@router.api_route(
-    "/{document}/content",
-    methods=["GET", "HEAD"],
-    response_class=StreamingResponse,
-    responses={200: CONTENT_ANSWER, 206: CONTENT_ANSWER, 304: {"description": "Not modified"}},
+READ_CONTENT: dict[str, Any] = {
+    "path": "/{document}/content",
+    "response_class": StreamingResponse,
+    "responses": {
+        200: CONTENT_ANSWER,
+        206: CONTENT_ANSWER,
+        304: {"description": "Not modified"},
+    },
     **needs(Permission.DOCUMENTS_READ),
-)
+}
+
+
+@router.get(**READ_CONTENT)
+@router.head(**READ_CONTENT)
 async def read_content(
     document: DocumentId,
     request: Request,

@@ -29,9 +29,7 @@ def textbook_root(leaves: Sequence[bytes]) -> bytes:
     k = 1
     while 2 * k < len(leaves):
         k *= 2
-    return hashlib.sha256(
-        b"\x01" + textbook_root(leaves[:k]) + textbook_root(leaves[k:])
-    ).digest()
+    return hashlib.sha256(b"\x01" + textbook_root(leaves[:k]) + textbook_root(leaves[k:])).digest()
 
 
 def canonical(entry: dict[str, Any]) -> bytes:
@@ -233,8 +231,12 @@ async def test_no_byte_leaves_when_opening_cannot_be_logged(
 async def test_entries_hold_no_names_and_no_secrets(
     house: House, alpha: str, auth: dict[str, str]
 ) -> None:
-    await house.upload(auth, CONTENT, "zebra-name.txt", **{"Strongroom-Metadata": '{"k": "zebra-v"}'})
-    await house.http.post("users", json={"username": "zebra-user", "roles": ["reader"]}, headers=auth)
+    await house.upload(
+        auth, CONTENT, "zebra-name.txt", **{"Strongroom-Metadata": '{"k": "zebra-v"}'}
+    )
+    await house.http.post(
+        "users", json={"username": "zebra-user", "roles": ["reader"]}, headers=auth
+    )
     await house.http.post(
         "auth/sign-in", json={"tenant": "alpha", "username": "zebra-user", "password": "zebra-pw"}
     )
