@@ -97,7 +97,6 @@ def embedded_adapters(
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
     from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
-
     SealedFileBlobs = FileBlobs
 
     data = settings.data_dir

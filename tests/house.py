@@ -201,5 +201,7 @@ def problem(answer: httpx.Response) -> str:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     body = json.loads(answer.content)
     assert body["status"] == answer.status_code
-    assert body["title"] and body["detail"] and body["instance"].startswith("urn:strongroom:trace:")
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"].startswith("urn:strongroom:trace:")
     return str(body["type"]).removeprefix("urn:strongroom:problem:")

@@ -99,14 +99,14 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
 
     labels = {"Strongroom-Metadata": json.dumps(METADATA), "Idempotency-Key": KEY}
     document = (await house.upload(auth, DIRECT, NAME, **labels)).json()["id"]
-    for bad in (
+    refused = (
         {"Strongroom-Metadata": f'{{"{METADATA["mandant"]} ": "x"}}'},
         {"Strongroom-Metadata": f'["{METADATA["mandant"]}"'},
         {"Repr-Digest": hashlib.sha256(DIRECT).hexdigest()},
         {"Content-Disposition": f'attachment; filename="../{NAME}"'},
         {"Idempotency-Key": KEY},
-    ):
-        answers.append(await house.upload(auth, STAGED, NAME, **bad))
+    )
+    answers += [await house.upload(auth, STAGED, NAME, **bad) for bad in refused]
     await ask("GET", f"documents?cursor={token}", headers=auth)
     await ask("GET", f"documents/{NAME}", headers=auth)
     await ask("GET", "documents", headers={"Authorization": f"Bearer {token}x"})
@@ -127,9 +127,9 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
     flip(60)(house.object("vault", version.object))
     assert (await house.http.get(f"documents/{document}/content", headers=auth)).content == DIRECT
     await house.settle()
-    for path in (house.object("replica", (await house.version(alpha, document)).replica),):
-        flip(60)(path)
-    flip(60)(house.object("vault", (await house.version(alpha, document)).object))
+    healed = await house.version(alpha, document)
+    flip(60)(house.object("replica", healed.replica))
+    flip(60)(house.object("vault", healed.object))
     await ask("GET", f"documents/{document}/content", headers=auth)
     await ask("GET", "audit?limit=200", headers=auth)
     await ask("POST", "auth/sign-out-everywhere", headers=auth)

