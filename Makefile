@@ -52,9 +52,10 @@ check: $(INSTALLED) ## format, lint, types, layers, security, known vulnerabilit
 	$(BIN)/bandit -q -r -c pyproject.toml $(SOURCES)
 	$(PY) .ci/audit.py requirements.txt
 
-bench: $(INSTALLED) ## measure sealing and uploading against their floors
+bench: $(INSTALLED) ## measure sealing, uploading and starting against their floors
 	$(PY) -m bench.seal
 	$(PY) -m bench.upload
+	$(PY) -m bench.coldstart
 
 lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

@@ -1,13 +1,13 @@
 """How fast we seal and open, against the bare cipher and against others' stream encryption.
 
-    python bench/seal.py [--quick]
+    python -m bench.seal [--quick]
 
 Everyone works on the same random content in memory, handed over in buffers of 16 MiB and thrown
-away as it comes out, in one process, on one core. The contenders take turns, round by round. A speed
-is the median of its rounds; a ratio is the median of the ratios within each round, so that a machine
-that is busy for a while slows both sides of it. Exits 1 unless sealing and opening reach 0.80 of the
-bare cipher, ``AESGCM.encrypt_into`` and ``decrypt_into`` on buffers of 1 MiB, and twice Tink's
-streaming AEAD.
+away as it comes out, in one process, on one core. The contenders take turns, round by round. A
+speed is the median of its rounds; a ratio is the median of the ratios within each round, so that a
+machine that is busy for a while slows both sides of it. Exits 1 unless sealing and opening reach
+0.80 of the bare cipher, ``AESGCM.encrypt_into`` and ``decrypt_into`` on buffers of 1 MiB, and twice
+Tink's streaming AEAD.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Kept(io.BytesIO):
 
 @dataclass(frozen=True)
 class Contender:
-    """``seal`` and ``open`` each take the whole content through and return how many bytes came out."""
+    """``seal`` and ``open`` take the whole content through and return how many bytes came out."""
 
     name: str
     seal: Callable[[], int]

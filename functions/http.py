@@ -1,21 +1,27 @@
 """The HTTP-triggered functions: one a capability, each hands its requests to the API.
 
-They ask for no function key: the API's own guard authenticates.
+They ask for no function key: the API's own guard authenticates. The API is imported when the first
+request comes, because a process that only indexes functions, or handles messages, has no use for it.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, StreamingResponse
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 
-from functions.api.app import CAPABILITIES, create_api
-from functions.api.pages import router as pages
 from functions.bridge import respond
-from shared.wiring import get_services
+
+CAPABILITIES: Final = ("auth", "tenants", "users", "documents", "uploads", "audit", "dead-letters")
+"""Each is a path below ``v1`` and all that lies below it: the prefix of one of the API's routers."""
+
+PAGES: Final = ("health", "openapi.json", "docs")
+
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""Of every function: which of them a route takes, the API knows."""
 
 blueprint = func.Blueprint()
 
@@ -23,6 +29,9 @@ blueprint = func.Blueprint()
 @lru_cache(maxsize=1)
 def get_api() -> FastAPI:
     """The API of this process, put together when the first request comes."""
+    from functions.api.app import create_api
+    from shared.wiring import get_services
+
     return create_api(get_services())
 
 
@@ -31,20 +40,17 @@ async def handle(req: Request) -> StreamingResponse:
     return await respond(get_api(), req)
 
 
-def declare(name: str, route: str, router: APIRouter) -> None:
-    """Declare the function that takes what is below one route."""
-    routes = [each for each in router.routes if isinstance(each, APIRoute)]
-    methods = sorted({method for each in routes for method in each.methods or ()})
+def declare(path: str) -> None:
+    """Declare the function that takes what is at and below ``v1/path``."""
 
     async def door(req: Request) -> StreamingResponse:
         return await handle(req)
 
+    name = "api_" + path.partition(".")[0].replace("-", "_")
     door.__name__ = name
-    blueprint.function_name(name)(blueprint.route(route=route, methods=methods)(door))
+    route = f"v1/{path}/{{*path}}"
+    blueprint.function_name(name)(blueprint.route(route=route, methods=METHODS)(door))
 
 
-for capability in CAPABILITIES:
-    path = capability.router.prefix.strip("/")
-    declare(f"api_{path.replace('-', '_')}", f"v1/{path}/{{*path}}", capability.router)
-for page in ("health", "openapi.json", "docs"):
-    declare(f"api_{page.partition('.')[0]}", f"v1/{page}/{{*path}}", pages)
+for path in (*CAPABILITIES, *PAGES):
+    declare(path)

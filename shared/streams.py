@@ -1,14 +1,25 @@
-"""Asynchronous streams: cut into pieces, run one step ahead of their consumer."""
+"""Asynchronous streams: cut into pieces, worked on beside the event loop, one step ahead."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeVar
 
 from shared.ports.blobs import Chunk
 
 T = TypeVar("T")
+PieceT = TypeVar("PieceT", bound=Chunk)
+
+# Below this, changing threads costs more than hashing or sealing.
+INLINE_BYTES: Final = 65_536
+
+
+async def off_loop(work: Callable[[PieceT], T], piece: PieceT) -> T:
+    """``work(piece)``, in a thread of its own unless the piece is too small to be worth it."""
+    if len(piece) < INLINE_BYTES:
+        return work(piece)
+    return await asyncio.to_thread(work, piece)
 
 
 async def regroup(

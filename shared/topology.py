@@ -69,7 +69,6 @@ class Topology(_Part):
                 raise ValueError(f"these names are used more than once: {', '.join(repeated)}")
         return self
 
-
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
         """The subscriptions of every topic."""

@@ -97,9 +97,10 @@ def embedded_adapters(
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
     from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
-    SealedFileBlobs = FileBlobs
+    from shared.adapters.embedded.sealed import SealedBlobs
 
     data = settings.data_dir
+    staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
@@ -108,7 +109,10 @@ def embedded_adapters(
     else:
         root = RootKeyFile(settings.root_key_file or data / "root.key")
     key_vault = FileKeyVault(data / "keys", root, clock, entropy)
-    grants = UploadGrants(settings.staged_base_url, key_vault.derive("upload grants"), clock)
+    grants = UploadGrants(staged_url, key_vault.derive("upload grants"), clock)
+
+    # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
+    staging = FileBlobs(data / "staging", clock, grants)
 
     async def close() -> None:
         await records.close()
@@ -117,7 +121,7 @@ def embedded_adapters(
     return Adapters(
         vault=FileBlobs(data / "vault", clock),
         replica=FileBlobs(data / "replica", clock),
-        staging=FileBlobs(data / "staging", clock, grants),
+        staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
         records=records,
         key_vault=key_vault,
         bus=bus,

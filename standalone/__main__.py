@@ -36,9 +36,6 @@ def main() -> int:
     base_url = f"http://{arguments.host}:{arguments.port}"
     os.environ["STRONGROOM_DATA_DIR"] = str(arguments.data.resolve())
     os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", base_url)
-    os.environ.setdefault(
-        "STRONGROOM_STAGED_BASE_URL", os.environ["STRONGROOM_PUBLIC_BASE_URL"] + "/staged"
-    )
     try:
         if "STRONGROOM_BOOTSTRAP_SECRET_SHA256" not in os.environ:
             secret = first_steps.bootstrap_secret(arguments.data)

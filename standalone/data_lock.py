@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.adapters.embedded.folders import TEMPORARY_PREFIX
 from standalone.errors import StartError
 
 
 @contextmanager
 def exclusive_data_folder(folder: Path) -> Iterator[None]:
     """Make the folder, for this user alone, and hold it; the kernel lets go when the process ends.
+
+    What a host that died was writing there is removed.
 
     Raises:
         StartError: Another host holds it, or it cannot be made or written.
@@ -30,6 +33,8 @@ def exclusive_data_folder(folder: Path) -> Iterator[None]:
             raise StartError(
                 f"Another host uses the data folder {folder}: stop it, or choose another folder."
             ) from None
+        for leftover in folder.glob(TEMPORARY_PREFIX + "*"):
+            leftover.unlink(missing_ok=True)
         yield
     finally:
         os.close(lock)

@@ -188,13 +188,9 @@ class Demo:
         """Bootstrap the operator, create a tenant and a user; return the user's token."""
         with stage("Create the first operator, a tenant and its administrator") as done:
             secret = bootstrap_secret(self.data)
-            first = self.post(
-                "auth/bootstrap", None, {"username": "operator", "secret": secret}
-            )
+            first = self.post("auth/bootstrap", None, {"username": "operator", "secret": secret})
             operator = self.sign_in("operator", "operator", first["temporary_password"])
-            created = self.post(
-                "tenants", operator, {"slug": slug, "administrator": "admin"}
-            )
+            created = self.post("tenants", operator, {"slug": slug, "administrator": "admin"})
             temporary = created["administrator"]["temporary_password"]
             administrator = self.sign_in(slug, "admin", temporary)
             self.operator = operator
@@ -252,7 +248,9 @@ class Demo:
         """Wait until the events have done their work."""
         with stage("Wait until both are replicated, verified and in the audit log") as done:
             wait_until(
-                lambda: all(self.get(f"documents/{each}", token)["replicated"] for each in documents),
+                lambda: all(
+                    self.get(f"documents/{each}", token)["replicated"] for each in documents
+                ),
                 "the replicas",
             )
             wait_until(
@@ -328,8 +326,7 @@ class Demo:
         """Print what the log says about the document."""
         with stage("The audit log of the document") as done:
             wait_until(
-                lambda: self.actions(token, document)
-                == self.actions(token, document, logged=True),
+                lambda: self.actions(token, document) == self.actions(token, document, logged=True),
                 "every entry to have its position",
             )
             log = self.get(f"audit?limit=100&resource={document}", token)
@@ -383,9 +380,7 @@ class Demo:
         """What was done to the document, or how much of it has its position in the log."""
         items = self.get(f"audit?limit=100&resource={document}", token)["items"]
         return {
-            item["entry"]["action"]
-            for item in items
-            if not logged or item["position"] is not None
+            item["entry"]["action"] for item in items if not logged or item["position"] is not None
         }
 
     def post(self, path: str, token: str | None, body: dict[str, Any] | None) -> Any:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Final
+
+from shared.adapters.embedded.folders import make_private_folder, write_private_file
 
 FILE_NAME: Final = "bootstrap-secret"
 
 
 def bootstrap_secret(data_dir: Path) -> str:
     """The secret that creates the first operator, kept in a file that only its owner can read."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / FILE_NAME
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with open(descriptor, "w") as file:
-        secret = secrets.token_urlsafe(32)
-        file.write(secret + "\n")
-    return secret
+    # An empty file must not make the empty word the secret.
+    kept = path.read_text().strip() if path.exists() else ""
+    if not kept:
+        kept = secrets.token_urlsafe(32)
+        make_private_folder(data_dir)
+        write_private_file(path, f"{kept}\n".encode())
+    return kept
 
 
 def sha256_hex(secret: str) -> str:

@@ -1,18 +1,17 @@
-"""The host's own end of HTTP: routing, request ids, one log line a request, limits on its head."""
+"""The host's own end of HTTP: routing, one log line a request, limits on its head."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-import uuid
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.errors import NotFound
 from standalone.logs import describe_error
 from standalone.routes import RouteTable
 
@@ -28,10 +27,7 @@ _logger = logging.getLogger("standalone.http")
 
 
 class Frontend:
-    """The ASGI app that the HTTP server runs: finds the app for a request and logs the outcome.
-
-    The request's id is in ``scope["state"]["request_id"]`` and in the response's ``x-request-id``.
-    """
+    """The ASGI app that the HTTP server runs: finds the app for a request and logs the outcome."""
 
     def __init__(self, routes: RouteTable) -> None:
         self._routes = routes
@@ -39,13 +35,11 @@ class Frontend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        request_id = uuid.uuid4().hex
-        scope["state"]["request_id"] = request_id
         match = self._routes.match(scope["method"], scope["path"])
         fields: dict[str, object] = {
             "method": scope["method"],
             "route": match.template if match else None,
-            "request_id": request_id,
+            "trace": None,
             "status": None,
         }
         bytes_in = bytes_out = 0
@@ -60,8 +54,8 @@ class Frontend:
             nonlocal bytes_out
             if message["type"] == "http.response.start":
                 fields["status"] = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": headers}
+                traceparent = Headers(raw=message["headers"]).get("traceparent", "--")
+                fields["trace"] = traceparent.split("-")[1] or None
             bytes_out += len(message.get("body", b""))
             await send(message)
 
@@ -115,8 +109,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     problem = {
-        "type": f"urn:strongroom:problem:{NotFound.slug}",
-        "title": NotFound.title,
+        "type": "urn:strongroom:problem:no-such-route",
+        "title": "There is no such address",
         "status": 404,
         "detail": "No function answers this method and path. The API's documentation lists them.",
     }

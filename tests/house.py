@@ -175,7 +175,7 @@ async def open_house(
         Settings(
             data_dir=data,
             public_base_url=BASE_URL,
-            staged_base_url=f"{BASE_URL}/staged",
+            staged_public_base_url=f"{BASE_URL}/staged",
             **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
         ),
         clock,

@@ -16,7 +16,7 @@ from shared.wiring import Services
 PREFIX: Final = "/api/v1"
 
 CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, events)
-"""Each is one router below ``/api/v1`` and one HTTP-triggered function."""
+"""Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 
 ANSWER_HEADERS: Final = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",

@@ -53,6 +53,17 @@ CONTENT_ANSWER = {
 }
 
 
+READ_CONTENT: dict[str, Any] = {
+    "response_class": StreamingResponse,
+    "responses": {
+        200: CONTENT_ANSWER,
+        206: CONTENT_ANSWER,
+        304: {"description": "Not modified"},
+    },
+    **needs(Permission.DOCUMENTS_READ),
+}
+
+
 class DocumentView(BaseModel):
     """A version of a document.
 
@@ -138,7 +149,9 @@ async def read_document(
     number: Number = None,
 ) -> DocumentView:
     """What is known about a document."""
-    return DocumentView.of(await services.documents.read(principal, document, number))
+    opened = await services.documents.find(principal, document, number)
+    await services.documents.note_read(principal, opened)
+    return DocumentView.of(opened)
 
 
 @router.get("/{document}/versions", **needs(Permission.DOCUMENTS_READ))
@@ -179,20 +192,9 @@ async def update_document(
     return DocumentView.of(opened)
 
 
-READ_CONTENT: dict[str, Any] = {
-    "path": "/{document}/content",
-    "response_class": StreamingResponse,
-    "responses": {
-        200: CONTENT_ANSWER,
-        206: CONTENT_ANSWER,
-        304: {"description": "Not modified"},
-    },
-    **needs(Permission.DOCUMENTS_READ),
-}
-
-
-@router.get(**READ_CONTENT)
-@router.head(**READ_CONTENT)
+# Two routes, because each operation of the OpenAPI document needs an id of its own.
+@router.get("/{document}/content", **READ_CONTENT)
+@router.head("/{document}/content", **READ_CONTENT)
 async def read_content(
     document: DocumentId,
     request: Request,
@@ -205,7 +207,7 @@ async def read_content(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The content, or one range of it. It is in the audit log before its first byte leaves."""
-    opened = await services.documents.read(principal, document, number)
+    opened = await services.documents.find(principal, document, number)
     size = opened.version.size
     headers = {
         "ETag": f'"{opened.etag}"',
@@ -217,6 +219,7 @@ async def read_content(
     if if_match is not None and not matches(if_match, opened.etag):
         raise PreconditionFailed("The document has another version now; read it first.")
     if if_match is None and matches(if_none_match, opened.etag):
+        await services.documents.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
     if if_range is not None and if_range.strip() != headers["ETag"]:
         wanted = None  # RFC 9110 section 13.1.5: a strong comparison
@@ -227,6 +230,7 @@ async def read_content(
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 200 if found is None else 206
     if request.method == "HEAD":
+        await services.documents.note_read(principal, opened)
         return Response(status_code=status, headers=headers)
     stream = await services.documents.open(principal, opened, start, end)
     return StreamingResponse(stream, status, headers)

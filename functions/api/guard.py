@@ -16,8 +16,8 @@ import ipaddress
 import logging
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Annotated, Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -49,6 +49,7 @@ MAX_JSON_BYTES: Final = 65_536
 _log = logging.getLogger("strongroom.api")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Found = TypeVar("Found")
 
 
 def needs(permission: Permission) -> dict[str, Any]:
@@ -90,10 +91,19 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-FromServices = Annotated[Services, Depends(services_of)]
-FromPrincipal = Annotated[Principal, Depends(principal_of)]
-FromOrigin = Annotated[Origin, Depends(origin)]
-FromLimits = Annotated[Limits, Depends(limits_of)]
+def _at_hand(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[Found]]:
+    """A dependency that is found at once; FastAPI would send a plain function to a thread."""
+
+    async def found(request: Request) -> Found:
+        return find(request)
+
+    return found
+
+
+FromServices = Annotated[Services, Depends(_at_hand(services_of))]
+FromPrincipal = Annotated[Principal, Depends(_at_hand(principal_of))]
+FromOrigin = Annotated[Origin, Depends(_at_hand(origin))]
+FromLimits = Annotated[Limits, Depends(_at_hand(limits_of))]
 
 
 class GuardedRoute(APIRoute):

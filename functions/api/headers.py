@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from shared.idempotency import IdempotencyKey
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+_NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 ReprDigest = Annotated[
@@ -75,12 +77,9 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
     Raises:
         InvalidInput: Something is missing or not of its form.
     """
-    message = Message()
-    message["Content-Disposition"] = _utf8(disposition or "")
-    try:
-        name = message.get_filename()
-    except UnicodeError:  # in a charset of filename* that cannot be read
-        name = None
+    if media_type == "application/x-www-form-urlencoded":
+        media_type = None  # curl says this of every body unless it is told otherwise
+    name = _file_name(disposition or "")
     if not name:
         raise InvalidInput('Name the document: Content-Disposition: attachment; filename="NAME".')
     try:
@@ -100,8 +99,12 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
 
 
 def disposition_header(name: str) -> str:
-    """``Content-Disposition`` that saves under the name (RFC 6266, RFC 8187)."""
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    """``Content-Disposition`` that saves under the name (RFC 6266, RFC 8187).
+
+    The plain ``filename`` is for programs that do not know ``filename*``, such as curl.
+    """
+    plain = _NOT_PLAIN.sub("_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def byte_range(value: str | None, size: int) -> tuple[int, int] | None:
@@ -162,6 +165,20 @@ def idempotency_key(
     if value is None:
         return None
     return IdempotencyKey(principal.tenant, f"{principal.user}\n{operation}", value)
+
+
+def _file_name(disposition: str) -> str:
+    """The name in ``Content-Disposition``, from ``filename*`` where there is one; else empty."""
+    message = Message()
+    message["Content-Disposition"] = _utf8(disposition)
+    parameters = message.get_params([], "Content-Disposition")
+    names = [value for parameter, value in parameters if parameter.lower() == "filename"]
+    # The parser gives filename* as a tuple of charset, language and value.
+    names.sort(key=lambda value: not isinstance(value, tuple))
+    try:
+        return collapse_rfc2231_value(names[0]) if names else ""
+    except UnicodeError:  # in a charset that cannot be read
+        return ""
 
 
 def _utf8(value: str) -> str:

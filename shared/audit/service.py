@@ -51,9 +51,13 @@ class AuditLog:
                 return appended
             try:
                 await self._append(tenant, list(page.records))
-                appended += len(page.records)
             except Conflict:
                 conflicts += 1
+                continue
+            appended += len(page.records)
+            if page.cursor is None:
+                # What was committed since then comes with an event of its own.
+                return appended
         raise Unavailable("The audit log is being appended to from elsewhere; try again.")
 
     async def head(self, tenant: str) -> TreeHead:

@@ -1,4 +1,4 @@
-"""Recording: a sealed content gets its record, its audit entry and its event, or its object goes."""
+"""Recording: a sealed content gets its record, its audit entry and its event, or is taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from shared.audit.models import Entry
 from shared.documents.models import Version
-from shared.errors import Conflict
 from shared.events import EventType
 from shared.journal import Journal
 from shared.ports.blobs import BlobStore
@@ -41,7 +40,7 @@ class Recorder:
             traceparent: Of the request that brought it.
 
         Raises:
-            Conflict: The state has moved on; nothing was recorded and the sealed object was removed.
+            Conflict: The state has moved on and nothing was recorded; try otherwise or take it back.
         """
         event = self._journal.event(
             EventType.DOCUMENT_SEALED,
@@ -50,8 +49,8 @@ class Recorder:
             {"version": version.number},
             traceparent,
         )
-        try:
-            await self._journal.commit(entry, changes, [event])
-        except Conflict:
-            await self._vault.delete(version.object)
-            raise
+        await self._journal.commit(entry, changes, [event])
+
+    async def take_back(self, version: Version) -> None:
+        """Remove the object of a version that was not recorded and will not be."""
+        await self._vault.delete(version.object)

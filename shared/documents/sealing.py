@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from shared.crypto.keys import content_associated_data, wrap_data_key
@@ -23,12 +24,9 @@ from shared.documents.models import Description, SealedNames, Version
 from shared.errors import DigestMismatch, TooLarge
 from shared.ports.blobs import BlobStore, Chunk
 from shared.ports.clock import Clock, Entropy
-from shared.streams import ahead, regroup
+from shared.streams import ahead, off_loop, regroup
 
 DATA_KEY_SIZE: Final = 32
-
-# Below this, changing threads costs more than hashing and sealing.
-INLINE_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +145,16 @@ class _Sealing:
             self.size += len(piece)
             if self.size > incoming.max_size:
                 raise TooLarge(f"The content is larger than {incoming.max_size} bytes.")
-            if len(piece) < INLINE_BYTES:
-                sealed = self._segment(piece, last)
-            else:
-                sealed = await asyncio.to_thread(self._segment, piece, last)
+            # Both let go of the interpreter's lock, so they run side by side.
+            _, sealed = await asyncio.gather(
+                off_loop(self.sha256.update, piece),
+                off_loop(partial(self._segment, last=last), piece),
+            )
             if last and incoming.sha256 is not None:
                 check_digest(incoming.sha256, self.sha256.digest())
             yield sealed
 
     def _segment(self, piece: bytearray, last: bool) -> bytearray:
-        self.sha256.update(piece)
         start = HEADER_SIZE if self.size == len(piece) else 0
         out = bytearray(start + len(piece) + TAG_SIZE)
         if start:

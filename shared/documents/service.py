@@ -24,6 +24,9 @@ from shared.ports.clock import Clock, Entropy
 # So that deleting a document with all of its versions fits into one commit.
 MAX_VERSIONS: Final = 90
 
+# Replication changes a document's record as well, to name a replica: nobody's change but the next try's.
+ATTEMPTS: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class OpenDocument:
@@ -103,7 +106,7 @@ class Documents:
         )
         document = Document(id=document_id, created_at=now, current=version)
         # A fingerprint that holds the content's hash is known only now, so a replayed content is
-        # sealed in vain; the commit finds out, and the recorder takes the object back.
+        # sealed in vain; the commit finds out, and the object is taken back.
         request = names.model_dump(mode="json")
         try:
             await self._recorder.record(
@@ -116,6 +119,7 @@ class Documents:
                 principal.origin.traceparent,
             )
         except Conflict:
+            await self._recorder.take_back(version)
             made = await self._idempotency.replayed(key, request)
             if made is None:
                 raise
@@ -151,15 +155,10 @@ class Documents:
         version, names = await self._sealer.seal(
             self._incoming(principal, document, number, description, content, sha256)
         )
-        updated = stored.document.model_copy(update={"current": version})
         try:
-            await self._recorder.record(
-                self._entry(Action.DOCUMENT_UPDATE, principal, document, version),
-                version,
-                [self._store.superseded(stored), stored.replaced_by(updated)],
-                principal.origin.traceparent,
-            )
-        except Conflict:
+            updated = await self._follow(principal, stored, version)
+        except (Conflict, NotFound):
+            await self._recorder.take_back(version)
             raise PreconditionFailed(
                 "The document was changed while the content arrived; read it and try again."
             ) from None
@@ -188,20 +187,21 @@ class Documents:
             for document, version in page
         ], following
 
-    async def read(
+    async def find(
         self, principal: Principal, document: str, number: int | None = None
     ) -> OpenDocument:
-        """A document's description.
+        """A document's description, before it is known whether any of it will be answered.
 
         Raises:
             NotFound: There is no such document or version.
         """
-        stored = await self._find(principal, document)
-        opened = await self._opened(stored, number)
+        return await self._opened(await self._find(principal, document), number)
+
+    async def note_read(self, principal: Principal, opened: OpenDocument) -> None:
+        """Put into the audit log that a description is about to be answered."""
         await self._journal.commit(
-            self._entry(Action.DOCUMENT_READ, principal, document, opened.version)
+            self._entry(Action.DOCUMENT_READ, principal, opened.document.id, opened.version)
         )
-        return opened
 
     async def versions(self, principal: Principal, document: str) -> list[OpenDocument]:
         """Every version of a document, the latest first.
@@ -263,10 +263,18 @@ class Documents:
         then on; the objects themselves are removed by the replication function.
 
         Raises:
-            Conflict: The document is being changed; nothing was done.
+            Conflict: The document is being changed all the time; nothing was done.
             NotFound: There is no such document.
             PreconditionFailed: The current version's etag is not ``if_match``.
         """
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._delete(principal, document, if_match)
+            except Conflict:
+                continue
+        raise Conflict("The document is being changed; try again.")
+
+    async def _delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         stored = await self._find(principal, document)
         if if_match is not None and if_match != content_etag(document, stored.current.number):
             raise PreconditionFailed("The document has a newer version; read it first.")
@@ -295,6 +303,30 @@ class Documents:
             [stored.replaced_by(deleted), *(each.deleted() for each in earlier)],
             [event],
         )
+
+    async def _follow(
+        self, principal: Principal, stored: StoredDocument, version: Version
+    ) -> Document:
+        """Make a sealed version the document's current one, if it is still the next one.
+
+        Raises:
+            Conflict: Another version got there first, or the document is being changed all the time.
+            NotFound: The document was deleted.
+        """
+        document = stored.document.id
+        entry = self._entry(Action.DOCUMENT_UPDATE, principal, document, version)
+        for _ in range(ATTEMPTS):
+            updated = stored.document.model_copy(update={"current": version})
+            changes = [self._store.superseded(stored), stored.replaced_by(updated)]
+            try:
+                await self._recorder.record(entry, version, changes, principal.origin.traceparent)
+            except Conflict:
+                stored = await self._find(principal, document)
+                if stored.current.number != version.number - 1:
+                    raise
+            else:
+                return updated
+        raise Conflict("The document is being changed; try again.")
 
     async def _find(self, principal: Principal, document: str) -> StoredDocument:
         try:

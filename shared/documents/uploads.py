@@ -247,7 +247,11 @@ class Uploads:
             details={"version": 1, "size": version.size},
         )
         changes = [new_document(tenant, document), _replaced(record, tenant, sealed)]
-        await self._recorder.record(entry, version, changes, event.traceparent)
+        try:
+            await self._recorder.record(entry, version, changes, event.traceparent)
+        except Conflict:
+            await self._recorder.take_back(version)
+            raise
         await self._staging.delete(upload.object)
 
     async def expire(self, record: Record) -> bool:

@@ -6,7 +6,6 @@ record's, so replication needs no key.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from shared.events import Event, EventType
 from shared.journal import Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock, Entropy
+from shared.streams import off_loop
 
 Place = Literal["vault", "replica"]
 
@@ -198,5 +198,5 @@ def _name(version: Version, place: Place) -> str | None:
 async def _sha256(store: BlobStore, name: str) -> bytes:
     digest = hashlib.sha256()
     async for piece in store.get(name):
-        await asyncio.to_thread(digest.update, piece)
+        await off_loop(digest.update, piece)
     return digest.digest()

@@ -67,7 +67,9 @@ async def test_an_upload_is_described_and_comes_back(house: House, auth: dict[st
     assert content.headers["repr-digest"] == repr_digest(b"hello")
     assert content.headers["etag"] == view["etag"]
     assert content.headers["accept-ranges"] == "bytes"
-    assert content.headers["content-disposition"] == "attachment; filename*=UTF-8''paper.txt"
+    assert content.headers["content-disposition"] == (
+        "attachment; filename=\"paper.txt\"; filename*=UTF-8''paper.txt"
+    )
 
 
 @pytest.mark.parametrize(

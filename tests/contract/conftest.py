@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import embedded
+from tests.contract import azure, embedded
 from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
 Factory = Callable[[Path], AbstractAsyncContextManager]
 
-RECORDS: Mapping[str, Factory] = {"embedded": embedded.records}
-BUS: Mapping[str, Factory] = {"embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {"embedded": embedded.blobs}
-KEYS: Mapping[str, Factory] = {}
+RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
+BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus}
+BLOBS: Mapping[str, Factory] = {
+    "azure": azure.blobs,
+    "embedded": embedded.blobs,
+    "embedded, sealed": embedded.sealed_blobs,
+}
+KEYS: Mapping[str, Factory] = {"azure": azure.keys, "embedded": embedded.keys}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:

@@ -1,11 +1,11 @@
 """The files of an embedded key vault, and the sealing of what is in them.
 
     vault.json          how the root is made, and a value by which a wrong root is noticed
-    keys/{name}.json    a key: its use and versions, each private key sealed; or that it was destroyed
+    keys/{name}.json    a key: its use and versions, each private key sealed; none once destroyed
 
 A private key is PKCS #8 DER under AES-256-GCM: 12 bytes of nonce, ciphertext, 16 bytes of tag. Its
-sealing key is derived from the root for it alone, and the associated data is the key's name, use and
-version. Public keys are not stored: one that was exchanged would let somebody else unwrap.
+sealing key is derived from the root for it alone, and the associated data is the key's name, use
+and version. Public keys are not stored: one that was exchanged would let somebody else unwrap.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ _OAEP: Final = padding.OAEP(padding.MGF1(SHA256()), SHA256(), label=None)
 class FileKeyVault:
     """A ``KeyVault`` in the folder ``path``, made when first used, mode 0700; its files have 0600.
 
-    Every operation reads the key's file, so several processes may share a vault. A private key is in
-    memory in clear for the time of one operation, the root for as long as this object lives.
+    Every operation reads the key's file, so several processes may share a vault. A private key is
+    in memory in clear for the time of one operation, the root for as long as this object lives.
 
     Args:
         path: The folder.
@@ -214,9 +214,12 @@ class FileKeyVault:
 
     def _read(self, name: str) -> KeyFile | None:
         try:
-            return KeyFile.decode(self._key_path(name).read_bytes())
+            stored = KeyFile.decode(self._key_path(name).read_bytes())
         except FileNotFoundError:
             return None
+        if stored.name != name:
+            raise Damaged("A file of the key vault holds another key; restore it from a backup.")
+        return stored
 
     def _write(self, stored: KeyFile) -> None:
         write_private_file(self._key_path(stored.name), stored.encode())

@@ -72,7 +72,7 @@ class SqliteRecords:
         """Finish the commits that wait and close the file."""
         await self._database.close()
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:  # noqa: A002
+    async def get(self, tenant: str, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
         sql = (
             f"SELECT {_COLUMNS} FROM records r WHERE tenant = ? AND kind = ? AND id = ?"  # noqa: S608
