@@ -213,7 +213,9 @@ class FaultProxy(HttpServer):
         """Arm a fault for one request whose target ends with ``part``; its ``times`` goes to 0."""
         fault(self)
         armed = self._faults[-1]
-        armed.matches = lambda request: request.method == method and request.target.endswith(part)
+        armed.matches = lambda request: (
+            request.method == method and request.target.rstrip("/").endswith(part)
+        )
         return armed
 
     @property
