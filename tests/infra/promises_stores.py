@@ -15,7 +15,7 @@ APP = "Microsoft.Web/sites"
 ENDPOINT = "Microsoft.Network/privateEndpoints"
 
 PUBLIC_BUS = {"development"}
-"""Service Bus Standard has no private endpoints; Premium alone would cost more than all the rest."""
+"""Service Bus Standard has no private endpoints; Premium would cost more than all the rest."""
 
 
 def _stores(snapshot: Snapshot) -> list[Resource]:
