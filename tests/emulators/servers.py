@@ -207,9 +207,7 @@ class FaultProxy(HttpServer):
         """Let the next requests take effect, then break the connection instead of saying so."""
         self.arm(Fault(times, _method(method), forwarded=True))
 
-    def for_target(
-        self, part: str, *, method: str, fault: Callable[[FaultProxy], None]
-    ) -> Fault:
+    def for_target(self, part: str, *, method: str, fault: Callable[[FaultProxy], None]) -> Fault:
         """Arm a fault for one request whose target ends with ``part``; its ``times`` goes to 0."""
         fault(self)
         armed = self._faults[-1]
