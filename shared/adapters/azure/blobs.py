@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
@@ -163,7 +163,7 @@ class AzureBlobs:
         await self._call(lambda: self._blob(name).stage_block(block, data, validate_content=True))
         return block
 
-    async def _commit(self, name: str, blocks: list[str]) -> None:
+    async def _commit(self, name: str, blocks: Sequence[str]) -> None:
         """Make the blocks an object, unless there is one of this name.
 
         The mark tells, after an answer was lost or the blocks are gone, whose object it is.
@@ -204,9 +204,9 @@ class AzureBlobs:
 
         return await self._call(read)
 
-    async def _page(self, prefix: str, token: str | None) -> tuple[list[BlobInfo], str | None]:
-        async def read() -> tuple[list[BlobInfo], str | None]:
-            pages = self._container.list_blobs(
+    async def _page(self, prefix: str, token: str | None) -> tuple[Sequence[BlobInfo], str | None]:
+        async def read() -> tuple[Sequence[BlobInfo], str | None]:
+            pages: Any = self._container.list_blobs(
                 name_starts_with=prefix, results_per_page=_LISTED_AT_ONCE
             ).by_page(token)
             try:
@@ -220,7 +220,7 @@ class AzureBlobs:
 
     async def _stage_from(
         self, source: AzureBlobs, source_name: str, name: str
-    ) -> list[str] | None:
+    ) -> Sequence[str] | None:
         """Let the service fetch the blocks of an object by itself.
 
         Their ids; None where it cannot reach the source, as between accounts behind firewalls.
