@@ -32,7 +32,7 @@ class Furnished:
     @asynccontextmanager
     async def opened(self, data: Path, **settings: Any) -> AsyncIterator[House]:
         """The furnished house, copied to a folder unless it is there."""
-        if not data.exists():  # noqa: ASYNC240 - nobody else waits meanwhile
+        if not data.exists():
             shutil.copytree(self.data, data)
         async with open_house(data, **settings) as house:
             house.slugs |= {self.alpha: "alpha", self.beta: "beta"}
