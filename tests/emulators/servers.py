@@ -166,6 +166,7 @@ class Fault:
     answer: Response | None = None
     forwarded: bool = False
     hangs: bool = False
+    damaged: bool = False
 
 
 class FaultProxy(HttpServer):
@@ -235,6 +236,10 @@ class FaultProxy(HttpServer):
         if fault is None:
             return self._forward(request)
         fault.times -= 1
+        if fault.damaged:
+            response = self._forward(request)
+            changed = bytes([response.body[0] ^ 1]) + response.body[1:]
+            return Response(response.status, changed, response.headers)
         if fault.forwarded:
             self._forward(request)
         if fault.hangs:

@@ -166,7 +166,7 @@ class AzureBlobs:
     async def _commit(self, name: str, blocks: Sequence[str]) -> None:
         """Make the blocks an object, unless there is one of this name.
 
-        The mark tells, after an answer was lost or the blocks are gone, whose object it is.
+        The mark tells whose object is there when it is no longer missing.
 
         Raises:
             Conflict: There is one, and it is not this one.
@@ -176,7 +176,7 @@ class AzureBlobs:
 
         mark = uuid.uuid4().hex
 
-        async def commit(attempts: Attempts) -> None:
+        async def commit(_attempts: Attempts) -> None:
             try:
                 await self._blob(name).commit_block_list(
                     [BlobBlock(block) for block in blocks],
@@ -185,10 +185,10 @@ class AzureBlobs:
                 )
             except Exception as error:
                 verdict = _judge(error)
-                dropped = verdict is not None and isinstance(verdict.error, _BlocksDropped)
-                exists = verdict is not None and isinstance(verdict.error, Conflict)
-                if not dropped and not (exists and attempts.uncertain):
+                if verdict is None or not isinstance(verdict.error, (Conflict, _BlocksDropped)):
                     raise
+                # The object may be ours: the HTTP client sends a PUT again by itself, and says
+                # nothing, when its answer was lost.
                 stored = await self._blob(name).get_blob_properties()
                 if stored.metadata.get("mark") != mark:
                     raise Conflict("An object of this name exists.") from error
