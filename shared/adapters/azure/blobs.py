@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, ContainerClient
 
 T = TypeVar("T")
+_Page = tuple[Sequence[BlobInfo], str | None]
+"""A page of a listing, and what continues after it."""
 
 _PIECE: Final = 4 * 1_048_576
 """Bytes of a block and of a ranged read: the most that the service gives an MD5 for."""
@@ -163,7 +165,7 @@ class AzureBlobs:
         await self._call(lambda: self._blob(name).stage_block(block, data, validate_content=True))
         return block
 
-    async def _commit(self, name: str, blocks: list[str]) -> None:
+    async def _commit(self, name: str, blocks: Sequence[str]) -> None:
         """Make the blocks an object, unless there is one of this name.
 
         The mark tells whose object is there when it is no longer missing.
@@ -185,7 +187,9 @@ class AzureBlobs:
                 )
             except Exception as error:
                 verdict = _judge(error)
-                if verdict is None or not isinstance(verdict.error, (Conflict, _BlocksDropped)):
+                if verdict is None or not isinstance(
+                    verdict.error, (Conflict, _BlocksDroppedError)
+                ):
                     raise
                 # The object may be ours: the HTTP client sends a PUT again by itself, and says
                 # nothing, when its answer was lost.
@@ -204,8 +208,8 @@ class AzureBlobs:
 
         return await self._call(read)
 
-    async def _page(self, prefix: str, token: str | None) -> tuple[list[BlobInfo], str | None]:
-        async def read() -> tuple[list[BlobInfo], str | None]:
+    async def _page(self, prefix: str, token: str | None) -> _Page:
+        async def read() -> _Page:
             pages = self._container.list_blobs(
                 name_starts_with=prefix, results_per_page=_LISTED_AT_ONCE
             ).by_page(token)
@@ -214,13 +218,13 @@ class AzureBlobs:
             except StopAsyncIteration:
                 return [], None
             infos = [BlobInfo(blob.name, blob.size, blob.last_modified) async for blob in page]
-            return infos, pages.continuation_token
+            return infos, getattr(pages, "continuation_token", None)
 
         return await self._call(read)
 
     async def _stage_from(
         self, source: AzureBlobs, source_name: str, name: str
-    ) -> list[str] | None:
+    ) -> Sequence[str] | None:
         """Let the service fetch the blocks of an object by itself.
 
         Their ids; None where it cannot reach the source, as between accounts behind firewalls.
@@ -261,7 +265,7 @@ class AzureBlobs:
         return await call(attempt, _judge, self._clients.patience)
 
 
-class _BlocksDropped(StrongroomError):
+class _BlocksDroppedError(StrongroomError):
     """Another writer of the name committed first, which drops everyone else's blocks."""
 
 
@@ -272,7 +276,7 @@ def _judge(error: Exception) -> Verdict | None:
     if isinstance(error, HttpResponseError):
         code = getattr(error, "error_code", None)
         if code == "InvalidBlockList":
-            return Verdict(_BlocksDropped("The blocks of an object went missing."))
+            return Verdict(_BlocksDroppedError("The blocks of an object went missing."))
         if error.status_code == 404:
             return Verdict(NotFound("There is no such object."))
         if error.status_code in {409, 412}:

@@ -84,7 +84,7 @@ class AzureClients:
             from azure.servicebus.aio import ServiceBusClient
 
             patience = self.patience
-            options = {
+            options: dict[str, Any] = {
                 "retry_total": 0,
                 "auth_timeout": patience.answer,
                 "timeout": patience.answer,

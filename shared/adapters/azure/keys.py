@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
@@ -128,11 +129,9 @@ class AzureKeys:
         check_key_name(name)
         for version in [known for known in self._versions if known[0] == name]:
             del self._versions[version]
-        try:
+        # Where it is deleted already, a destruction that was cut short is finished.
+        with suppress(NotFound):
             await self._call(lambda: self._client.delete_key(name))
-        except NotFound:
-            # A destruction that was cut short before its purge is finished here.
-            pass
         await self._call(lambda: self._purge(name))
 
     async def recover(self, name: str) -> None:
@@ -216,7 +215,7 @@ def _judge(error: Exception) -> Verdict | None:
 
 
 def _use(key: KeyVaultKey) -> KeyUse:
-    return "sign" if key.key.n is None else "wrap"
+    return "sign" if vars(key.key)["n"] is None else "wrap"
 
 
 def _version(key: KeyVaultKey) -> str:
@@ -231,12 +230,12 @@ def _pem(key: KeyVaultKey) -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    jwk = key.key
+    jwk = vars(key.key)
     public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
     if _use(key) == "wrap":
-        n, e = (int.from_bytes(part, "big") for part in (jwk.n, jwk.e))
+        n, e = (int.from_bytes(part, "big") for part in (jwk["n"], jwk["e"]))
         public = rsa.RSAPublicNumbers(e, n).public_key()
     else:
-        x, y = (int.from_bytes(part, "big") for part in (jwk.x, jwk.y))
+        x, y = (int.from_bytes(part, "big") for part in (jwk["x"], jwk["y"]))
         public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -20,8 +20,8 @@ from shared.topology import TOPOLOGY_FILE, load_topology
 from tests.contract.azure import fresh_cosmosdb, machine
 from tests.emulators.front import StorageFront
 from tests.emulators.keyvault import Vault
-from tests.emulators.servicebus import Broker
 from tests.emulators.servers import FaultProxy
+from tests.emulators.servicebus import Broker
 from tests.fakes import FakeClock
 
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 WHOLE = bytes(range(256)) * 40_000
 
+
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
@@ -161,10 +162,10 @@ async def test_where_the_service_may_not_copy_the_content_passes_through(ready, 
 
 
 def send(url: str, method: str, headers: dict[str, str], body: bytes | None) -> int:
-    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310
+    request = urllib.request.Request(url, body, headers, method=method)
     trust: ssl.SSLContext = machine().certificate.client_context()
     try:
-        with urllib.request.urlopen(request, context=trust) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, context=trust) as answer:
             return answer.status
     except urllib.error.HTTPError as refusal:
         return refusal.code

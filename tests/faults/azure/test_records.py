@@ -62,9 +62,7 @@ WRITES = [create, change, delete]
 @pytest.fixture
 async def ready(records):
     """The adapter with two records, and past what the SDK asks an account at first."""
-    await records.commit(
-        TENANT, [Create(record(1, state="new")), Create(record(2, state="new"))]
-    )
+    await records.commit(TENANT, [Create(record(1, state="new")), Create(record(2, state="new"))])
     await records.query("document", tenant=None)
     return records
 
