@@ -1,1 +1,1 @@
-"""What stands behind the ports; only ``shared.wiring`` knows these rooms."""
+"""What stands behind the ports. Only ``shared.wiring`` picks from here."""

@@ -36,9 +36,9 @@ class UploadGrant:
 class BlobStore(Protocol):
     """A flat store of immutable objects.
 
-    Names are ``/``-separated segments of ``[a-z0-9._-]``, none of them starting with a dot, 512
-    characters at most; any other name raises ``InvalidInput``. Errors of the service behind it become
-    ``Unavailable`` once the adapter's own retries are used up.
+    Names are ``/``-separated segments of 1 to 200 of ``[a-z0-9._-]``, none of them starting with a
+    dot, 512 characters in all at most; any other name raises ``InvalidInput``. Errors of the service
+    behind it become ``Unavailable`` once the adapter's own retries are used up.
     """
 
     async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:

@@ -1,0 +1,1 @@
+"""The ports on one machine with nothing but Python: files and SQLite."""

@@ -1,0 +1,148 @@
+"""One call to an Azure service: its retries, its deadline, and what its errors mean to us.
+
+The SDKs' own retries are off, because they follow a service's retry-after without any bound. What a
+status means beyond this module's table is decided by each adapter, in one function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from shared.errors import StrongroomError, Unavailable
+
+T = TypeVar("T")
+
+_WORTH_RETRYING: Final = frozenset({408, 410, 429, 449, 500, 502, 503, 504})
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 8.0
+_RETRY_AFTER_HEADERS: Final = (
+    ("retry-after-ms", 0.001),
+    ("x-ms-retry-after-ms", 0.001),
+    ("retry-after", 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for Azure, in seconds.
+
+    Attributes:
+        connect: For a connection.
+        answer: For the next bytes of an answer.
+        poll: Between two looks at a link of the bus while waiting for it.
+        total: For one call of a port with all of its retries and the pauses between them.
+        sleep: Passes the pauses.
+    """
+
+    connect: float = 5.0
+    answer: float = 20.0
+    poll: float = 0.2
+    total: float = 30.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an SDK's error means.
+
+    Attributes:
+        error: What the caller of the port gets.
+        again: Whether trying again may help.
+        wait: Seconds that the service asked us to wait; None: it did not say.
+    """
+
+    error: StrongroomError
+    again: bool = False
+    wait: float | None = None
+
+
+Judge = Callable[[Exception], Verdict | None]
+
+
+class Attempts:
+    """What a call knows of its own retries.
+
+    Attributes:
+        uncertain: Whether an earlier attempt may have taken effect although it seemed to fail.
+    """
+
+    def __init__(self) -> None:
+        self.uncertain = False
+
+
+async def call(
+    operation: Callable[[Attempts], Awaitable[T]], judge: Judge, patience: Patience
+) -> T:
+    """The result of ``operation``, tried again as its errors advise, within ``patience.total``.
+
+    Raises:
+        StrongroomError: What ``judge`` made of the last error; an ``Unavailable`` carries the
+            seconds after which the service expects to answer.
+    """
+    loop = asyncio.get_running_loop()
+    attempts = Attempts()
+    budget = patience.total
+    pause = _FIRST_PAUSE
+    while True:
+        began = loop.time()
+        try:
+            return await operation(attempts)
+        except Exception as error:
+            verdict = judge(error)
+            if verdict is None:
+                raise
+            wait = pause * random.uniform(0.5, 1.0) if verdict.wait is None else verdict.wait  # noqa: S311 - spreads retries
+            budget -= loop.time() - began + wait
+            if not verdict.again or budget <= 0:
+                raise _final(verdict) from error
+            attempts.uncertain = attempts.uncertain or verdict.wait is None
+        await patience.sleep(wait)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def judge_http(service: str, error: Exception) -> Verdict | None:
+    """What an error of an SDK on azure-core means where its status has no other meaning.
+
+    None: it is no error of an SDK.
+    """
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status in {401, 403}:
+        return Verdict(Unavailable(f"{service} refused this service's identity.", retry_after=60))
+    if isinstance(error, (AzureError, TimeoutError, ConnectionError)) and (
+        status is None or status in _WORTH_RETRYING
+    ):
+        return Verdict(
+            Unavailable(f"{service} did not answer in time; try again."),
+            again=True,
+            wait=_retry_after(error),
+        )
+    if isinstance(error, AzureError):
+        return Verdict(StrongroomError(f"{service} refused a request that it should have taken."))
+    return None
+
+
+def _final(verdict: Verdict) -> StrongroomError:
+    if isinstance(verdict.error, Unavailable) and verdict.wait is not None:
+        return Unavailable(verdict.error.detail, retry_after=max(1, math.ceil(verdict.wait)))
+    return verdict.error
+
+
+def _retry_after(error: Exception) -> float | None:
+    """The seconds that an answer asks to wait; its headers may be on the error or its response."""
+    headers = getattr(error, "headers", None) or getattr(
+        getattr(error, "response", None), "headers", {}
+    )
+    lowered = {str(name).lower(): value for name, value in headers.items()}
+    for name, unit in _RETRY_AFTER_HEADERS:
+        try:
+            return max(0.0, float(lowered[name]) * unit)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return None

@@ -1,0 +1,156 @@
+"""The SDKs' clients: one of each kind and address a process, opened when first used.
+
+Production signs in with the managed identity (or whatever else ``DefaultAzureCredential`` finds on
+an engineer's machine). A connection string holds a key, so only emulators may be reached by one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from shared.adapters.azure.calls import Patience
+from shared.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from azure.cosmos.aio import CosmosClient
+    from azure.identity.aio import DefaultAzureCredential
+    from azure.keyvault.keys.aio import KeyClient
+    from azure.servicebus.aio import ServiceBusClient
+    from azure.storage.blob.aio import BlobServiceClient
+
+T = TypeVar("T")
+
+
+class AzureClients:
+    """Every client of a process, opened lazily on the running loop and closed by ``close``.
+
+    Args:
+        client_id: The user-assigned managed identity to sign in with; None: the only one there is.
+        patience: How long to wait for answers.
+    """
+
+    def __init__(self, client_id: str | None = None, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self._client_id = client_id
+        self._open: dict[tuple[str, str], Any] = {}
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    def blob_service(self, account: str) -> BlobServiceClient:
+        """A storage account's client, by address or, for an emulator, by connection string."""
+
+        def make() -> BlobServiceClient:
+            from azure.storage.blob.aio import BlobServiceClient
+
+            options = self._http_options()
+            if not is_connection_string(account):
+                return BlobServiceClient(account, self.credential(), **options)
+            _require_emulator(account, "BlobEndpoint")
+            return BlobServiceClient.from_connection_string(account, **options)
+
+        return self._once("blob", account, make)
+
+    def cosmos(self, account: str) -> CosmosClient:
+        """A Cosmos DB account's client, by address or, for an emulator, by connection string."""
+
+        def make() -> CosmosClient:
+            from azure.cosmos.aio import CosmosClient
+
+            # The SDK reads 0 as its default of 9, and bounds no single wait: -1 is none.
+            options = {**self._http_options(), "retry_throttle_total": -1}
+            if not is_connection_string(account):
+                return CosmosClient(account, self.credential(), **options)
+            _require_emulator(account, "AccountEndpoint")
+            return CosmosClient.from_connection_string(account, **options)
+
+        return self._once("cosmos", account, make)
+
+    def keys(self, vault: str) -> KeyClient:
+        """A Key Vault's client, by address."""
+
+        def make() -> KeyClient:
+            from azure.keyvault.keys.aio import KeyClient
+
+            return KeyClient(vault, self.credential(), **self._http_options())
+
+        return self._once("keys", vault, make)
+
+    def service_bus(self, namespace: str) -> ServiceBusClient:
+        """A namespace's client, by host name or, for an emulator, by connection string."""
+
+        def make() -> ServiceBusClient:
+            from azure.servicebus.aio import ServiceBusClient
+
+            patience = self.patience
+            options: dict[str, Any] = {
+                "retry_total": 0,
+                "auth_timeout": patience.answer,
+                "timeout": patience.answer,
+                "try_timeout": patience.answer,
+                "socket_timeout": patience.poll,
+            }
+            if not is_connection_string(namespace):
+                return ServiceBusClient(namespace, self.credential(), **options)
+            _require_emulator(namespace, "Endpoint")
+            return ServiceBusClient.from_connection_string(namespace, **options)
+
+        return self._once("bus", namespace, make)
+
+    def credential(self) -> DefaultAzureCredential:
+        """What this process signs in with."""
+
+        def make() -> DefaultAzureCredential:
+            from azure.identity.aio import DefaultAzureCredential
+
+            return DefaultAzureCredential(
+                managed_identity_client_id=self._client_id,
+                exclude_interactive_browser_credential=True,
+            )
+
+        return self._once("credential", "", make)
+
+    async def close(self) -> None:
+        """Close every client, the last opened first."""
+        self._open.clear()
+        while self._closers:
+            await self._closers.pop()()
+
+    def _http_options(self) -> dict[str, Any]:
+        return {
+            "retry_total": 0,
+            "connection_timeout": self.patience.connect,
+            "read_timeout": self.patience.answer,
+        }
+
+    def _once(self, kind: str, address: str, make: Callable[[], T]) -> T:
+        client: T | None = self._open.get((kind, address))
+        if client is None:
+            client = self._open[kind, address] = make()
+            self._closers.append(client.close)  # type: ignore[attr-defined]
+        return client
+
+
+def is_connection_string(text: str) -> bool:
+    """Whether a setting is a connection string, not an address or a host name."""
+    return ";" in text
+
+
+def _require_emulator(connection_string: str, field: str) -> None:
+    """Refuse a connection string that leads away from this machine.
+
+    Raises:
+        InvalidInput: It does, or it names no endpoint.
+    """
+    parts = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
+    host = urlsplit(parts.get(field, "")).hostname or ""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise InvalidInput(
+            "Connection strings are for emulators on this machine; set the service's address and"
+            " let the managed identity sign in."
+        )

@@ -1,0 +1,246 @@
+"""AzureKeys: the KeyVault port on Azure Key Vault."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
+from shared.adapters.azure.clients import AzureClients
+from shared.adapters.checks import check_key_name
+from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.ports.keys import KeyUse, Signature, WrappedKey
+
+if TYPE_CHECKING:
+    from azure.keyvault.keys import KeyVaultKey
+    from azure.keyvault.keys.aio import KeyClient
+    from azure.keyvault.keys.crypto.aio import CryptographyClient
+
+T = TypeVar("T")
+
+_RSA_BITS: Final = 3072
+_MAX_PLAINTEXT: Final = 64
+_DIGEST_BYTES: Final = 32
+_KNOWN_VERSIONS: Final = 1_024
+"""How many versions' clients are kept: each saves the request that fetches its public key."""
+
+
+class AzureKeys:
+    """A ``KeyVault`` in Azure Key Vault.
+
+    Wrapping needs the public key alone and happens here, with one request for the current version;
+    unwrapping and signing happen in the vault.
+
+    Args:
+        clients: The process's clients.
+        vault: The vault's address.
+        hsm: Whether new keys are made in a hardware module (the vault must be of the premium tier).
+    """
+
+    def __init__(self, clients: AzureClients, vault: str, *, hsm: bool = False) -> None:
+        self._clients = clients
+        self._vault = vault
+        self._hsm = hsm
+        self._versions: OrderedDict[tuple[str, str], CryptographyClient] = OrderedDict()
+        # Key Vault answers a second creation with a second version.
+        self._creating = asyncio.Lock()
+
+    async def create(self, name: str, use: KeyUse) -> str:
+        """See ``KeyVault.create``."""
+        check_key_name(name)
+        async with self._creating:
+            try:
+                key = await self._current(name)
+            except NotFound:
+                key = await self._call(lambda: self._create(name, use))
+        if _use(key) != use:
+            raise Conflict("A key of this name exists for another use.")
+        return _version(key)
+
+    async def wrap(self, name: str, plaintext: bytes) -> WrappedKey:
+        """See ``KeyVault.wrap``.
+
+        Raises:
+            InvalidInput: The plaintext is longer than 64 bytes.
+        """
+        from azure.keyvault.keys.crypto import KeyWrapAlgorithm
+        from azure.keyvault.keys.crypto.aio import CryptographyClient
+
+        check_key_name(name)
+        if len(plaintext) > _MAX_PLAINTEXT:
+            raise InvalidInput(f"At most {_MAX_PLAINTEXT} bytes can be wrapped.")
+        key = await self._current(name)
+        if _use(key) != "wrap":
+            raise NotFound("There is no wrapping key of this name.")
+        local = CryptographyClient.from_jwk(key.key)
+        wrapped = await local.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, plaintext)
+        return WrappedKey(name, _version(key), wrapped.encrypted_key)
+
+    async def unwrap(self, wrapped: WrappedKey) -> bytes:
+        """See ``KeyVault.unwrap``."""
+        from azure.keyvault.keys.crypto import KeyWrapAlgorithm
+
+        check_key_name(wrapped.name)
+        client = self._client_of(wrapped.name, wrapped.version)
+
+        async def unwrap() -> bytes:
+            result = await client.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.ciphertext)
+            return result.key
+
+        return await self._call(unwrap)
+
+    async def sign(self, name: str, digest: bytes) -> Signature:
+        """See ``KeyVault.sign``.
+
+        Raises:
+            InvalidInput: The digest is not 32 bytes long.
+        """
+        from azure.keyvault.keys.crypto import SignatureAlgorithm
+
+        check_key_name(name)
+        if len(digest) != _DIGEST_BYTES:
+            raise InvalidInput(f"A SHA-256 digest has {_DIGEST_BYTES} bytes.")
+        key = await self._current(name)
+        if _use(key) != "sign":
+            raise NotFound("There is no signing key of this name.")
+        client = self._client_of(name, _version(key))
+        signed = await self._call(lambda: client.sign(SignatureAlgorithm.es256, digest))
+        return Signature(name, _version(key), signed.signature)
+
+    async def public_key(self, name: str, version: str | None = None) -> bytes:
+        """See ``KeyVault.public_key``."""
+        check_key_name(name)
+        return _pem(await self._current(name, version))
+
+    async def rotate(self, name: str) -> str:
+        """See ``KeyVault.rotate``."""
+        check_key_name(name)
+        return _version(await self._call(lambda: self._client.rotate_key(name)))
+
+    async def destroy(self, name: str) -> None:
+        """See ``KeyVault.destroy``.
+
+        From its return on, nothing can be done with the key. Where the vault has purge protection,
+        an operator may still ``recover`` it until the vault's retention is over.
+        """
+        check_key_name(name)
+        for version in [known for known in self._versions if known[0] == name]:
+            del self._versions[version]
+        # A destruction that was cut short before its purge is finished here.
+        with contextlib.suppress(NotFound):
+            await self._call(lambda: self._client.delete_key(name))
+        await self._call(lambda: self._purge(name))
+
+    async def recover(self, name: str) -> None:
+        """Bring back a destroyed key with all of its versions, while the vault still has it.
+
+        Raises:
+            NotFound: The vault has no such destroyed key.
+        """
+        check_key_name(name)
+        await self._call(lambda: self._client.recover_deleted_key(name))
+
+    @property
+    def _client(self) -> KeyClient:
+        return self._clients.keys(self._vault)
+
+    async def _create(self, name: str, use: KeyUse) -> KeyVaultKey:
+        from azure.keyvault.keys import KeyCurveName, KeyOperation
+
+        if use == "wrap":
+            return await self._client.create_rsa_key(
+                name,
+                size=_RSA_BITS,
+                hardware_protected=self._hsm,
+                key_operations=[KeyOperation.wrap_key, KeyOperation.unwrap_key],
+            )
+        return await self._client.create_ec_key(
+            name,
+            curve=KeyCurveName.p_256,
+            hardware_protected=self._hsm,
+            key_operations=[KeyOperation.sign, KeyOperation.verify],
+        )
+
+    async def _purge(self, name: str) -> None:
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        try:
+            await self._client.purge_deleted_key(name)
+        except ResourceNotFoundError:
+            return
+        except HttpResponseError as error:
+            if error.status_code == 409:
+                raise Unavailable("The key is still being deleted; try again.") from error
+            # 403: purge protection; the vault purges by itself when the retention is over.
+            if error.status_code != 403:
+                raise
+
+    async def _current(self, name: str, version: str | None = None) -> KeyVaultKey:
+        return await self._call(lambda: self._client.get_key(name, version))
+
+    def _client_of(self, name: str, version: str) -> CryptographyClient:
+        """The client of one version, which never changes; the least used make room."""
+        if not version:
+            raise NotFound("There is no such version of the key.")
+        client = self._versions.pop((name, version), None)
+        if client is None:
+            client = self._client.get_cryptography_client(name, key_version=version)
+        self._versions[name, version] = client
+        if len(self._versions) > _KNOWN_VERSIONS:
+            self._versions.popitem(last=False)
+        return client
+
+    async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
+        async def attempt(_attempts: Attempts) -> T:
+            return await operation()
+
+        return await call(attempt, _judge, self._clients.patience)
+
+
+def _judge(error: Exception) -> Verdict | None:
+    """What Key Vault's errors mean."""
+    from azure.core.exceptions import HttpResponseError
+
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status == 404:
+        return Verdict(NotFound("There is no such key, or no such version of it."))
+    if status == 409:
+        return Verdict(Conflict("A key of this name was destroyed; use another name."))
+    if status == 400:
+        return Verdict(Damaged("The wrapped key is not one that this key's version made."))
+    return judge_http("The key vault", error)
+
+
+def _use(key: KeyVaultKey) -> KeyUse:
+    return "sign" if _jwk(key).n is None else "wrap"
+
+
+def _jwk(key: KeyVaultKey) -> Any:
+    """The key's JSON Web Key, whose members the SDK does not declare."""
+    return key.key
+
+
+def _version(key: KeyVaultKey) -> str:
+    version = key.properties.version
+    if version is None:
+        raise NotFound("There is no such version of the key.")
+    return version
+
+
+def _pem(key: KeyVaultKey) -> bytes:
+    """The public key of a JSON Web Key (RFC 7518, section 6) as PEM SubjectPublicKeyInfo."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    jwk = _jwk(key)
+    public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+    if _use(key) == "wrap":
+        n, e = (int.from_bytes(part, "big") for part in (jwk.n, jwk.e))
+        public = rsa.RSAPublicNumbers(e, n).public_key()
+    else:
+        x, y = (int.from_bytes(part, "big") for part in (jwk.x, jwk.y))
+        public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,148 @@
+"""Events as messages of Service Bus, and what the bus's errors mean.
+
+The body is the CloudEvent; ``message_id`` is the event's id, for duplicate detection; ``session_id``
+is the tenant; the application property ``type`` is what the subscriptions' filters look at. A replay
+goes to the topic as well, because a subscription cannot be sent to: it carries the property
+``replay_to``, which the filters of all other subscriptions refuse, and ``;replay=`` with the dead
+letter's sequence number after the event's id, so that the duplicate window lets it through once.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from shared.adapters.azure.calls import Verdict
+from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.events import Event
+from shared.ports.bus import DeadLetter
+from shared.topology import Subscription, Topic, Topology
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
+
+_REPLAY: Final = ";replay="
+_DELIVERY_LIMIT: Final = "MaxDeliveryCountExceeded"
+_BUSY_PAUSE: Final = 10.0
+"""Seconds that Microsoft asks to wait when a namespace throttles, which its answer does not say."""
+
+
+def find_subscription(topology: Topology, name: str) -> tuple[Topic, Subscription]:
+    """The subscription of this name and its topic.
+
+    Raises:
+        NotFound: There is none.
+    """
+    for topic in topology.topics:
+        for subscription in topic.subscriptions:
+            if subscription.name == name:
+                return topic, subscription
+    raise NotFound("There is no such subscription in infra/topology.json.")
+
+
+def to_message(event: Event) -> ServiceBusMessage:
+    """The message that publishes an event."""
+    from azure.servicebus import ServiceBusMessage
+
+    return ServiceBusMessage(
+        event.to_json(),
+        message_id=event.id,
+        session_id=event.tenant,
+        subject=event.type.value,
+        content_type="application/cloudevents+json",
+        application_properties={"type": event.type.value},
+    )
+
+
+def to_replay(letter: ServiceBusReceivedMessage, subscription: str) -> ServiceBusMessage:
+    """The message that delivers a dead letter again, to one subscription."""
+    from azure.servicebus import ServiceBusMessage
+
+    return ServiceBusMessage(
+        body_of(letter),
+        message_id=f"{event_id(letter)}{_REPLAY}{letter.sequence_number}",
+        session_id=letter.session_id,
+        subject=letter.subject,
+        content_type=letter.content_type,
+        application_properties={"type": letter.subject or "", "replay_to": subscription},
+    )
+
+
+def event_id(message: ServiceBusReceivedMessage) -> str:
+    """The id of the event that a message carries, replayed or not."""
+    return str(message.message_id).partition(_REPLAY)[0]
+
+
+def body_of(message: ServiceBusReceivedMessage) -> bytes:
+    """The message's body; empty where it is no sequence of bytes, which no event of ours is."""
+    from azure.servicebus.amqp import AmqpMessageBodyType
+
+    if message.body_type != AmqpMessageBodyType.DATA:
+        return b""
+    return b"".join(message.body)
+
+
+def to_dead_letter(message: ServiceBusReceivedMessage, subscription: str) -> DeadLetter:
+    """The port's view of a message in a dead letter queue."""
+    try:
+        event = Event.from_json(body_of(message))
+    except InvalidInput:
+        event = None
+    return DeadLetter(
+        subscription=subscription,
+        event=event,
+        message_id=event_id(message),
+        reason=_slug(message.dead_letter_reason or ""),
+        delivery_count=message.delivery_count or 0,
+        dead_lettered_at=_dead_lettered_at(message),
+    )
+
+
+def judge(error: Exception) -> Verdict | None:
+    """What Service Bus's errors mean."""
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.servicebus import exceptions as sdk
+
+    lost = (
+        sdk.MessageLockLostError,
+        sdk.SessionLockLostError,
+        sdk.MessageAlreadySettled,
+        sdk.MessageNotFoundError,
+    )
+    refused = (
+        sdk.ServiceBusAuthenticationError,
+        sdk.ServiceBusAuthorizationError,
+        ClientAuthenticationError,
+    )
+    if isinstance(error, lost):
+        return Verdict(Conflict("The message's lock was lost; it will be delivered again."))
+    if isinstance(error, sdk.MessageSizeExceededError):
+        return Verdict(InvalidInput("The event is larger than the bus takes."))
+    if isinstance(error, sdk.MessagingEntityNotFoundError):
+        return Verdict(StrongroomError("The bus lacks a topic or subscription; deploy it again."))
+    if isinstance(error, refused):
+        return Verdict(Unavailable("The bus refused this service's identity.", retry_after=60))
+    if isinstance(error, sdk.ServiceBusQuotaExceededError):
+        return Verdict(Unavailable("The bus is full; try again later.", retry_after=60))
+    if isinstance(error, sdk.ServiceBusServerBusyError):
+        return Verdict(Unavailable("The bus is busy; try again."), again=True, wait=_BUSY_PAUSE)
+    if isinstance(error, (sdk.ServiceBusError, ConnectionError, TimeoutError)):
+        return Verdict(Unavailable("The bus did not answer in time; try again."), again=True)
+    return None
+
+
+def _slug(reason: str) -> str:
+    """The port's form of a reason: ours is a slug already, Azure's are words run together."""
+    if reason == _DELIVERY_LIMIT:
+        return "delivery-limit"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", reason).lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"
+
+
+def _dead_lettered_at(message: ServiceBusReceivedMessage) -> datetime:
+    """When we gave it up; where the bus did, it does not say, and the time of publication stands."""
+    try:
+        return datetime.fromisoformat(message.dead_letter_error_description or "")
+    except ValueError:
+        return message.enqueued_time_utc or datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,272 @@
+"""AzureRecords: the RecordStore port on Cosmos DB."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
+from shared.adapters.azure.clients import AzureClients
+from shared.adapters.azure.items import (
+    has_expired,
+    item_id,
+    microseconds,
+    places_of,
+    to_item,
+    to_record,
+)
+from shared.adapters.checks import check_changes, check_limit, record_body
+from shared.adapters.cursors import decode_cursor, encode_cursor
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.ports.clock import Clock
+from shared.ports.records import (
+    DIRECTORY,
+    MAX_PAGE,
+    Change,
+    Create,
+    Delete,
+    JsonObject,
+    Page,
+    Record,
+    Replace,
+)
+
+if TYPE_CHECKING:
+    from azure.cosmos.aio import ContainerProxy
+
+DATABASE: Final = "strongroom"
+TENANTS_CONTAINER: Final = "records"
+DIRECTORY_CONTAINER: Final = "directory"
+
+Order = Literal["ascending", "descending"]
+
+
+class AzureRecords:
+    """A ``RecordStore`` in a Cosmos DB account, in the containers that the deployment made.
+
+    Args:
+        clients: The process's clients.
+        account: The account's address; for an emulator a connection string.
+        clock: Decides what has expired.
+    """
+
+    def __init__(self, clients: AzureClients, account: str, clock: Clock) -> None:
+        self._clients = clients
+        self._account = account
+        self._clock = clock
+
+    async def get(self, tenant: str, kind: str, id: str) -> Record:
+        """See ``RecordStore.get``."""
+        container = self._container(tenant)
+        name = item_id(kind, id)
+
+        async def read(_attempts: Attempts) -> dict[str, Any]:
+            return await container.read_item(name, partition_key=tenant)
+
+        item = await call(read, _judge_read, self._clients.patience)
+        if has_expired(item, self._clock.now()):
+            raise NotFound("There is no such record.")
+        return to_record(item)
+
+    async def query(
+        self,
+        kind: str,
+        *,
+        tenant: str | None,
+        where: Mapping[str, str] | None = None,
+        order: Order = "ascending",
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """See ``RecordStore.query``."""
+        check_limit(limit, MAX_PAGE)
+        conditions = sorted((where or {}).items())
+        scope = ["records", kind, tenant, conditions, order]
+        after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
+        sql, parameters = self._select(kind, tenant, conditions, order, after, limit + 1)
+        if tenant is None:
+            names = [TENANTS_CONTAINER, DIRECTORY_CONTAINER]
+            found = [await self._rows(self._named(name), sql, parameters, None) for name in names]
+            merged = heapq.merge(*found, key=_place, reverse=order == "descending")
+            items = list(merged)[: limit + 1]
+        else:
+            items = await self._rows(self._container(tenant), sql, parameters, tenant)
+        page = [to_record(item) for item in items[:limit]]
+        if len(items) <= limit:
+            return Page(page, None)
+        return Page(page, encode_cursor(scope, [_place(items[limit - 1])]))
+
+    async def commit(self, tenant: str, changes: Sequence[Change]) -> None:
+        """See ``RecordStore.commit``.
+
+        Raises:
+            InvalidInput: Also where the commit is larger than Cosmos DB's 2 MB as a whole.
+        """
+        check_changes(tenant, changes)
+        for change in changes:
+            if not isinstance(change, Delete):
+                record_body(change.record)
+        mark = uuid.uuid4().hex
+        container = self._container(tenant)
+        batch = [self._operation(change, mark) for change in changes]
+
+        async def execute(attempts: Attempts) -> None:
+            try:
+                await container.execute_item_batch(batch, partition_key=tenant)
+            except Exception as error:
+                verdict = _judge_commit(error)
+                if verdict is None or not isinstance(verdict.error, Conflict):
+                    raise
+                if attempts.uncertain and await self._took_effect(tenant, changes, mark):
+                    return
+                if not await self._remove_expired(tenant, changes):
+                    raise
+                await container.execute_item_batch(batch, partition_key=tenant)
+
+        await call(execute, _judge_commit, self._clients.patience)
+
+    def _operation(self, change: Change, mark: str) -> tuple[Any, ...]:
+        """One operation of a transactional batch, in the form that the SDK takes."""
+        match change:
+            case Create(record):
+                return ("create", (to_item(record, mark, self._clock.now()),))
+            case Replace(record):
+                item = to_item(record, mark, self._clock.now())
+                # An empty condition would be none; no item ever has this etag.
+                return ("replace", (item["id"], item), {"if_match_etag": record.etag or "none"})
+            case Delete(kind, id_, None):
+                return ("delete", (item_id(kind, id_),))
+            case Delete(kind, id_, etag):
+                return ("delete", (item_id(kind, id_),), {"if_match_etag": etag})
+
+    async def _took_effect(self, tenant: str, changes: Sequence[Change], mark: str) -> bool:
+        """Whether an earlier attempt, whose answer was lost, made this commit.
+
+        A commit is all or nothing, so one item that it wrote speaks for all; where it only deletes,
+        what is gone is gone as it should be.
+        """
+        written = [c.record for c in changes if not isinstance(c, Delete)]
+        if written:
+            item = await self._stored(tenant, written[0].kind, written[0].id)
+            return item is not None and item["commit"] == mark
+        stored = [
+            await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)
+        ]
+        return not any(stored)
+
+    async def _remove_expired(self, tenant: str, changes: Sequence[Change]) -> bool:
+        """Make room for new records where expired ones are still there; whether there were any."""
+        from azure.core import MatchConditions
+
+        container = self._container(tenant)
+        removed = False
+        for change in changes:
+            if not isinstance(change, Create):
+                continue
+            item = await self._stored(tenant, change.record.kind, change.record.id)
+            if item is not None and has_expired(item, self._clock.now()):
+                await container.delete_item(
+                    item["id"],
+                    partition_key=tenant,
+                    etag=item["_etag"],
+                    match_condition=MatchConditions.IfNotModified,
+                )
+                removed = True
+        return removed
+
+    async def _stored(self, tenant: str, kind: str, id_: str) -> dict[str, Any] | None:
+        from azure.cosmos.exceptions import CosmosResourceNotFoundError
+
+        try:
+            return await self._container(tenant).read_item(item_id(kind, id_), partition_key=tenant)
+        except CosmosResourceNotFoundError:
+            return None
+
+    def _select(
+        self,
+        kind: str,
+        tenant: str | None,
+        where: Sequence[tuple[str, str]],
+        order: Order,
+        after: str | None,
+        limit: int,
+    ) -> tuple[str, list[JsonObject]]:
+        """The statement of a page, which begins after a place, with its parameters."""
+        low, high = places_of(kind)
+        if after is not None:
+            low, high = (after, high) if order == "ascending" else (low, after)
+        values: dict[str, Any] = {
+            "@low": low,
+            "@high": high,
+            "@now": microseconds(self._clock.now()),
+        }
+        clauses = ["(NOT IS_DEFINED(c.expires_at) OR c.expires_at > @now)"]
+        if tenant is not None:
+            clauses.append("c.tenant = @tenant")
+            values["@tenant"] = tenant
+        for number, (field, value) in enumerate(where):
+            clauses.append(f"c.index[{json.dumps(field)}] = @value{number}")
+            values[f"@value{number}"] = value
+        sql = (
+            f"SELECT TOP {limit} * FROM c WHERE c.place > @low AND c.place < @high"  # noqa: S608
+            f" AND {' AND '.join(clauses)}"
+            f" ORDER BY c.place {'ASC' if order == 'ascending' else 'DESC'}"
+        )
+        return sql, [{"name": name, "value": value} for name, value in values.items()]
+
+    async def _rows(
+        self,
+        container: ContainerProxy,
+        sql: str,
+        parameters: list[JsonObject],
+        tenant: str | None,
+    ) -> list[dict[str, Any]]:
+        scope: dict[str, Any] = {} if tenant is None else {"partition_key": tenant}
+
+        async def read(_attempts: Attempts) -> list[dict[str, Any]]:
+            rows = container.query_items(
+                sql, parameters=parameters, max_item_count=MAX_PAGE, **scope
+            )
+            return [row async for row in rows]
+
+        return await call(read, _judge_read, self._clients.patience)
+
+    def _container(self, tenant: str) -> ContainerProxy:
+        return self._named(DIRECTORY_CONTAINER if tenant == DIRECTORY else TENANTS_CONTAINER)
+
+    def _named(self, container: str) -> ContainerProxy:
+        client = self._clients.cosmos(self._account)
+        return client.get_database_client(DATABASE).get_container_client(container)
+
+
+def _judge_read(error: Exception) -> Verdict | None:
+    """What Cosmos DB's errors mean when reading."""
+    if _status(error) == 404:
+        return Verdict(NotFound("There is no such record."))
+    return judge_http("The record store", error)
+
+
+def _judge_commit(error: Exception) -> Verdict | None:
+    """What Cosmos DB's errors mean when writing."""
+    status = _status(error)
+    if status in {404, 409, 412}:
+        return Verdict(
+            Conflict("A record was created, changed or removed meanwhile; read it again.")
+        )
+    if status == 413:
+        return Verdict(InvalidInput("The commit is too large as a whole; split it."))
+    return judge_http("The record store", error)
+
+
+def _status(error: Exception) -> int | None:
+    from azure.core.exceptions import HttpResponseError
+
+    return error.status_code if isinstance(error, HttpResponseError) else None
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    place: str = item["place"]
+    return place

@@ -1,0 +1,206 @@
+"""SqliteBus: topics and subscriptions with peek-lock, in one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from shared.adapters.checks import check_limit, check_reason
+from shared.adapters.embedded import messages
+from shared.adapters.embedded.moments import from_microseconds, to_microseconds
+from shared.adapters.embedded.sqlite import Database
+from shared.errors import InvalidInput, NotFound
+from shared.events import Event
+from shared.ports.bus import DeadLetter, Delivery
+from shared.ports.clock import Clock, Entropy
+from shared.topology import Subscription, Topology
+
+MAX_DEAD_LETTERS: Final = 1_000
+MAX_DELIVERIES: Final = 100
+
+
+class SqliteBus:
+    """An ``EventBus`` and ``EventSource`` in the SQLite file at ``path``, opened when first used.
+
+    Receivers that wait are woken by what happens through this object, so one object serves all of a
+    process.
+
+    Args:
+        path: The file; it and its folder are made if missing, with modes 0600 and 0700.
+        topology: Topics and subscriptions.
+        clock: Decides what is due.
+        entropy: Makes lock tokens.
+    """
+
+    def __init__(self, path: Path, topology: Topology, clock: Clock, entropy: Entropy) -> None:
+        self._database = Database(path, messages.SCHEMA)
+        self._topology = topology
+        self._subscriptions = {s.name: s for topic in topology.topics for s in topic.subscriptions}
+        self._clock = clock
+        self._entropy = entropy
+        self._changed = {name: asyncio.Event() for name in self._subscriptions}
+
+    async def close(self) -> None:
+        """Finish the work that waits and close the file."""
+        await self._database.close()
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See ``EventBus.publish``."""
+        bodies = [(event, event.to_json()) for event in events]
+
+        def work(writer: sqlite3.Connection) -> set[str]:
+            now = self._now()
+            reached: set[str] = set()
+            for topic in self._topology.topics:
+                for event, body in bodies:
+                    if not messages.is_new(writer, topic, event.id, now):
+                        continue
+                    for subscription in topic.subscriptions:
+                        if event.type in subscription.types:
+                            message = (event.id, event.tenant, body, now)
+                            messages.enqueue(writer, subscription, message, now)
+                            reached.add(subscription.name)
+            return reached
+
+        for name in await self._database.write(work):
+            self._wake(name)
+
+    async def dead_letters(self, subscription: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        """See ``EventBus.dead_letters``.
+
+        Raises:
+            NotFound: There is no such subscription.
+            InvalidInput: The limit is out of range.
+        """
+        self._subscription(subscription)
+        check_limit(limit, MAX_DEAD_LETTERS)
+        sql = (
+            "SELECT subscription, body, message_id, reason, delivery_count, dead_lettered_at"
+            " FROM dead_letters WHERE subscription = ? ORDER BY sequence LIMIT ?"
+        )
+
+        def fetch(reader: sqlite3.Connection) -> list[DeadLetter]:
+            return [_dead_letter(row) for row in reader.execute(sql, (subscription, limit))]
+
+        return await self._database.read(fetch)
+
+    async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
+        """See ``EventBus.replay``. What is replayed comes last in its session.
+
+        Raises:
+            NotFound: There is no such subscription.
+        """
+        target = self._subscription(subscription)
+        replayed = await self._database.write(
+            lambda writer: messages.replay(writer, target, message_ids, self._now())
+        )
+        self._wake(subscription)
+        return replayed
+
+    async def receive(
+        self, subscription: str, *, limit: int = 1, wait_seconds: float = 0.0
+    ) -> Sequence[Delivery]:
+        """See ``EventSource.receive``.
+
+        Raises:
+            NotFound: There is no such subscription.
+            InvalidInput: The limit is not 1 to 100.
+        """
+        source = self._subscription(subscription)
+        check_limit(limit, MAX_DELIVERIES)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        while True:
+            # Taken before looking, so that what happens after the look is not missed.
+            changed = self._changed[subscription]
+            deliveries, due = await self._database.write(
+                lambda writer: messages.lock_due(writer, source, limit, self._now(), self._entropy)
+            )
+            pause = deadline - loop.time()
+            if deliveries or pause <= 0:
+                return deliveries
+            if due is not None:
+                pause = min(pause, max(0.0, (due - self._now()) / messages.SECOND))
+            try:
+                await asyncio.wait_for(changed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def complete(self, delivery: Delivery) -> None:
+        """See ``EventSource.complete``."""
+        await self._settle(delivery, messages.forget)
+
+    async def abandon(self, delivery: Delivery) -> None:
+        """See ``EventSource.abandon``. The back-off is 1 s, 2 s, 4 s, ... 5 minutes."""
+        source = self._subscription(delivery.subscription)
+        await self._settle(
+            delivery, lambda writer, row, now: messages.back_off(writer, row, source, now)
+        )
+
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
+        """See ``EventSource.dead_letter``.
+
+        Raises:
+            InvalidInput: The reason is not a slug.
+        """
+        check_reason(reason)
+        await self._settle(
+            delivery, lambda writer, row, now: messages.bury(writer, row, reason, now)
+        )
+
+    async def renew(self, delivery: Delivery) -> Delivery:
+        """See ``EventSource.renew``."""
+        until = self._now()
+        until += self._subscription(delivery.subscription).lock_seconds * messages.SECOND
+        await self._settle(delivery, lambda writer, row, _now: messages.extend(writer, row, until))
+        return replace(delivery, locked_until=from_microseconds(until))
+
+    async def _settle(
+        self, delivery: Delivery, settle: Callable[[sqlite3.Connection, sqlite3.Row, int], None]
+    ) -> None:
+        """Do something with a message whose lock is still held.
+
+        Raises:
+            Conflict: It is not.
+        """
+
+        def work(writer: sqlite3.Connection) -> None:
+            now = self._now()
+            settle(writer, messages.locked(writer, delivery.lock_token, now), now)
+
+        await self._database.write(work)
+        self._wake(delivery.subscription)
+
+    def _subscription(self, name: str) -> Subscription:
+        try:
+            return self._subscriptions[name]
+        except KeyError:
+            raise NotFound("There is no such subscription in infra/topology.json.") from None
+
+    def _now(self) -> int:
+        return to_microseconds(self._clock.now())
+
+    def _wake(self, subscription: str) -> None:
+        """Let everyone who waits for a message of this subscription look again."""
+        self._changed[subscription].set()
+        self._changed[subscription] = asyncio.Event()
+
+
+def _dead_letter(row: Sequence[Any]) -> DeadLetter:
+    subscription, body, message_id, reason, delivery_count, dead_lettered_at = row
+    try:
+        event = Event.from_json(body)
+    except InvalidInput:
+        event = None
+    return DeadLetter(
+        subscription=subscription,
+        event=event,
+        message_id=message_id,
+        reason=reason,
+        delivery_count=delivery_count,
+        dead_lettered_at=from_microseconds(dead_lettered_at),
+    )

@@ -1,0 +1,89 @@
+"""Drafts: new content on its way to becoming an object."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import uuid
+from pathlib import Path
+from typing import Final
+
+from shared.ports.blobs import Chunk
+
+PIECE: Final = 1_048_576
+"""Bytes that one call of the operating system reads or writes: a segment of sealed content."""
+
+
+class Draft:
+    """New content in ``.incoming``, in a file that stays locked while its writer lives.
+
+    Small pieces are gathered, so that a small content costs one hop to a thread.
+    """
+
+    def __init__(self, incoming: Path) -> None:
+        self.path = incoming / uuid.uuid4().hex
+        self.descriptor: int | None = None
+        self._gathered = bytearray()
+        self._size = 0
+
+    def takes(self, chunk: Chunk) -> bool:
+        """Gather the chunk; or tell that it must be written, after what was gathered."""
+        if len(self._gathered) + len(chunk) >= PIECE:
+            return True
+        self._gathered += chunk
+        return False
+
+    def write(self, chunk: Chunk) -> None:
+        """Write what was gathered, and then the chunk."""
+        descriptor = self._open()
+        for part in (self._gathered, chunk):
+            with memoryview(part) as view:
+                written = 0
+                while written < len(view):
+                    written += os.write(descriptor, view[written:])
+                self._size += written
+        self._gathered.clear()
+
+    def finish(self, modified_at: int) -> int:
+        """Make the content durable; return its size. ``modified_at`` is in microseconds."""
+        self.write(b"")
+        descriptor = self._open()
+        os.utime(descriptor, ns=(modified_at * 1000, modified_at * 1000))
+        os.fsync(descriptor)
+        return self._size
+
+    def discard(self) -> None:
+        """Remove the name in ``.incoming``, and with it what was not linked elsewhere."""
+        if self.descriptor is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def _open(self) -> int:
+        if self.descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.descriptor = os.open(self.path, flags, 0o600)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self.descriptor
+
+
+def remove_unless_in_use(path: Path) -> None:
+    """Remove a draft whose writer has died: nobody holds the lock on it any more.
+
+    Raises:
+        OSError: As the operating system says.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)

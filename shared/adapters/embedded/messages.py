@@ -1,0 +1,236 @@
+"""The messages of the embedded bus as rows of SQLite: what one transaction does with them.
+
+A message is one row for each subscription whose filter lets it through. ``available_at`` says when
+it may be delivered: at once when published, when its lock ends while a receiver has it, when its
+back-off ends after it was abandoned. Where a subscription has sessions, only the oldest message of
+a session has an ``available_at``; it passes to the next one when the oldest goes. So what can be
+delivered is one index lookup, and order within a session holds through locks and back-offs.
+
+Moments are integers: microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shared.adapters.embedded.moments import from_microseconds
+from shared.errors import Conflict
+from shared.ports.bus import Delivery
+from shared.ports.clock import Entropy
+from shared.topology import Subscription, Topic
+
+SECOND: Final = 1_000_000
+"""In microseconds."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS messages (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    subscription TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    available_at INTEGER,
+    delivery_count INTEGER NOT NULL DEFAULT 0,
+    lock_token TEXT
+);
+CREATE INDEX IF NOT EXISTS messages_by_time ON messages (subscription, available_at);
+CREATE INDEX IF NOT EXISTS messages_by_session ON messages (subscription, session_id);
+CREATE UNIQUE INDEX IF NOT EXISTS messages_by_lock ON messages (lock_token)
+    WHERE lock_token IS NOT NULL;
+CREATE TABLE IF NOT EXISTS dead_letters (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    subscription TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    delivery_count INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    dead_lettered_at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dead_letters_by_age ON dead_letters (subscription);
+CREATE INDEX IF NOT EXISTS dead_letters_by_id ON dead_letters (subscription, message_id);
+CREATE TABLE IF NOT EXISTS published (
+    topic TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    published_at INTEGER NOT NULL,
+    PRIMARY KEY (topic, message_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS published_by_age ON published (topic, published_at);
+"""
+
+DELIVERY_LIMIT: Final = "delivery-limit"
+"""The reason of a message that was tried as often as its subscription allows."""
+
+_LONGEST_BACK_OFF: Final = 300 * SECOND
+
+_PRUNE_AT_MOST: Final = 200
+"""Forgotten event ids that one published event may take the time to remove."""
+
+
+def is_new(writer: sqlite3.Connection, topic: Topic, message_id: str, now: int) -> bool:
+    """Note that the id is published, unless it was within the duplicate window; tell which."""
+    window_start = now - topic.duplicate_detection_minutes * 60 * SECOND
+    writer.execute(
+        "DELETE FROM published WHERE (topic, message_id) IN (SELECT topic, message_id"
+        " FROM published WHERE topic = ? AND published_at <= ? LIMIT ?)",
+        (topic.name, window_start, _PRUNE_AT_MOST),
+    )
+    noted = writer.execute(
+        "INSERT INTO published (topic, message_id, published_at) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET published_at = excluded.published_at WHERE published_at <= ?",
+        (topic.name, message_id, now, window_start),
+    )
+    return noted.rowcount == 1
+
+
+def enqueue(
+    writer: sqlite3.Connection, target: Subscription, message: Sequence[Any], now: int
+) -> None:
+    """Add a message (id, session, body, when it was published) behind the others of its session."""
+    message_id, session_id, body, enqueued_at = message
+    behind = (
+        target.sessions
+        and writer.execute(
+            "SELECT 1 FROM messages WHERE subscription = ? AND session_id = ? LIMIT 1",
+            (target.name, session_id),
+        ).fetchone()
+    )
+    writer.execute(
+        "INSERT INTO messages"
+        " (subscription, message_id, session_id, body, enqueued_at, available_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (target.name, message_id, session_id, body, enqueued_at, None if behind else now),
+    )
+
+
+def replay(
+    writer: sqlite3.Connection, target: Subscription, message_ids: Sequence[str], now: int
+) -> int:
+    """Make new messages of dead letters; return of how many."""
+    replayed = 0
+    for message_id in message_ids:
+        letters = writer.execute(
+            "DELETE FROM dead_letters WHERE subscription = ? AND message_id = ?"
+            " RETURNING message_id, session_id, body, enqueued_at",
+            (target.name, message_id),
+        ).fetchall()
+        for letter in letters:
+            enqueue(writer, target, letter, now)
+        replayed += len(letters)
+    return replayed
+
+
+def lock_due(
+    writer: sqlite3.Connection, source: Subscription, limit: int, now: int, entropy: Entropy
+) -> tuple[list[Delivery], int | None]:
+    """Lock what is due, up to ``limit``; tell too when the next message will be, if there is one.
+
+    A message whose lock ran out at its last try is found here, and buried.
+    """
+    until = now + source.lock_seconds * SECOND
+    deliveries: list[Delivery] = []
+    while not deliveries:
+        due = _rows(
+            writer,
+            "SELECT * FROM messages WHERE subscription = ? AND available_at <= ?"
+            " ORDER BY available_at, sequence LIMIT ?",
+            (source.name, now, limit),
+        )
+        if not due:
+            break
+        for row in due:
+            if row["delivery_count"] >= source.max_delivery_count:
+                bury(writer, row, DELIVERY_LIMIT, now)
+                continue
+            token = entropy(16).hex()
+            writer.execute(
+                "UPDATE messages SET available_at = ?, lock_token = ?,"
+                " delivery_count = delivery_count + 1 WHERE sequence = ?",
+                (until, token, row["sequence"]),
+            )
+            deliveries.append(_delivery(row, token, until))
+    (next_due,) = writer.execute(
+        "SELECT min(available_at) FROM messages WHERE subscription = ?", (source.name,)
+    ).fetchone()
+    return deliveries, next_due
+
+
+def locked(writer: sqlite3.Connection, token: str, now: int) -> sqlite3.Row:
+    """The message that this token still locks.
+
+    Raises:
+        Conflict: There is none.
+    """
+    rows = _rows(
+        writer,
+        "SELECT * FROM messages WHERE lock_token = ? AND available_at > ?",
+        (token, now),
+    )
+    if not rows:
+        raise Conflict("The lock on the message was lost; it is delivered again.")
+    return rows[0]
+
+
+def extend(writer: sqlite3.Connection, row: sqlite3.Row, until: int) -> None:
+    """Hold a locked message until another moment."""
+    writer.execute(
+        "UPDATE messages SET available_at = ? WHERE sequence = ?", (until, row["sequence"])
+    )
+
+
+def back_off(writer: sqlite3.Connection, row: sqlite3.Row, source: Subscription, now: int) -> None:
+    """Unlock a message for another try in 1 s, 2 s, 4 s, ... 5 minutes; bury it at the limit."""
+    tries = row["delivery_count"]
+    if tries >= source.max_delivery_count:
+        bury(writer, row, DELIVERY_LIMIT, now)
+        return
+    pause = min(2 ** (tries - 1) * SECOND, _LONGEST_BACK_OFF)
+    writer.execute(
+        "UPDATE messages SET available_at = ?, lock_token = NULL WHERE sequence = ?",
+        (now + pause, row["sequence"]),
+    )
+
+
+def forget(writer: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
+    """Remove a message and let the next one of its session step forward."""
+    writer.execute("DELETE FROM messages WHERE sequence = ?", (row["sequence"],))
+    writer.execute(
+        "UPDATE messages SET available_at = ? WHERE available_at IS NULL AND sequence ="
+        " (SELECT min(sequence) FROM messages WHERE subscription = ? AND session_id = ?)",
+        (now, row["subscription"], row["session_id"]),
+    )
+
+
+def bury(writer: sqlite3.Connection, row: sqlite3.Row, reason: str, now: int) -> None:
+    """Make a message a dead letter."""
+    writer.execute(
+        "INSERT INTO dead_letters (subscription, message_id, session_id, body, enqueued_at,"
+        " delivery_count, reason, dead_lettered_at)"
+        " SELECT subscription, message_id, session_id, body, enqueued_at, delivery_count, ?, ?"
+        " FROM messages WHERE sequence = ?",
+        (reason, now, row["sequence"]),
+    )
+    forget(writer, row, now)
+
+
+def _rows(writer: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[sqlite3.Row]:
+    cursor = writer.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(sql, parameters).fetchall()
+
+
+def _delivery(row: sqlite3.Row, token: str, until: int) -> Delivery:
+    return Delivery(
+        subscription=row["subscription"],
+        body=row["body"],
+        message_id=row["message_id"],
+        session_id=row["session_id"],
+        delivery_count=row["delivery_count"] + 1,
+        enqueued_at=from_microseconds(row["enqueued_at"]),
+        locked_until=from_microseconds(until),
+        lock_token=token,
+    )

@@ -1,0 +1,106 @@
+"""The root of an embedded key vault: 32 bytes, from a key file or from a passphrase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.adapters.embedded.folders import make_private_folder, write_private_file
+from shared.errors import Unavailable
+from shared.ports.clock import Entropy
+
+ROOT_BYTES: Final = 32
+
+
+class Argon2Parameters(BaseModel):
+    """How a passphrase becomes a root: RFC 9106, by default its second recommended option.
+
+    The bounds keep a damaged file from asking for all of the memory.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    salt: bytes = Field(min_length=16, max_length=64)
+    iterations: int = Field(default=3, ge=1, le=16)
+    lanes: int = Field(default=4, ge=1, le=16)
+    memory_kib: int = Field(default=65_536, ge=8_192, le=1_048_576)
+
+
+class RootKeySource(Protocol):
+    """Where a vault's root key comes from. The methods block, some for a tenth of a second."""
+
+    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
+        """The root of a new vault, durable if it is stored, and what the vault is to keep for it.
+
+        Raises:
+            Unavailable: What is there is no root key.
+            OSError: As the operating system says.
+        """
+        ...
+
+    def load(self, parameters: Argon2Parameters | None) -> bytes:
+        """The root of the vault that kept these parameters.
+
+        Raises:
+            Unavailable: The vault's root came from another kind of source, or is missing.
+            OSError: As the operating system says.
+        """
+        ...
+
+
+class RootKeyFile:
+    """A root key in a file of its own, mode 0600, made with a new vault unless it is there.
+
+    Whoever has this file and the vault's folder has every key: keep them apart in backups.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
+        """See ``RootKeySource.begin``."""
+        if not self._path.exists():
+            make_private_folder(self._path.parent)
+            write_private_file(self._path, entropy(ROOT_BYTES))
+        return self.load(None), None
+
+    def load(self, parameters: Argon2Parameters | None) -> bytes:
+        """See ``RootKeySource.load``."""
+        if parameters is not None:
+            raise Unavailable("The key vault was made with a passphrase; give it the passphrase.")
+        try:
+            root = self._path.read_bytes()
+        except FileNotFoundError:
+            raise Unavailable("The key vault's root key file is missing; put it back.") from None
+        if len(root) != ROOT_BYTES:
+            raise Unavailable(f"The key vault's root key file must hold {ROOT_BYTES} bytes.")
+        return root
+
+
+class Passphrase:
+    """A root key made from a passphrase. Choose a long one: it is all that protects the keys."""
+
+    def __init__(self, passphrase: str) -> None:
+        self._passphrase = passphrase
+
+    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
+        """See ``RootKeySource.begin``."""
+        parameters = Argon2Parameters(salt=entropy(16))
+        return self.load(parameters), parameters
+
+    def load(self, parameters: Argon2Parameters | None) -> bytes:
+        """See ``RootKeySource.load``."""
+        if parameters is None:
+            raise Unavailable("The key vault was made with a root key file, not a passphrase.")
+        return Argon2id(
+            salt=parameters.salt,
+            length=ROOT_BYTES,
+            iterations=parameters.iterations,
+            lanes=parameters.lanes,
+            memory_cost=parameters.memory_kib,
+        ).derive(self._passphrase.encode())

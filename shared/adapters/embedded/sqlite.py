@@ -1,0 +1,244 @@
+"""One SQLite file: a writer that commits in groups, and readers beside it.
+
+A durable commit costs an fsync, and an fsync serves any number of changes. So one thread owns the
+only connection that writes: it takes all the work that waits, runs each piece inside its own
+savepoint, and commits the group as one transaction. Nobody is told of success before that commit
+has returned, and if it fails, all of the group has failed.
+
+Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit:
+https://sqlite.org/pragma.html#pragma_synchronous
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from shared.adapters.embedded.folders import make_private_folder
+from shared.errors import InvalidInput, StrongroomError, Unavailable
+
+_T = TypeVar("_T")
+
+READERS: Final = 4
+"""Reader connections, each with a thread: SQLite lets reads run side by side."""
+
+MAX_GROUP: Final = 256
+"""Pieces of work in one transaction: bounds how long the first of them waits for the last."""
+
+BUSY_SECONDS: Final = 5.0
+"""How long SQLite waits for another process's lock."""
+
+
+class _Job:
+    """A piece of work, and where its outcome is awaited."""
+
+    __slots__ = ("failure", "future", "result", "work")
+
+    def __init__(
+        self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
+    ) -> None:
+        self.work = work
+        self.future = future
+        self.result: Any = None
+        self.failure: Exception | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do the work inside a savepoint; keep its result, or undo it and keep its failure."""
+        connection.execute("SAVEPOINT job")
+        try:
+            self.result = self.work(connection)
+        except Exception as error:
+            self.failure = _explained(error)
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def deliver(self) -> None:
+        """Hand the outcome to whoever still waits. Runs in the event loop."""
+        if self.future.done():
+            return
+        if self.failure is not None:
+            self.future.set_exception(self.failure)
+        else:
+            self.future.set_result(self.result)
+
+
+class Database:
+    """A SQLite file, opened when first used.
+
+    Args:
+        path: The file; it and its folder are made if missing, with modes 0600 and 0700.
+        schema: SQL that makes what is not there yet.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path = path
+        self._schema = schema
+        self._lock = threading.Lock()  # held for moments, because the event loop takes it
+        self._opening = threading.Lock()
+        self._prepared = False
+        self._closed = False
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
+        self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run ``work`` in a transaction of the writer thread; durable on return.
+
+        What ``work`` raises undoes what it did, and is raised here. If the caller is cancelled, the
+        work may or may not take effect.
+
+        Raises:
+            Unavailable: SQLite or the disk failed, or the database is closed; trying again is safe.
+            InvalidInput: A text is not valid Unicode.
+        """
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        with self._lock:
+            if self._closed:
+                raise Unavailable("The database is closed.")
+            if self._writer is None:
+                self._writer = threading.Thread(
+                    target=self._write_groups, name=f"{self._path.stem}-writer", daemon=True
+                )
+                self._writer.start()
+            self._jobs.put(job)
+        result: _T = await job.future
+        return result
+
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run ``work`` on a reader connection, off the event loop; each statement sees all commits.
+
+        Raises:
+            Unavailable: SQLite or the disk failed, or the database is closed.
+            InvalidInput: A text is not valid Unicode.
+        """
+        with self._lock:
+            if self._closed:
+                raise Unavailable("The database is closed.")
+            future = self._readers.submit(self._read, work)
+        return await asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Finish the work that waits, then close every connection. Closing twice does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
+        if self._writer is not None:
+            self._writer.join()
+        self._readers.shutdown()
+        with contextlib.suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            try:
+                connection = self._idle.get_nowait()
+            except Empty:
+                connection = self._connect()
+                connection.execute("PRAGMA query_only=ON")
+            try:
+                return work(connection)
+            finally:
+                self._idle.put(connection)
+        except Exception as error:
+            raise _explained(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        with self._opening:
+            if not self._prepared:
+                make_private_folder(self._path.parent)
+                self._path.touch(mode=0o600)
+                self._path.chmod(0o600)
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute("PRAGMA synchronous=FULL")
+                if not self._prepared:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.executescript(self._schema)
+                    self._prepared = True
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _write_groups(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (first := self._jobs.get()) is not None:
+            group, last = [first], False
+            with contextlib.suppress(Empty):
+                while len(group) < MAX_GROUP and not last:
+                    job = self._jobs.get_nowait()
+                    if job is None:
+                        last = True
+                    else:
+                        group.append(job)
+            try:
+                connection = connection or self._connect()
+                self._commit(connection, group)
+            except Exception as error:
+                for job in group:
+                    job.failure = _explained(error)
+                if connection is not None:
+                    # Its state is unknown; closing undoes what is open and drops what is cached.
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.close()
+                    connection = None
+            _deliver(group)
+            if last:
+                break
+        if connection is not None:
+            connection.close()
+
+    @staticmethod
+    def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in group:
+            # A caller that has gone by now wants nothing done. (Reading this here is safe: a future
+            # that is not cancelled now is at worst cancelled a moment later.)
+            if not job.future.cancelled():
+                job.run(connection)
+        connection.execute("COMMIT")
+
+
+def _deliver(group: list[_Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in group:
+        by_loop.setdefault(job.future.get_loop(), []).append(job)
+    for loop, jobs in by_loop.items():
+        # A loop that was closed has nobody waiting in it.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_deliver_here, jobs)
+
+
+def _deliver_here(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.deliver()
+
+
+def _explained(error: Exception) -> Exception:
+    """The error that callers get: our own as it is, SQLite's and the disk's as ``Unavailable``."""
+    if isinstance(error, StrongroomError):
+        return error
+    if isinstance(error, UnicodeEncodeError):
+        explained: StrongroomError = InvalidInput("A text holds characters that are not Unicode.")
+    elif isinstance(error, sqlite3.Error | OSError):
+        explained = Unavailable("The database did not accept the operation; try again shortly.")
+    else:
+        return error
+    explained.__cause__ = error
+    return explained
