@@ -85,25 +85,23 @@ def expanded(environment: str) -> dict[str, Any]:
     }
 
 
-def _scan(checkov: str, folder: Path, framework: str) -> dict[str, Any]:
+def _scan(checkov: str, folder: Path, *frameworks: str) -> list[dict[str, Any]]:
+    """What checkov says of a folder: one report for each kind of file that it found there."""
     done = subprocess.run(  # noqa: S603 - the operator names the program
         [
-            *(checkov, "--directory", str(folder), "--framework", framework),
+            *(checkov, "--directory", str(folder), "--framework", *frameworks),
             *("--skip-download", "--compact", "--quiet", "--output", "json"),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
-    report = json.loads(done.stdout)
-    if not isinstance(report, dict):
-        raise SystemExit(f"checkov answered in a form that is not known: {type(report)}")
-    return report
+    reports = json.loads(done.stdout)
+    return reports if isinstance(reports, list) else [reports]
 
 
 def main(checkov: str, bicep: str | None) -> int:
     """Scan everything; 0 if no check failed."""
-    failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for environment in ENVIRONMENTS:
@@ -115,19 +113,21 @@ def main(checkov: str, bicep: str | None) -> int:
                     [bicep, "build", str(HERE / f"{entry}.bicep"), "--outfile", compiled],
                     check=True,
                 )
-        for where, framework in ((folder, "arm"), (HERE, "bicep")):
-            report = _scan(checkov, where, framework)
-            summary = report.get("summary", report)
-            sys.stdout.write(
-                f"checkov {framework}: {summary['passed']} passed, {summary['failed']} failed, "
-                f"{summary['skipped']} suppressed\n"
-            )
-            for check in report.get("results", {}).get("failed_checks", []):
-                failed += 1
-                sys.stdout.write(f"{check['check_id']} {check['resource']} {check['check_name']}\n")
-            if framework == "arm" and summary["passed"] < 300:
-                sys.stdout.write("checkov looked at too little to mean anything\n")
-                failed += 1
+        reports = [*_scan(checkov, folder, "arm"), *_scan(checkov, HERE, "all")]
+    failed = passed = 0
+    for report in reports:
+        summary = report.get("summary", {"passed": 0, "failed": 0, "skipped": 0})
+        passed += summary["passed"]
+        failed += summary["failed"]
+        sys.stdout.write(
+            f"checkov {report.get('check_type', '')}: {summary['passed']} passed, "
+            f"{summary['failed']} failed, {summary['skipped']} suppressed\n"
+        )
+        for check in report.get("results", {}).get("failed_checks", []):
+            sys.stdout.write(f"{check['check_id']} {check['resource']} {check['check_name']}\n")
+    if passed < 300:
+        sys.stdout.write("checkov looked at too little to mean anything\n")
+        return 1
     return 1 if failed else 0
 
 

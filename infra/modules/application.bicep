@@ -81,7 +81,7 @@ var appSettings = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
   AZURE_CLIENT_ID: identity.properties.clientId
-  AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
+  AZURE_TOKEN_CREDENTIALS: 'prod'
   AzureWebJobsStorage__accountName: hostAccount
   AzureWebJobsStorage__clientId: identity.properties.clientId
   AzureWebJobsStorage__credential: 'managedidentity'
@@ -119,12 +119,10 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     serverFarmId: plan.id
     reserved: true
     httpsOnly: true
-    endToEndEncryptionEnabled: true
     publicNetworkAccess: behindGateway ? 'Disabled' : 'Enabled'
+    // In this plan all that the app sends goes through the network; there is no setting for it.
     virtualNetworkSubnetId: network::subnet.id
-    outboundVnetRouting: { allTraffic: true }
     clientAffinityEnabled: false
-    keyVaultReferenceIdentity: identity.id
     functionAppConfig: {
       runtime: { name: 'python', version: '3.12' }
       deployment: {

@@ -8,16 +8,6 @@ param regions string[]
 @description('Whether the bus may be public, as that of a small environment is.')
 param publicBus bool
 
-@description('The types that hold data, and the property that opens each to the outside.')
-var stores = union(
-  {
-    'Microsoft.Storage/storageAccounts': 'Microsoft.Storage/storageAccounts/publicNetworkAccess'
-    'Microsoft.KeyVault/vaults': 'Microsoft.KeyVault/vaults/publicNetworkAccess'
-    'Microsoft.DocumentDB/databaseAccounts': 'Microsoft.DocumentDB/databaseAccounts/publicNetworkAccess'
-  },
-  publicBus ? {} : { 'Microsoft.ServiceBus/namespaces': 'Microsoft.ServiceBus/namespaces/publicNetworkAccess' }
-)
-
 @description('The types that must send their logs to the workspace.')
 var logged = [
   'Microsoft.Storage/storageAccounts/blobServices'
@@ -35,13 +25,33 @@ resource noPublicStores 'Microsoft.Authorization/policyDefinitions@2026-07-01' =
     displayName: 'Strongroom: no store has a public address'
     policyType: 'Custom'
     mode: 'All'
+    parameters: { exempt: { type: 'Array' } }
     policyRule: {
       if: {
         anyOf: [
-          for store in items(stores): {
+          {
             allOf: [
-              { field: 'type', equals: store.key }
-              { field: store.value, notEquals: 'Disabled' }
+              { field: 'type', equals: 'Microsoft.Storage/storageAccounts' }
+              { field: 'Microsoft.Storage/storageAccounts/publicNetworkAccess', notEquals: 'Disabled' }
+            ]
+          }
+          {
+            allOf: [
+              { field: 'type', equals: 'Microsoft.KeyVault/vaults' }
+              { field: 'Microsoft.KeyVault/vaults/publicNetworkAccess', notEquals: 'Disabled' }
+            ]
+          }
+          {
+            allOf: [
+              { field: 'type', equals: 'Microsoft.DocumentDB/databaseAccounts' }
+              { field: 'Microsoft.DocumentDB/databaseAccounts/publicNetworkAccess', notEquals: 'Disabled' }
+            ]
+          }
+          {
+            allOf: [
+              { field: 'type', equals: 'Microsoft.ServiceBus/namespaces' }
+              { field: 'type', notIn: '[parameters(\'exempt\')]' }
+              { field: 'Microsoft.ServiceBus/namespaces/publicNetworkAccess', notEquals: 'Disabled' }
             ]
           }
         ]
@@ -57,10 +67,11 @@ resource onlyOurRegions 'Microsoft.Authorization/policyDefinitions@2026-07-01' =
     displayName: 'Strongroom: only in the two regions of the environment'
     policyType: 'Custom'
     mode: 'Indexed'
+    parameters: { regions: { type: 'Array' } }
     policyRule: {
       if: {
         allOf: [
-          { field: 'location', notIn: regions }
+          { field: 'location', notIn: '[parameters(\'regions\')]' }
           { field: 'location', notEquals: 'global' }
         ]
       }
@@ -126,8 +137,9 @@ resource everythingLogged 'Microsoft.Authorization/policyDefinitions@2026-07-01'
     displayName: 'Strongroom: what holds or carries data sends its logs to the workspace'
     policyType: 'Custom'
     mode: 'All'
+    parameters: { types: { type: 'Array' } }
     policyRule: {
-      if: { field: 'type', in: logged }
+      if: { field: 'type', in: '[parameters(\'types\')]' }
       then: {
         // A setting can only be made after what it belongs to, so this reports and does not refuse.
         effect: 'auditIfNotExists'
@@ -137,11 +149,20 @@ resource everythingLogged 'Microsoft.Authorization/policyDefinitions@2026-07-01'
   }
 }
 
+@description('The assignments, with the values of their parameters. Rules hold no expression of the template, which Azure would take for one of the policy.')
+var assigned = {
+  'no-public-stores': { exempt: { value: publicBus ? ['Microsoft.ServiceBus/namespaces'] : [] } }
+  'only-our-regions': { regions: { value: regions } }
+  'modern-tls': {}
+  'everything-logged': { types: { value: logged } }
+}
+
 resource assignments 'Microsoft.Authorization/policyAssignments@2026-07-01' = [
-  for rule in ['no-public-stores', 'only-our-regions', 'modern-tls', 'everything-logged']: {
-    name: rule
+  for rule in items(assigned): {
+    name: rule.key
     properties: {
-      policyDefinitionId: subscriptionResourceId('Microsoft.Authorization/policyDefinitions', 'strongroom-${rule}')
+      policyDefinitionId: subscriptionResourceId('Microsoft.Authorization/policyDefinitions', 'strongroom-${rule.key}')
+      parameters: rule.value
       enforcementMode: 'Default'
     }
     dependsOn: [noPublicStores, onlyOurRegions, modernTls, everythingLogged]

@@ -146,6 +146,9 @@ def app_settings(snapshot: Snapshot) -> list[str]:
     wrong += [
         f"{name} has no value" for name, field in fields.items() if getattr(read, field) is None
     ]
+    proxies = 2 if snapshot.environment in FULL else 1
+    if read.trusted_proxies != proxies:
+        wrong.append(f"{proxies} proxies of ours are in front, not {read.trusted_proxies}")
     return wrong
 
 
@@ -226,6 +229,18 @@ def roles(snapshot: Snapshot) -> list[str]:
             wrong.append("a role for a whole resource group")
         if item["properties"]["principalType"] != "ServicePrincipal":
             wrong.append("a role for a person")
+    federated = snapshot.one(
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials"
+    )
+    trusted = federated["properties"]
+    if (
+        trusted["issuer"] != "https://token.actions.githubusercontent.com"
+        or not re.fullmatch(
+            rf"repo:[\w-]+/[\w-]+:environment:{snapshot.environment}", trusted["subject"]
+        )
+        or "-shipping/" not in federated["id"]
+    ):
+        wrong.append(f"{trusted['subject']} may ship")
     for role in _own_roles(snapshot):
         for permission in role["properties"]["permissions"]:
             actions = permission["actions"] + permission["dataActions"]
@@ -245,8 +260,6 @@ def least_compute(snapshot: Snapshot) -> list[str]:
         wrong.append(f"runtime {config['runtime']}")
     if not app["virtualNetworkSubnetId"].endswith("/subnets/application"):
         wrong.append("outside the network")
-    if not app["outboundVnetRouting"]["allTraffic"]:
-        wrong.append("some traffic leaves outside the network")
     storage = config["deployment"]["storage"]
     if storage["authentication"]["type"] != "UserAssignedIdentity":
         wrong.append("the package is fetched with a key")

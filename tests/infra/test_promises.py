@@ -91,3 +91,45 @@ def test_sharing_is_noticed(kind: str, path: str, taken: str) -> None:
         taken = f"{staging.one(BUS)['name']}.servicebus.windows.net"
     put(kind, "", path, taken)(production)
     assert promises_operation.nothing_shared(production, staging) != []
+
+
+def test_fail_over_touches_only_the_other_region() -> None:
+    production, failover = _loaded("production"), _loaded("production.failover")
+    there = {item["id"] for item in production.resources}
+    assert failover.resources
+    assert [item["id"] for item in failover.resources if item["id"] in there] == []
+    places = {item["location"] for item in failover.resources if "location" in item}
+    assert places == {"northeurope", "global"}
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        promises_network.one_way_in,
+        promises_network.edge_tls,
+        promises_network.web_firewall,
+        promises_stores.staging_forgets,
+        promises_operation.app_settings,
+        promises_operation.tells_where_it_is,
+    ],
+    ids=lambda promise: promise.__name__,
+)
+def test_promise_holds_after_fail_over(promise: Promise) -> None:
+    failover = _loaded("production.failover").copy()
+    failover.environment = "production"
+    assert promise(failover) == []
+
+
+def test_fail_over_finds_the_same_data() -> None:
+    def stores(snapshot: Snapshot) -> dict[str, str]:
+        given = snapshot.one(SITE)["properties"]["siteConfig"]["appSettings"]
+        names = ("VAULT", "REPLICA", "BACKUP", "COSMOS", "KEY_VAULT", "SERVICE_BUS")
+        return {
+            item["name"]: item["value"]
+            for item in given
+            if item["name"].startswith(tuple(f"STRONGROOM_{name}" for name in names))
+        }
+
+    found = stores(_loaded("production.failover"))
+    assert len(found) == 7
+    assert found == stores(_loaded("production"))
