@@ -26,4 +26,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("contracts")
     for pair, outcomes in sorted(counts.items()):
         said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-        terminalreporter.write_line(f"{pair:<24} {said}")
+        terminalreporter.write_line(f"{pair:<32} {said}")

@@ -42,6 +42,16 @@ def check_blob_prefix(prefix: str) -> None:
         raise InvalidInput("A prefix must be the beginning of an object's name.")
 
 
+def check_range(start: int, end: int | None) -> None:
+    """Refuse what is not a range of bytes.
+
+    Raises:
+        InvalidInput: It starts before 0, or ends before it starts.
+    """
+    if start < 0 or (end is not None and end < start):
+        raise InvalidInput("A range must start at 0 or later and not end before it starts.")
+
+
 def check_key_name(name: str) -> None:
     """Refuse what is not a key's name, ``shared.ports.keys.KeyVault``.
 

@@ -19,7 +19,11 @@ Factory = Callable[[Path], AbstractAsyncContextManager]
 
 RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
 BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus}
-BLOBS: Mapping[str, Factory] = {"azure": azure.blobs, "embedded": embedded.blobs}
+BLOBS: Mapping[str, Factory] = {
+    "azure": azure.blobs,
+    "embedded": embedded.blobs,
+    "embedded, sealed": embedded.sealed_blobs,
+}
 KEYS: Mapping[str, Factory] = {"azure": azure.keys, "embedded": embedded.keys}
 
 

@@ -12,6 +12,7 @@ from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import RootKeyFile
+from shared.adapters.embedded.sealed import SealedBlobs
 from shared.ports.clock import system_entropy
 from shared.topology import load_topology
 from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
@@ -60,6 +61,16 @@ async def blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
 
     other = FileBlobs(folder / "other", clock, grants)
     yield BlobsHarness(await reopen(), other, clock.now, reopen)
+
+
+@asynccontextmanager
+async def sealed_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
+    async with blobs(folder) as plain:
+
+        async def reopen() -> SealedBlobs:
+            return SealedBlobs(await plain.reopen(), bytes(32), system_entropy)
+
+        yield BlobsHarness(await reopen(), plain.other, plain.now, reopen)
 
 
 @asynccontextmanager

@@ -18,13 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.checks import check_blob_name, check_blob_prefix
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.adapters.embedded.drafts import PIECE, Draft, remove_unless_in_use
 from shared.adapters.embedded.folders import make_private_folder
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.threads import on_disk
-from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
+from shared.errors import Conflict, Forbidden, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Clock
 
@@ -73,8 +73,7 @@ class FileBlobs:
     ) -> AsyncIterator[bytes]:
         """See ``BlobStore.get``."""
         check_blob_name(name)
-        if start < 0 or (end is not None and end < start):
-            raise InvalidInput("A range must start at 0 or later and not end before it starts.")
+        check_range(start, end)
         with contextlib.ExitStack() as opened:
             descriptor, piece = await on_disk(self._open, opened, name, start, end)
             while piece:

@@ -68,14 +68,18 @@ class UploadGrants:
         """The size limit of the grant that these query parameters carry for an object.
 
         Raises:
+            InvalidInput: The name is no object's name.
             Unauthenticated: They carry no grant of ours for this object.
             TokenExpired: They carry one whose time is over.
         """
+        check_blob_name(name)
         expires, limit = parameters.get("expires", ""), parameters.get("max", "")
-        signature = parameters.get("signature", "").encode()
-        wanted = self._signature(name, expires, limit).encode()
-        well_formed = _NUMBER.fullmatch(expires) and _NUMBER.fullmatch(limit)
-        if not hmac.compare_digest(signature, wanted) or not well_formed:
+        signature = parameters.get("signature", "").encode(errors="replace")
+        if (
+            _NUMBER.fullmatch(expires) is None
+            or _NUMBER.fullmatch(limit) is None
+            or not hmac.compare_digest(signature, self._signature(name, expires, limit).encode())
+        ):
             raise Unauthenticated(
                 "The upload address is not one that we gave out; use it exactly as it was given."
             )

@@ -80,7 +80,8 @@ class Database:
     def __init__(self, path: Path, schema: str) -> None:
         self._path = path
         self._schema = schema
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held for moments, because the event loop takes it
+        self._opening = threading.Lock()
         self._prepared = False
         self._closed = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -156,7 +157,7 @@ class Database:
             raise _explained(error) from error
 
     def _connect(self) -> sqlite3.Connection:
-        with self._lock:
+        with self._opening:
             if not self._prepared:
                 make_private_folder(self._path.parent)
                 self._path.touch(mode=0o600)

@@ -19,7 +19,7 @@ from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.ports.clock import SystemClock
 from shared.topology import TOPOLOGY_FILE, load_topology
-from tests.contract.azure import fresh_cosmosdb, machine
+from tests.contract.azure import DATABASE, fresh_cosmosdb, machine
 from tests.emulators.front import StorageFront
 from tests.emulators.keyvault import Vault
 from tests.emulators.servers import FaultProxy
@@ -87,7 +87,7 @@ async def records_proxy() -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 def records(clients: AzureClients, records_proxy: FaultProxy, clock: FakeClock) -> AzureRecords:
-    return AzureRecords(clients, records_proxy.url, clock)
+    return AzureRecords(clients, records_proxy.url, DATABASE, clock)
 
 
 @pytest.fixture

@@ -1,0 +1,144 @@
+"""SealedBlobs: a blob store whose objects are sealed on disk, for content that arrives in clear.
+
+Each object is sealed in the format of ``shared.crypto.streaming`` under a key of its own:
+HKDF-SHA256 (RFC 5869) of the store's key with the object's name as info. The name is the associated
+data too. So an object that is renamed on disk does not open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.adapters.checks import check_range
+from shared.crypto.streaming import (
+    FIRST_SEGMENT_PLAINTEXT,
+    HEADER_SIZE,
+    KEY_SIZE,
+    SEGMENT_PLAINTEXT,
+    TAG_SIZE,
+    Opener,
+    Sealer,
+    Segment,
+    plaintext_size,
+    segments,
+)
+from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
+from shared.ports.clock import Entropy
+
+
+class SealedBlobs:
+    """A ``BlobStore`` over another one, which sees nothing in clear but names and sizes.
+
+    Sizes and ranges are those of the plaintext. Memory: two segments a stream.
+
+    Args:
+        store: Holds the sealed objects.
+        key: 32 bytes, from which each object's key is derived.
+        entropy: Makes salts and nonces.
+    """
+
+    def __init__(self, store: BlobStore, key: bytes, entropy: Entropy) -> None:
+        self._store = store
+        self._key = key
+        self._entropy = entropy
+
+    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+        """See ``BlobStore.put``."""
+        return plaintext_size(await self._store.put(name, self._seal(name, content)))
+
+    async def get(
+        self, name: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See ``BlobStore.get``.
+
+        Raises:
+            Damaged: What is stored is not what was put.
+        """
+        check_range(start, end)
+        size = (await self.head(name)).size
+        end = size if end is None else min(end, size)
+        header = await self._read(name, 0, HEADER_SIZE)
+        opener = Opener(self._object_key(name), name.encode(), header)
+        for segment in segments(size, min(start, end), end):
+            sealed = await self._read(name, segment.sealed_start, segment.sealed_end)
+            plaintext = await asyncio.to_thread(_open, opener, segment, sealed)
+            wanted = plaintext[
+                max(0, start - segment.plaintext_start) : end - segment.plaintext_start
+            ]
+            if wanted:
+                yield wanted
+
+    async def head(self, name: str) -> BlobInfo:
+        """See ``BlobStore.head``.
+
+        Raises:
+            Damaged: What is stored has a size that nothing that was put can have.
+        """
+        return _in_clear(await self._store.head(name))
+
+    async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
+        """See ``BlobStore.list``.
+
+        Raises:
+            Damaged: An object has a size that nothing that was put can have.
+        """
+        async for info in self._store.list(prefix):
+            yield _in_clear(info)
+
+    async def delete(self, name: str) -> None:
+        """See ``BlobStore.delete``."""
+        await self._store.delete(name)
+
+    async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
+        """See ``BlobStore.copy_from``."""
+        return await self.put(name, source.get(source_name))
+
+    async def grant_upload(self, name: str, *, max_size: int, expires_at: datetime) -> UploadGrant:
+        """See ``BlobStore.grant_upload``."""
+        return await self._store.grant_upload(name, max_size=max_size, expires_at=expires_at)
+
+    async def _seal(self, name: str, content: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+        sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
+        yield sealer.header
+        held, wanted = bytearray(), FIRST_SEGMENT_PLAINTEXT
+        async for chunk in content:
+            used = 0
+            while len(held) + len(chunk) - used > wanted:
+                # More follows, so this segment is not the last.
+                part = wanted - len(held)
+                held += memoryview(chunk)[used : used + part]
+                used += part
+                yield await asyncio.to_thread(_seal, sealer, held, last=False)
+                held.clear()
+                wanted = SEGMENT_PLAINTEXT
+            held += memoryview(chunk)[used:]
+        yield await asyncio.to_thread(_seal, sealer, held, last=True)
+
+    async def _read(self, name: str, start: int, end: int) -> bytes:
+        pieces = self._store.get(name, start=start, end=end)
+        return b"".join([piece async for piece in pieces])
+
+    def _object_key(self, name: str) -> bytes:
+        return HKDF(SHA256(), KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
+
+
+def _seal(sealer: Sealer, plaintext: bytearray, *, last: bool) -> bytearray:
+    sealed = bytearray(len(plaintext) + TAG_SIZE)
+    sealer.seal_segment(plaintext, sealed, last=last)
+    return sealed
+
+
+def _open(opener: Opener, segment: Segment, sealed: bytes) -> bytes:
+    plaintext = bytearray(segment.plaintext_end - segment.plaintext_start)
+    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
+    return bytes(plaintext)
+
+
+def _in_clear(info: BlobInfo) -> BlobInfo:
+    return replace(info, size=plaintext_size(info.size))

@@ -1,0 +1,89 @@
+"""Sealed metadata: file names, content hashes and custom fields, encrypted into a record.
+
+The form is a version byte (1), a 12-byte random nonce, and AES-256-GCM (NIST SP 800-38D) of padded
+JSON. The key is HKDF-SHA256 (RFC 5869) of the epoch key, so that the epoch key itself only wraps.
+Random nonces are safe for 2^32 values a key; an epoch ends long before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.crypto.binding import bind
+from shared.crypto.keys import EPOCH_KEY_SIZE
+from shared.errors import Damaged
+
+VERSION: Final = b"\x01"
+NONCE_SIZE: Final = 12
+BLOCK_SIZE: Final = 128
+"""JSON is padded to a multiple of this, bytes, so that the size tells little about a name."""
+
+_CIPHERTEXT_START: Final = len(VERSION) + NONCE_SIZE
+_SUBKEY_INFO: Final = b"strongroom/metadata/1"
+
+
+def seal_metadata(
+    epoch_key: bytes,
+    associated_data: bytes,
+    value: dict[str, Any],
+    entropy: Callable[[int], bytes],
+) -> bytes:
+    """Seal a JSON object under an epoch key (32 bytes).
+
+    Args:
+        epoch_key: The tenant's current one.
+        associated_data: What the value is bound to, from ``metadata_associated_data``.
+        value: Anything that JSON can say.
+        entropy: Cryptographically secure random bytes.
+
+    Raises:
+        ValueError: An epoch key of another size, or a value that JSON cannot say.
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    padded = text.ljust(-(-len(text) // BLOCK_SIZE) * BLOCK_SIZE)
+    nonce = entropy(NONCE_SIZE)
+    return VERSION + nonce + _aead(epoch_key).encrypt(nonce, padded, associated_data)
+
+
+def open_metadata(epoch_key: bytes, associated_data: bytes, sealed: bytes) -> dict[str, Any]:
+    """Undo ``seal_metadata``.
+
+    Raises:
+        Damaged: ``sealed`` was not made under this key for this associated data, or was changed.
+        ValueError: An epoch key of another size.
+    """
+    aead = _aead(epoch_key)
+    try:
+        if not sealed.startswith(VERSION):
+            raise ValueError
+        nonce = sealed[len(VERSION) : _CIPHERTEXT_START]
+        value = json.loads(aead.decrypt(nonce, sealed[_CIPHERTEXT_START:], associated_data))
+        if not isinstance(value, dict):
+            raise ValueError
+    except (InvalidTag, ValueError):
+        raise Damaged("The sealed metadata is not what was once written.") from None
+    return value
+
+
+def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) -> bytes:  # noqa: A002
+    """What the sealed metadata of a record is bound to.
+
+    ``strongroom/metadata/1/{environment}/{tenant}/{kind}/{id}``, ASCII.
+
+    Raises:
+        InvalidInput: A part has characters outside ``[a-z0-9_-]``.
+    """
+    return bind("metadata", environment, tenant, kind, id)
+
+
+def _aead(epoch_key: bytes) -> AESGCM:
+    if len(epoch_key) != EPOCH_KEY_SIZE:
+        raise ValueError("an epoch key has 32 bytes")
+    return AESGCM(HKDF(SHA256(), 32, salt=None, info=_SUBKEY_INFO).derive(epoch_key))

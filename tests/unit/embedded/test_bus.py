@@ -1,0 +1,200 @@
+"""SqliteBus: how waiting receivers wake, and what the topology may say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+
+import pytest
+from pydantic import ValidationError
+
+from shared.adapters.embedded.bus import SqliteBus
+from shared.errors import InvalidInput, NotFound
+from shared.events import Event, EventType
+from shared.ports.clock import system_entropy
+from shared.topology import TOPOLOGY_FILE, Topology, load_topology
+from tests.fakes import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+async def bus(tmp_path, clock):
+    bus = SqliteBus(tmp_path / "bus.sqlite", load_topology(), clock, system_entropy)
+    yield bus
+    await bus.close()
+
+
+def event(number: int, tenant: str = "ten_a") -> Event:
+    return Event(
+        id=f"evt_{number}",
+        type=EventType.DOCUMENT_SEALED,
+        environment="development",
+        tenant=tenant,
+        subject="doc_1",
+        time=FakeClock().now(),
+    )
+
+
+async def waiting(bus, subscription):
+    """A receiver that has looked once and found nothing."""
+    task = asyncio.create_task(bus.receive(subscription, wait_seconds=60))
+    await bus.receive(subscription)
+    assert not task.done()
+    return task
+
+
+async def test_files_are_private(bus, tmp_path):
+    await bus.publish([event(1)])
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {0o600}
+
+
+async def test_a_receiver_wakes_when_a_back_off_ends(bus, clock):
+    await bus.publish([event(1)])
+    [delivery] = await bus.receive("replication")
+    await bus.abandon(delivery)
+    # The pause that is left is a hundredth of a second; then the receiver looks by itself.
+    clock.advance(0.99)
+    task = await waiting(bus, "replication")
+    clock.advance(0.01)
+    [again] = await asyncio.wait_for(task, 5)
+    assert again.delivery_count == 2
+
+
+async def test_a_receiver_wakes_when_a_lock_ends(bus, clock):
+    await bus.publish([event(1)])
+    await bus.receive("replication")
+    clock.advance(59.99)
+    task = await waiting(bus, "replication")
+    clock.advance(0.01)
+    [again] = await asyncio.wait_for(task, 5)
+    assert again.delivery_count == 2
+
+
+async def test_a_receiver_learns_that_a_back_off_is_shorter_than_the_lock(bus, clock):
+    await bus.publish([event(1)])
+    [delivery] = await bus.receive("replication")
+    task = await waiting(bus, "replication")
+    clock.advance(1)
+    await bus.abandon(delivery)
+    clock.advance(1)
+    # Nothing tells the receiver but that the message was abandoned.
+    await bus.publish([])
+    [again] = await asyncio.wait_for(task, 5)
+    assert again.delivery_count == 2
+
+
+async def test_a_receiver_wakes_when_the_message_before_it_in_its_session_is_done(bus):
+    await bus.publish([event(1), event(2)])
+    [head] = await bus.receive("audit")
+    task = await waiting(bus, "audit")
+    await bus.complete(head)
+    [following] = await asyncio.wait_for(task, 5)
+    assert following.message_id == "evt_2"
+
+
+async def test_a_receiver_wakes_when_a_dead_letter_is_replayed(bus):
+    await bus.publish([event(1)])
+    [delivery] = await bus.receive("replication")
+    await bus.dead_letter(delivery, "broken")
+    task = await waiting(bus, "replication")
+    await bus.replay("replication", ["evt_1"])
+    assert len(await asyncio.wait_for(task, 5)) == 1
+
+
+async def test_a_waiting_receiver_does_not_look_again_without_a_cause(bus, monkeypatch):
+    task = await waiting(bus, "replication")
+    looks = []
+    write = bus._database.write
+
+    async def noted(work):
+        looks.append(work)
+        return await write(work)
+
+    monkeypatch.setattr(bus._database, "write", noted)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert looks == []
+    task.cancel()
+
+
+async def test_an_old_event_id_is_new_even_while_many_others_wait_to_be_forgotten(bus, clock):
+    await bus.publish([event(number) for number in range(500)])
+    while deliveries := await bus.receive("replication", limit=100):
+        await asyncio.gather(*(bus.complete(delivery) for delivery in deliveries))
+    clock.advance(601)
+    await bus.publish([event(499)])
+    assert len(await bus.receive("replication")) == 1
+
+
+async def test_an_unknown_subscription_is_not_found(bus):
+    for call in (
+        bus.receive("no-such"),
+        bus.dead_letters("no-such"),
+        bus.replay("no-such", ["evt_1"]),
+    ):
+        with pytest.raises(NotFound):
+            await call
+
+
+@pytest.mark.parametrize("limit", [0, 101])
+async def test_a_limit_out_of_range_is_refused(bus, limit):
+    with pytest.raises(InvalidInput):
+        await bus.receive("replication", limit=limit)
+
+
+async def test_the_lock_token_is_random(tmp_path, clock):
+    tokens = iter([b"\1" * 16, b"\2" * 16])
+    bus = SqliteBus(tmp_path / "bus.sqlite", load_topology(), clock, lambda size: next(tokens))
+    await bus.publish([event(1), event(2)])
+    deliveries = await bus.receive("replication", limit=2)
+    assert [delivery.lock_token for delivery in deliveries] == ["01" * 16, "02" * 16]
+    await bus.close()
+
+
+def topology(**changes) -> str:
+    raw = json.loads(TOPOLOGY_FILE.read_bytes())
+    raw["topics"][0]["subscriptions"][0].update(changes)
+    return json.dumps(raw)
+
+
+def test_the_topology_that_is_deployed_is_read():
+    [topic] = load_topology().topics
+    assert topic.duplicate_detection_minutes == 10
+    assert [subscription.sessions for subscription in topic.subscriptions] == [False, False, True]
+    assert topic.subscriptions[0].types == {EventType.UPLOAD_COMPLETED}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "audit"},
+        {"name": "Audit"},
+        {"name": "a" * 51},
+        {"types": ["no.such.event"]},
+        {"types": []},
+        {"lockSeconds": 4},
+        {"lockSeconds": 301},
+        {"maxDeliveryCount": 0},
+        {"option": True},
+        {"sessions": None},
+    ],
+    ids=str,
+)
+def test_a_topology_that_cannot_be_is_refused(changes):
+    with pytest.raises(ValidationError):
+        Topology.model_validate_json(topology(**changes))
+
+
+def test_two_topics_of_one_name_are_refused():
+    raw = json.loads(TOPOLOGY_FILE.read_bytes())
+    raw["topics"].append({**raw["topics"][0], "subscriptions": []})
+    with pytest.raises(ValidationError, match="used more than once: events"):
+        Topology.model_validate(raw)

@@ -1,0 +1,262 @@
+"""The shared writer of the embedded stores: group commit, failure, durability, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import threading
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.embedded import sqlite as embedded_sqlite
+from shared.adapters.embedded.records import SqliteRecords
+from shared.adapters.embedded.sqlite import Database
+from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
+from shared.ports.records import Create, Record
+from tests.fakes import FakeClock
+from tests.unit.embedded.killing import run_and_kill
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS notes (text TEXT PRIMARY KEY)"
+
+
+class Connection(sqlite3.Connection):
+    """A connection that counts its commits, and fails them when told to."""
+
+    commits = 0
+    failing = ""
+
+    def execute(self, sql, *arguments):
+        if sql == "COMMIT":
+            if Connection.failing == "before":
+                raise sqlite3.OperationalError("disk I/O error")
+            Connection.commits += 1
+        return super().execute(sql, *arguments)
+
+
+@pytest.fixture
+def connection(monkeypatch):
+    Connection.commits, Connection.failing = 0, ""
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        embedded_sqlite.sqlite3,
+        "connect",
+        lambda *arguments, **options: connect(*arguments, factory=Connection, **options),
+    )
+    return Connection
+
+
+@pytest.fixture
+async def database(tmp_path, connection):
+    database = Database(tmp_path / "new" / "folder" / "notes.sqlite", SCHEMA)
+    yield database
+    await database.close()
+
+
+def insert(text):
+    return lambda writer: writer.execute("INSERT INTO notes VALUES (?)", (text,)).rowcount
+
+
+def everything(reader):
+    return [text for (text,) in reader.execute("SELECT text FROM notes ORDER BY text")]
+
+
+async def test_files_and_folders_are_private(database, tmp_path):
+    await database.write(insert("a"))
+    folder = tmp_path / "new" / "folder"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert set(modes) == {"notes.sqlite", "notes.sqlite-wal", "notes.sqlite-shm"}
+    assert set(modes.values()) == {0o600}
+
+
+async def test_commits_are_synchronous_and_logged_ahead(database):
+    def settings(connection):
+        return [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("synchronous", "journal_mode")
+        ]
+
+    assert await database.write(settings) == [2, "wal"]
+
+
+async def test_work_that_waits_together_is_committed_together(database, connection):
+    await database.write(insert("first"))
+    before = connection.commits
+    assert (
+        await asyncio.gather(*(database.write(insert(f"{n:03}")) for n in range(100))) == [1] * 100
+    )
+    # The writer takes the first while the others are still being queued.
+    assert connection.commits - before <= 10
+    assert len(await database.read(everything)) == 101
+
+
+async def test_work_that_fails_undoes_itself_and_nothing_else(database):
+    def half(writer):
+        insert("half")(writer)
+        raise Conflict("no")
+
+    outcomes = await asyncio.gather(
+        database.write(insert("a")),
+        database.write(half),
+        database.write(insert("b")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [int, Conflict, int]
+    assert await database.read(everything) == ["a", "b"]
+
+
+async def test_a_commit_that_fails_fails_all_of_its_group(database, connection):
+    await database.write(insert("before"))
+    connection.failing = "before"
+
+    def conflict(_):
+        raise Conflict("this may be the fault of what is now undone")
+
+    outcomes = await asyncio.gather(
+        *(database.write(insert(f"{n}")) for n in range(10)),
+        database.write(conflict),
+        return_exceptions=True,
+    )
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    connection.failing = ""
+    assert await database.read(everything) == ["before"]
+    await database.write(insert("after"))
+    assert await database.read(everything) == ["after", "before"]
+
+
+async def test_a_full_disk_is_unavailable_and_passes(database):
+    await database.write(insert("before"))
+    await database.write(lambda writer: writer.execute("PRAGMA max_page_count = 3").fetchall())
+    with pytest.raises(Unavailable):
+        await database.write(insert("x" * 100_000))
+    assert await database.read(everything) == ["before"]
+    await database.write(insert("small"))
+
+
+async def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+    (tmp_path / "notes.sqlite").write_bytes(b"no database " * 1000)
+    database = Database(tmp_path / "notes.sqlite", SCHEMA)
+    with pytest.raises(Unavailable):
+        await database.read(everything)
+    with pytest.raises(Unavailable):
+        await database.write(insert("x"))
+    await database.close()
+
+
+async def test_a_lock_of_another_process_is_unavailable(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded_sqlite, "BUSY_SECONDS", 0.0)
+    await database.read(everything)
+    other = sqlite3.connect(tmp_path / "new" / "folder" / "notes.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        await database.write(insert("x"))
+    other.execute("ROLLBACK")
+    other.close()
+    await database.write(insert("x"))
+
+
+async def test_text_that_is_no_unicode_is_refused(database):
+    with pytest.raises(InvalidInput):
+        await database.write(insert("\udc80"))
+    with pytest.raises(InvalidInput):
+        await database.read(lambda reader: reader.execute("SELECT ?", ("\udc80",)))
+
+
+async def test_a_caller_that_is_gone_before_its_turn_changes_nothing(database):
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_):
+        busy.set()
+        assert go_on.wait(10)
+
+    holding = asyncio.create_task(database.write(hold_up))
+    await asyncio.to_thread(busy.wait, 10)
+    call = asyncio.create_task(database.write(insert("cancelled")))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go_on.set()
+    await holding
+    await database.write(insert("after"))
+    assert await database.read(everything) == ["after"]
+
+
+async def test_a_closed_database_refuses_and_has_finished_its_work(tmp_path):
+    database = Database(tmp_path / "notes.sqlite", SCHEMA)
+    calls = [asyncio.create_task(database.write(insert(f"{n}"))) for n in range(20)]
+    await asyncio.sleep(0)
+    await database.close()
+    await database.close()
+    assert await asyncio.gather(*calls) == [1] * 20
+    with pytest.raises(Unavailable):
+        await database.write(insert("late"))
+    with pytest.raises(Unavailable):
+        await database.read(everything)
+    assert not (tmp_path / "notes.sqlite-wal").exists()
+
+
+async def test_expired_records_leave_the_disk(tmp_path):
+    clock = FakeClock()
+    store = SqliteRecords(tmp_path / "records.sqlite", clock)
+    expires_at = clock.now() + timedelta(seconds=60)
+    mortal = [
+        Create(Record("ten_a", "token", f"{n}", {}, {"user": "u"}, expires_at)) for n in range(50)
+    ]
+    await store.commit("ten_a", mortal)
+    clock.advance(61)
+    await store.commit("ten_a", [Create(Record("ten_a", "token", "new", {}, {"user": "u"}))])
+    await store.close()
+    file = sqlite3.connect(tmp_path / "records.sqlite")
+    assert file.execute("SELECT id FROM records").fetchall() == [("new",)]
+    assert file.execute("SELECT id FROM fields").fetchall() == [("new",)]
+    file.close()
+
+
+COMMITTER = """
+import asyncio, sys
+from pathlib import Path
+from shared.adapters.embedded.records import SqliteRecords
+from shared.ports.clock import SystemClock
+from shared.ports.records import Create, Record
+
+async def main():
+    store = SqliteRecords(Path(sys.argv[1]), SystemClock())
+    async def worker(name):
+        for number in range(100_000):
+            pair = [f"{name}_{number:06}_{half}" for half in "ab"]
+            records = [Record("ten_a", "x", i, {}, {"w": name}) for i in pair]
+            await store.commit("ten_a", [Create(record) for record in records])
+            print(name, number, flush=True)
+    await asyncio.gather(*(worker(f"w{n}") for n in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 20, 203, 777])
+async def test_kill_9_loses_no_commit_and_leaves_none_half_done(tmp_path, lines):
+    path = tmp_path / "records.sqlite"
+    told = run_and_kill(COMMITTER, path, lines)
+    assert len(told) >= lines
+    store = SqliteRecords(path, FakeClock())
+    for line in told:
+        worker, number = line.split()
+        for half in "ab":
+            await store.get("ten_a", "x", f"{worker}_{int(number):06}_{half}")
+    found, cursor = [], None
+    while True:
+        page = await store.query("x", tenant="ten_a", limit=1000, cursor=cursor)
+        found += [record.id for record in page.records]
+        if (cursor := page.cursor) is None:
+            break
+    assert {i[:-1] for i in found if i.endswith("a")} == {i[:-1] for i in found if i.endswith("b")}
+    with pytest.raises(NotFound):
+        await store.get("ten_a", "x", "w0_100000_a")
+    await store.commit("ten_a", [Create(Record("ten_a", "x", "after", {}))])
+    await store.close()
