@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.events import Event
-from shared.wiring import get_services
+from shared.wiring import ready_services
 
 blueprint = func.Blueprint()
 
@@ -20,4 +20,6 @@ blueprint = func.Blueprint()
 )
 async def audit(message: func.ServiceBusMessage) -> None:
     """Every event: append what waits in its tenant's log."""
-    await get_services().audit_log.append_pending(Event.from_json(message.get_body()).tenant)
+    await (await ready_services()).audit_log.append_pending(
+        Event.from_json(message.get_body()).tenant
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.events import Event
-from shared.wiring import get_services
+from shared.wiring import ready_services
 
 blueprint = func.Blueprint()
 
@@ -19,4 +19,4 @@ blueprint = func.Blueprint()
 )
 async def encryption(message: func.ServiceBusMessage) -> None:
     """``upload.completed``: seal the staged content into its document."""
-    await get_services().uploads.seal(Event.from_json(message.get_body()))
+    await (await ready_services()).uploads.seal(Event.from_json(message.get_body()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.events import Event, EventType
-from shared.wiring import get_services
+from shared.wiring import ready_services
 
 blueprint = func.Blueprint()
 
@@ -19,7 +19,7 @@ blueprint = func.Blueprint()
 )
 async def replication(message: func.ServiceBusMessage) -> None:
     """``document.*``: bring the copies of a document into the state that its record asks for."""
-    service = get_services().replication
+    service = (await ready_services()).replication
     effects = {
         EventType.DOCUMENT_SEALED: service.replicate,
         EventType.DOCUMENT_DAMAGED: service.heal,

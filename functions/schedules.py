@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.wiring import get_services
+from shared.wiring import ready_services
 
 blueprint = func.Blueprint()
 
@@ -13,18 +13,18 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_OUTBOX_RELAY_SCHEDULE%")
 async def outbox_relay(timer: func.TimerRequest) -> None:
     """Publish events that were committed and not published."""
-    await get_services().outbox.relay()
+    await (await ready_services()).outbox.relay()
 
 
 @blueprint.function_name("upload_sweep")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_UPLOAD_SWEEP_SCHEDULE%")
 async def upload_sweep(timer: func.TimerRequest) -> None:
     """Remove what was begun and not finished."""
-    await get_services().sweep.run()
+    await (await ready_services()).sweep.run()
 
 
 @blueprint.function_name("token_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE%")
 async def token_key_rotation(timer: func.TimerRequest) -> None:
     """Give the token key ring a new key."""
-    await get_services().tokens.rotate()
+    await (await ready_services()).tokens.rotate()

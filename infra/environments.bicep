@@ -22,6 +22,7 @@ var development = {
     staffNetworks: ['203.0.113.0/28']
     targetHosts: []
     targetAccounts: []
+    operations: { networkId: '', addressSpaces: [] }
   }
 }
 
@@ -47,6 +48,7 @@ var staging = {
     staffNetworks: ['203.0.113.16/28']
     targetHosts: ['strongroom-staging-targets.s3.eu-central-1.amazonaws.com']
     targetAccounts: ['strongroomstagingtargets']
+    operations: { networkId: '', addressSpaces: [] }
   }
 }
 
@@ -72,5 +74,6 @@ var production = {
     staffNetworks: ['203.0.113.32/28']
     targetHosts: ['example-tenant-backups.s3.eu-central-1.amazonaws.com', 'storage.googleapis.com']
     targetAccounts: ['exampletenantbackups']
+    operations: { networkId: '', addressSpaces: [] }
   }
 }

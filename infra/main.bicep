@@ -460,6 +460,7 @@ module primaryNetwork 'modules/region-network.bicep' = {
     context: context
     tier: tier
     zones: map(items(zones), zone => zone.value)
+    operations: edge.operations
     endpoints: endpoints
   }
   dependsOn: [vault, replica, backup, appKeys, records, bus]
@@ -472,6 +473,7 @@ module standbyNetwork 'modules/region-network.bicep' = if (full) {
     context: context
     tier: tier
     zones: map(items(zones), zone => zone.value)
+    operations: edge.operations
     endpoints: endpoints
   }
   dependsOn: [vault, replica, backup, appKeys, records, bus]

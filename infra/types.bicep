@@ -78,6 +78,20 @@ type edgePlan = {
 
   @description('Names of the storage accounts that tenants own at Azure.')
   targetAccounts: string[]
+
+  @description('Where releases are shipped from.')
+  operations: operationsPlan
+}
+
+@export()
+@description('The network of operations, from which releases are shipped and logs are read.')
+@sealed()
+type operationsPlan = {
+  @description('The id of the network to peer with; empty: none.')
+  networkId: string
+
+  @description('Its address spaces, which may reach the private endpoints.')
+  addressSpaces: string[]
 }
 
 @export()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from shared.audit.service import AuditLog
@@ -15,6 +15,7 @@ from shared.documents.service import Documents
 from shared.documents.store import DocumentRecords
 from shared.documents.sweep import Sweep
 from shared.documents.uploads import Uploads
+from shared.environment import check_environment
 from shared.idempotency import Idempotency
 from shared.identity.accounts import Accounts
 from shared.identity.passwords import PasswordHasher
@@ -47,6 +48,7 @@ class Adapters:
         source: The receiving side, for hosts that pump messages themselves.
         verify_grant: The size limit of an upload grant, by object name and query parameters, for a
             server that takes staged contents itself; None where the storage service does.
+        environments: Asks each resource that can tell which environment it belongs to.
         close: Ends them all.
     """
 
@@ -58,6 +60,7 @@ class Adapters:
     bus: EventBus
     source: EventSource
     verify_grant: Callable[[str, Mapping[str, str]], int] | None
+    environments: Callable[[], Awaitable[Mapping[str, str | None]]]
     close: Callable[[], Awaitable[None]]
 
 
@@ -80,6 +83,18 @@ class Services:
     uploads: Uploads
     sweep: Sweep
     replication: Replication
+    _started: list[bool] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Make sure that the stores belong to this environment, once.
+
+        Raises:
+            WrongEnvironment: They do not.
+            Unavailable: They do not answer.
+        """
+        if not self._started:
+            check_environment(self.settings.environment, await self.adapters.environments())
+            self._started.append(True)
 
     async def close(self) -> None:
         """Publish what is being published, then end the adapters."""
@@ -93,6 +108,7 @@ def embedded_adapters(
     """Files and SQLite below the data folder."""
     from shared.adapters.embedded.blobs import FileBlobs
     from shared.adapters.embedded.bus import SqliteBus
+    from shared.adapters.embedded.environment import marked_environment
     from shared.adapters.embedded.grants import UploadGrants
     from shared.adapters.embedded.keys import FileKeyVault
     from shared.adapters.embedded.records import SqliteRecords
@@ -114,6 +130,9 @@ def embedded_adapters(
     # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
     staging = FileBlobs(data / "staging", clock, grants)
 
+    async def environments() -> Mapping[str, str | None]:
+        return {"the data folder": await marked_environment(data, settings.environment)}
+
     async def close() -> None:
         await records.close()
         await bus.close()
@@ -127,6 +146,59 @@ def embedded_adapters(
         bus=bus,
         source=bus,
         verify_grant=grants.verify,
+        environments=environments,
+        close=close,
+    )
+
+
+def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adapters:
+    """Azure's services, reached with the managed identity."""
+    from shared.adapters.azure.blobs import AzureBlobs
+    from shared.adapters.azure.bus import AzureBus
+    from shared.adapters.azure.clients import AzureClients
+    from shared.adapters.azure.keys import AzureKeys
+    from shared.adapters.azure.records import AzureRecords
+    from shared.adapters.azure.source import AzureSource
+
+    def named(service: str | None) -> str:
+        return service or ""  # the settings have made sure that there is one
+
+    clients = AzureClients()
+    namespace = named(settings.service_bus_namespace)
+    bus = AzureBus(clients, namespace, topology)
+    source = AzureSource(clients, namespace, topology, clock)
+    stores = {
+        "vault": AzureBlobs(clients, named(settings.vault_account_url), "vault", clock),
+        "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),
+        "staging": AzureBlobs(
+            clients,
+            named(settings.staging_account_url),
+            "staging",
+            clock,
+            settings.staged_public_base_url,
+        ),
+    }
+
+    async def environments() -> Mapping[str, str | None]:
+        return {
+            f"the container {name}": await store.environment() for name, store in stores.items()
+        }
+
+    async def close() -> None:
+        await source.close()
+        await bus.close()
+        await clients.close()
+
+    return Adapters(
+        vault=stores["vault"],
+        replica=stores["replica"],
+        staging=stores["staging"],
+        records=AzureRecords(clients, named(settings.cosmos_endpoint), clock),
+        key_vault=AzureKeys(clients, named(settings.key_vault_url)),
+        bus=bus,
+        source=source,
+        verify_grant=None,
+        environments=environments,
         close=close,
     )
 
@@ -134,7 +206,10 @@ def embedded_adapters(
 def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
     """Put the services of one process together; nothing is opened or connected yet."""
     topology = load_topology()
-    adapters = embedded_adapters(settings, topology, clock, entropy)
+    if settings.profile == "embedded":
+        adapters = embedded_adapters(settings, topology, clock, entropy)
+    else:
+        adapters = azure_adapters(settings, topology, clock)
     records, key_vault = adapters.records, adapters.key_vault
     environment = settings.environment
 
@@ -213,3 +288,15 @@ def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
 def get_services() -> Services:
     """The services of this process, put together once."""
     return build(get_settings(), SystemClock(), system_entropy)
+
+
+async def ready_services() -> Services:
+    """The services of this process, once it is sure that they are in the right environment.
+
+    Raises:
+        WrongEnvironment: They are not.
+        Unavailable: A store does not answer.
+    """
+    services = get_services()
+    await services.start()
+    return services

@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
+from shared.environment import WrongEnvironment
 from shared.errors import StrongroomError
 from standalone import first_steps
 from standalone.errors import StartError
@@ -41,7 +42,7 @@ def main() -> int:
             secret = first_steps.bootstrap_secret(arguments.data)
             os.environ["STRONGROOM_BOOTSTRAP_SECRET_SHA256"] = first_steps.sha256_hex(secret)
         uvloop.run(_host(arguments).run())
-    except (StartError, StrongroomError, OSError) as error:
+    except (StartError, StrongroomError, WrongEnvironment, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
     except ValidationError as error:
@@ -65,6 +66,7 @@ def _host(arguments: argparse.Namespace) -> Host:
     first_lines: list[str] = []
 
     async def startup() -> None:
+        await services.start()
         if await services.tenants.has_operator():
             first_steps.forget_secret(arguments.data)
         else:

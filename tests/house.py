@@ -170,13 +170,13 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Build a house on a data folder, and close it."""
     clock = clock or FakeClock()
+    sha256_of_secret = hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest()
     services = build(
         Settings(
             data_dir=data,
             public_base_url=BASE_URL,
             staged_public_base_url=f"{BASE_URL}/staged",
-            bootstrap_secret_sha256=hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest(),
-            **settings,
+            **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
         ),
         clock,
         os.urandom,

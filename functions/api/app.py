@@ -28,7 +28,7 @@ ANSWER_HEADERS: Final = {
 
 
 class Api(FastAPI):
-    """FastAPI whose OpenAPI document says how to sign in and that errors are problems."""
+    """FastAPI whose OpenAPI document says how to sign in."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
@@ -76,6 +76,7 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        responses=problems.RESPONSES,
     )
     app.state.services = services
     app.state.limits = Limits(services.settings, services.clock)

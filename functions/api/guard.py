@@ -1,10 +1,11 @@
 """The guard: what every request passes before its route's code runs, in this order.
 
-1. the rate limit of its address, where nobody is signed in;
-2. authentication;
-3. the rate limit of its user;
-4. the permission that the route names;
-5. the size of its body.
+1. the service is in the environment that it says it is in;
+2. the rate limit of its address, where nobody is signed in;
+3. authentication;
+4. the rate limit of its user;
+5. the permission that the route names;
+6. the size of its body.
 
 A refusal on the way is an audit entry before it is an answer. A route that names no permission cannot
 be made.
@@ -124,6 +125,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
+                await services_of(request).start()
                 if permission is None:
                     self._limit_address(request)
                 else:

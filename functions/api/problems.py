@@ -40,6 +40,35 @@ STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
     errors.Unavailable: 503,
 }
 
+_TEXT: Final = {"type": "string"}
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "A problem (RFC 9457): `type` says which, `detail` what to do.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail", "instance"],
+                    "properties": {
+                        **dict.fromkeys(("type", "title", "detail", "instance"), _TEXT),
+                        "status": {"type": "integer"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["field", "detail"],
+                                "properties": {"field": _TEXT, "detail": _TEXT},
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+"""What the OpenAPI document says of every answer that is not a success."""
+
 _log = logging.getLogger("strongroom.api")
 
 

@@ -1,6 +1,6 @@
 metadata description = 'The virtual network of one region: a subnet a purpose, each behind its own security group that says who may speak to whom.'
 
-import { contextPlan, regionPlan } from '../types.bicep'
+import { contextPlan, operationsPlan, regionPlan } from '../types.bicep'
 import { localName } from '../names.bicep'
 
 @description('The region and its address space.')
@@ -15,13 +15,15 @@ param firewalled bool
 @description('The id of the NAT gateway; empty: none.')
 param natGatewayId string
 
+@description('Where releases are shipped from.')
+param operations operationsPlan
+
 @description('Where each subnet lies in the address space.')
 var subnets = {
   gateway: cidrSubnet(region.addressSpace, 24, 0)
   firewall: cidrSubnet(region.addressSpace, 26, 4)
   application: cidrSubnet(region.addressSpace, 24, 2)
   endpoints: cidrSubnet(region.addressSpace, 24, 3)
-  management: cidrSubnet(region.addressSpace, 26, 16)
 }
 
 @description('Azure gives a firewall the first address of its subnet that it does not keep for itself: the fourth host.')
@@ -171,7 +173,7 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
           direction: 'Inbound'
           access: 'Allow'
           protocol: 'Tcp'
-          sourceAddressPrefixes: [subnets.application, subnets.gateway, subnets.management]
+          sourceAddressPrefixes: concat([subnets.application, subnets.gateway], operations.addressSpaces)
           sourcePortRange: '*'
           destinationAddressPrefix: subnets.endpoints
           destinationPortRanges: ['443', '5671']
@@ -179,15 +181,6 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
       }
       closed
     ]
-  }
-}
-
-resource managementRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
-  name: localName('nsg', context.environment, '${region.code}-management')
-  location: region.name
-  tags: context.tags
-  properties: {
-    securityRules: [closed]
   }
 }
 
@@ -263,16 +256,19 @@ resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
           privateEndpointNetworkPolicies: 'Enabled'
         }
       }
-      {
-        name: 'management'
-        properties: {
-          addressPrefix: subnets.management
-          networkSecurityGroup: { id: managementRules.id }
-          defaultOutboundAccess: false
-          ...toTheOutside
-        }
-      }
     ]
+  }
+
+  // The other half of the peering is made in the network of operations.
+  resource peering 'virtualNetworkPeerings' = if (!empty(operations.networkId)) {
+    name: 'operations'
+    properties: {
+      remoteVirtualNetwork: { id: operations.networkId }
+      allowVirtualNetworkAccess: true
+      allowForwardedTraffic: false
+      allowGatewayTransit: false
+      useRemoteGateways: false
+    }
   }
 }
 
@@ -300,16 +296,6 @@ resource applicationRulesDiagnostics 'Microsoft.Insights/diagnosticSettings@2021
 resource endpointRulesDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'
   scope: endpointRules
-  properties: {
-    workspaceId: context.workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-  }
-}
-
-#disable-next-line use-recent-api-versions // the newest that knows category groups
-resource managementRulesDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'to-workspace'
-  scope: managementRules
   properties: {
     workspaceId: context.workspaceId
     logs: [{ categoryGroup: 'allLogs', enabled: true }]

@@ -1,6 +1,6 @@
 metadata description = 'The network of one region, with its zones, the way out of a small environment, and endpoints for every store.'
 
-import { contextPlan, endpointPlan, regionPlan, tierName } from '../types.bicep'
+import { contextPlan, endpointPlan, operationsPlan, regionPlan, tierName } from '../types.bicep'
 
 @description('The region and its address space.')
 param region regionPlan
@@ -13,6 +13,9 @@ param tier tierName
 
 @description('The private DNS zones.')
 param zones string[]
+
+@description('Where releases are shipped from.')
+param operations operationsPlan
 
 @description('What can be reached from it.')
 param endpoints endpointPlan[]
@@ -30,6 +33,7 @@ module network 'network.bicep' = {
     context: context
     firewalled: tier == 'full'
     natGatewayId: egress.?outputs.id ?? ''
+    operations: operations
   }
 }
 

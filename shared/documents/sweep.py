@@ -7,6 +7,7 @@ has ended, and a sealed object whose commit never came because its process died 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,6 +27,9 @@ PAGE: Final = 200
 
 # An upload of the largest size on a slow line is over by then.
 GRACE: Final = timedelta(hours=6)
+
+# As ``object_name`` makes them.
+_OBJECT: Final = re.compile(r".*/(?P<document>doc_[0-9a-z]{26})\.(?P<number>[0-9]+)\.[0-9a-f]{16}")
 
 _log = logging.getLogger("strongroom.sweep")
 
@@ -116,10 +120,12 @@ class Sweep:
 
     async def _named(self, tenant: str, blob: BlobInfo) -> bool:
         """Whether a version names this object as its own, in the vault or as its replica."""
-        document, number, _ = blob.name.rsplit("/", 1)[1].split(".")
+        form = _OBJECT.fullmatch(blob.name)
+        if form is None:
+            return False  # nothing of ours has such a name, so no record can hold it
         try:
-            stored = await self._store.document(tenant, document)
-            version = (await self._store.version(stored, int(number))).version
+            stored = await self._store.document(tenant, form["document"])
+            version = (await self._store.version(stored, int(form["number"]))).version
         except NotFound:
             return False
         return blob.name in {version.object, version.replica}

@@ -80,9 +80,9 @@ async def test_an_event_arrives_as_it_was_published(bus):
     assert delivery.message_id == published.id
     assert delivery.session_id == published.tenant
     assert delivery.delivery_count == 1
-    assert abs(delivery.enqueued_at - bus.now()) <= timedelta(seconds=1)
+    assert abs(delivery.enqueued_at - bus.now()) <= timedelta(seconds=5)
     lock = timedelta(seconds=SUBSCRIPTIONS["encryption"].lock_seconds)
-    assert abs(delivery.locked_until - bus.now() - lock) <= timedelta(seconds=1)
+    assert abs(delivery.locked_until - bus.now() - lock) <= timedelta(seconds=5)
 
 
 async def test_publishing_nothing_is_fine(bus):
@@ -250,7 +250,7 @@ async def test_a_message_can_be_dead_lettered_with_a_reason(bus):
     await bus.bus.dead_letter(await one(bus, "replication"), "unknown-document")
     [letter] = await bus.bus.dead_letters("replication")
     assert (letter.reason, letter.delivery_count) == ("unknown-document", 1)
-    assert abs(letter.dead_lettered_at - bus.now()) <= timedelta(seconds=1)
+    assert abs(letter.dead_lettered_at - bus.now()) <= timedelta(seconds=5)
     assert await drain(bus, "replication") == []
 
 

@@ -90,7 +90,7 @@ class Queue:
     def release_session(self, session: str, owner: object) -> None:
         """The holder left: its unsettled messages are free again, and no delivery is counted."""
         held = self.sessions.get(session)
-        if held is not None and held.owner is owner:
+        if held is not None and held.owner == owner:
             del self.sessions[session]
             self._unlock(m for m in self.messages.values() if m.session == session)
 

@@ -149,7 +149,7 @@ def _handler_class(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return body
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: Any) -> None:
             """Tests ask for what they want to know."""
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = respond  # noqa: N815
@@ -166,6 +166,7 @@ class Fault:
     answer: Response | None = None
     forwarded: bool = False
     hangs: bool = False
+    damaged: bool = False
 
 
 class FaultProxy(HttpServer):
@@ -207,6 +208,15 @@ class FaultProxy(HttpServer):
         """Let the next requests take effect, then break the connection instead of saying so."""
         self.arm(Fault(times, _method(method), forwarded=True))
 
+    def for_target(self, part: str, *, method: str, fault: Callable[[FaultProxy], None]) -> Fault:
+        """Arm a fault for one request whose target ends with ``part``; its ``times`` goes to 0."""
+        fault(self)
+        armed = self._faults[-1]
+        armed.matches = lambda request: (
+            request.method == method and request.target.rstrip("/").endswith(part)
+        )
+        return armed
+
     @property
     def pending_faults(self) -> int:
         """How many armed faults have not struck yet: a test that ends with some tested nothing."""
@@ -226,6 +236,10 @@ class FaultProxy(HttpServer):
         if fault is None:
             return self._forward(request)
         fault.times -= 1
+        if fault.damaged:
+            response = self._forward(request)
+            changed = bytes([response.body[0] ^ 1]) + response.body[1:]
+            return Response(response.status, changed, response.headers)
         if fault.forwarded:
             self._forward(request)
         if fault.hangs:

@@ -61,7 +61,6 @@ class Ledger:
         deleted: Acknowledged deletions.
         staged: The content of each upload whose completion was acknowledged, by the upload's id.
         uploads: The ids of all uploads that were granted.
-        keyed: How many documents were made under an ``Idempotency-Key`` of their own.
         counts: How often each thing happened.
     """
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix
+from shared.environment import ENVIRONMENT_TAG
 from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Clock
@@ -102,6 +103,11 @@ class AzureBlobs:
         found = await self._call(lambda: self._blob(name).get_blob_properties())
         return BlobInfo(name, found.size, found.last_modified)
 
+    async def environment(self) -> str | None:
+        """The environment that the container says it belongs to; None where it says nothing."""
+        found = await self._call(lambda: self._container.get_container_properties())
+        return (found.metadata or {}).get(ENVIRONMENT_TAG)
+
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """See ``BlobStore.list``."""
         check_blob_prefix(prefix)
@@ -163,10 +169,10 @@ class AzureBlobs:
         await self._call(lambda: self._blob(name).stage_block(block, data, validate_content=True))
         return block
 
-    async def _commit(self, name: str, blocks: list[str]) -> None:
+    async def _commit(self, name: str, blocks: Sequence[str]) -> None:
         """Make the blocks an object, unless there is one of this name.
 
-        The mark tells, after an answer was lost or the blocks are gone, whose object it is.
+        The mark tells whose object is there when it is no longer missing.
 
         Raises:
             Conflict: There is one, and it is not this one.
@@ -176,7 +182,7 @@ class AzureBlobs:
 
         mark = uuid.uuid4().hex
 
-        async def commit(attempts: Attempts) -> None:
+        async def commit(_attempts: Attempts) -> None:
             try:
                 await self._blob(name).commit_block_list(
                     [BlobBlock(block) for block in blocks],
@@ -185,10 +191,10 @@ class AzureBlobs:
                 )
             except Exception as error:
                 verdict = _judge(error)
-                dropped = verdict is not None and isinstance(verdict.error, _BlocksDropped)
-                exists = verdict is not None and isinstance(verdict.error, Conflict)
-                if not dropped and not (exists and attempts.uncertain):
+                if verdict is None or not isinstance(verdict.error, (Conflict, _BlocksDropped)):
                     raise
+                # The object may be ours: the HTTP client sends a PUT again by itself, and says
+                # nothing, when its answer was lost.
                 stored = await self._blob(name).get_blob_properties()
                 if stored.metadata.get("mark") != mark:
                     raise Conflict("An object of this name exists.") from error
@@ -204,9 +210,9 @@ class AzureBlobs:
 
         return await self._call(read)
 
-    async def _page(self, prefix: str, token: str | None) -> tuple[list[BlobInfo], str | None]:
-        async def read() -> tuple[list[BlobInfo], str | None]:
-            pages = self._container.list_blobs(
+    async def _page(self, prefix: str, token: str | None) -> tuple[Sequence[BlobInfo], str | None]:
+        async def read() -> tuple[Sequence[BlobInfo], str | None]:
+            pages: Any = self._container.list_blobs(
                 name_starts_with=prefix, results_per_page=_LISTED_AT_ONCE
             ).by_page(token)
             try:
@@ -220,7 +226,7 @@ class AzureBlobs:
 
     async def _stage_from(
         self, source: AzureBlobs, source_name: str, name: str
-    ) -> list[str] | None:
+    ) -> Sequence[str] | None:
         """Let the service fetch the blocks of an object by itself.
 
         Their ids; None where it cannot reach the source, as between accounts behind firewalls.

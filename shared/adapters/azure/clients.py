@@ -58,8 +58,8 @@ class AzureClients:
         def make() -> CosmosClient:
             from azure.cosmos.aio import CosmosClient
 
-            # The SDK reads 0 as its default; so little waiting leaves every throttle to ``calls``.
-            options = {**self._http_options(), "retry_throttle_backoff_max": 0.001}
+            # The SDK reads 0 as its default of 9, and bounds no single wait: -1 is none.
+            options = {**self._http_options(), "retry_throttle_total": -1}
             if not is_connection_string(account):
                 return CosmosClient(account, self.credential(), **options)
             _require_emulator(account, "AccountEndpoint")
@@ -84,7 +84,7 @@ class AzureClients:
             from azure.servicebus.aio import ServiceBusClient
 
             patience = self.patience
-            options = {
+            options: dict[str, Any] = {
                 "retry_total": 0,
                 "auth_timeout": patience.answer,
                 "timeout": patience.answer,

@@ -1,4 +1,4 @@
-"""Records as items of Cosmos DB.
+r"""Records as items of Cosmos DB.
 
 An item's ``id`` names the record within its partition: kind and id, each percent-encoded with ``=``
 in place of ``%``, joined by ``:``. Cosmos DB forbids ``/``, ``\\``, ``?`` and ``#`` in it, and 1,023

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
@@ -128,11 +129,9 @@ class AzureKeys:
         check_key_name(name)
         for version in [known for known in self._versions if known[0] == name]:
             del self._versions[version]
-        try:
+        # A destruction that was cut short before its purge is finished here.
+        with contextlib.suppress(NotFound):
             await self._call(lambda: self._client.delete_key(name))
-        except NotFound:
-            # A destruction that was cut short before its purge is finished here.
-            pass
         await self._call(lambda: self._purge(name))
 
     async def recover(self, name: str) -> None:
@@ -216,7 +215,12 @@ def _judge(error: Exception) -> Verdict | None:
 
 
 def _use(key: KeyVaultKey) -> KeyUse:
-    return "sign" if key.key.n is None else "wrap"
+    return "sign" if _jwk(key).n is None else "wrap"
+
+
+def _jwk(key: KeyVaultKey) -> Any:
+    """The key's JSON Web Key, whose members the SDK does not declare."""
+    return key.key
 
 
 def _version(key: KeyVaultKey) -> str:
@@ -231,7 +235,7 @@ def _pem(key: KeyVaultKey) -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    jwk = key.key
+    jwk = _jwk(key)
     public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
     if _use(key) == "wrap":
         n, e = (int.from_bytes(part, "big") for part in (jwk.n, jwk.e))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
@@ -209,7 +209,7 @@ class AzureSource:
             raise
         return await self._deliveries(link, messages)
 
-    def _link(self, source: Subscription, **options: object) -> _Link:
+    def _link(self, source: Subscription, **options: Any) -> _Link:
         topic, _ = find_subscription(self._topology, source.name)
         client = self._clients.service_bus(self._namespace)
         receiver = client.get_subscription_receiver(topic.name, source.name, **options)

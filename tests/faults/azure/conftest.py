@@ -1,0 +1,124 @@
+"""The Azure adapters behind a proxy, or against a broker, that fails when a test says so."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.bus import AzureBus
+from shared.adapters.azure.calls import Patience
+from shared.adapters.azure.clients import AzureClients
+from shared.adapters.azure.keys import AzureKeys
+from shared.adapters.azure.records import AzureRecords
+from shared.adapters.azure.source import AzureSource
+from shared.ports.clock import SystemClock
+from shared.topology import TOPOLOGY_FILE, load_topology
+from tests.contract.azure import fresh_cosmosdb, machine
+from tests.emulators.front import StorageFront
+from tests.emulators.keyvault import Vault
+from tests.emulators.servers import FaultProxy
+from tests.emulators.servicebus import Broker
+from tests.fakes import FakeClock
+
+
+@dataclass
+class Waits:
+    """Pauses that take no time; what is wrong meanwhile may end during one of them."""
+
+    seconds: list[float] = field(default_factory=list)
+    meanwhile: Callable[[], object] | None = None
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        if self.meanwhile is not None:
+            self.meanwhile()
+            self.meanwhile = None
+
+
+@pytest.fixture
+def waits() -> Waits:
+    return Waits()
+
+
+@pytest.fixture
+async def clients(waits: Waits) -> AsyncIterator[AzureClients]:
+    clients = AzureClients(patience=Patience(2.0, 2.0, 0.01, 30.0, waits))
+    yield clients
+    await clients.close()
+
+
+@pytest.fixture
+def vault() -> Iterator[Vault]:
+    vault = Vault(machine().certificate, machine().identity.issued.__contains__).start()
+    yield vault
+    vault.stop()
+
+
+@pytest.fixture
+def keys_proxy(vault: Vault) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(vault.port, machine().certificate).start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def keys(clients: AzureClients, keys_proxy: FaultProxy) -> AzureKeys:
+    return AzureKeys(clients, keys_proxy.url)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def records_proxy() -> AsyncIterator[FaultProxy]:
+    async with fresh_cosmosdb(machine().cosmosdb()):
+        proxy = FaultProxy(machine().cosmosdb(), machine().certificate).start()
+        yield proxy
+        proxy.stop()
+
+
+@pytest.fixture
+def records(clients: AzureClients, records_proxy: FaultProxy, clock: FakeClock) -> AzureRecords:
+    return AzureRecords(clients, records_proxy.url, clock)
+
+
+@pytest.fixture
+async def blobs_proxy() -> AsyncIterator[StorageFront]:
+    proxy = StorageFront(machine().azurite(), machine().certificate).start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+async def blobs(clients: AzureClients, blobs_proxy: StorageFront) -> AzureBlobs:
+    account, container = f"{blobs_proxy.url}/devstoreaccount1", f"vault-{uuid.uuid4().hex}"
+    await clients.blob_service(account).create_container(container)
+    return AzureBlobs(clients, account, container, SystemClock())
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    broker = Broker(TOPOLOGY_FILE)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+async def bus(clients: AzureClients, broker: Broker) -> AsyncIterator[AzureBus]:
+    bus = AzureBus(clients, broker.connection_string, load_topology())
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def source(clients: AzureClients, broker: Broker, waits: Waits) -> AsyncIterator[AzureSource]:
+    source = AzureSource(clients, broker.connection_string, load_topology(), broker, waits)
+    yield source
+    await source.close()
