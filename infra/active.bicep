@@ -71,6 +71,7 @@ var settings = {
   STRONGROOM_REPLICA_ACCOUNT_URL: 'https://${accountName('replica', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_STAGING_ACCOUNT_URL: 'https://${names.staging}.${blobDomain}'
   STRONGROOM_COSMOS_ENDPOINT: 'https://${globalName('cosmos', environment, 'records', context.suffix)}.documents.azure.com:443/'
+  STRONGROOM_COSMOS_DATABASE: 'strongroom'
   STRONGROOM_KEY_VAULT_URL: 'https://${keyVaultName('app', environment, context.suffix)}${az.environment().suffixes.keyvaultDns}/'
   STRONGROOM_SERVICE_BUS_NAMESPACE: '${names.bus}.servicebus.windows.net'
 }

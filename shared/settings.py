@@ -65,7 +65,8 @@ class Settings(BaseSettings):
         replica_account_url: The same of the account in the second region, container ``replica``.
         staging_account_url: The same of the account that takes staged uploads, container
             ``staging``.
-            cosmos_endpoint: The endpoint of the Cosmos DB account with the database ``strongroom``.
+            cosmos_endpoint: The endpoint of the Cosmos DB account.
+        cosmos_database: The database, with the containers ``records`` and ``directory``.
             key_vault_url: The address of the Key Vault of tenant keys.
         service_bus_namespace: The host name of the Service Bus namespace.
 
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None
     cosmos_endpoint: Service | None = None
+    cosmos_database: str = "strongroom"
     key_vault_url: Service | None = None
     service_bus_namespace: Service | None = None
 

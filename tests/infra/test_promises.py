@@ -131,5 +131,5 @@ def test_fail_over_finds_the_same_data() -> None:
         }
 
     found = stores(_loaded("production.failover"))
-    assert len(found) == 5
+    assert len(found) == 6
     assert found == stores(_loaded("production"))
