@@ -21,7 +21,7 @@ DELIVERY_LIMIT = "MaxDeliveryCountExceeded"
 DEAD_LETTER_QUEUE = "$deadletterqueue"
 
 
-class LockLost(Exception):
+class LockLostError(Exception):
     """The lock that a settlement or a renewal names is not held."""
 
 
@@ -83,7 +83,7 @@ class Queue:
 
     def renew_session(self, session: str, now: datetime) -> datetime:
         if session not in self.sessions:
-            raise LockLost
+            raise LockLostError
         self.sessions[session].until = now + self.lock_time
         return now + self.lock_time
 
@@ -139,7 +139,7 @@ class Queue:
         for message in self.messages.values():
             if message.lock == lock:
                 return message
-        raise LockLost
+        raise LockLostError
 
     def _failed(self, message: StoredMessage) -> None:
         message.failures += 1

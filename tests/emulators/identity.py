@@ -20,7 +20,7 @@ TOKEN_SECONDS = 3600
 
 
 class IdentityEndpoint(HttpServer):
-    """Issues unsigned tokens, each of which names its audience; emulators accept what was issued."""
+    """Issues unsigned tokens that name their audience; emulators accept what was issued."""
 
     def __init__(self) -> None:
         super().__init__(certificate=None)

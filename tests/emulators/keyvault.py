@@ -1,7 +1,7 @@
 """A Key Vault emulator: HTTPS on 127.0.0.1, as far as azure-keyvault-keys speaks it.
 
-Reference: https://learn.microsoft.com/rest/api/keyvault/keys. The clock is the machine's, and nothing
-here waits: a deleted key is deleted when the answer leaves.
+Reference: https://learn.microsoft.com/rest/api/keyvault/keys. The clock is the machine's, and
+nothing here waits: a deleted key is deleted when the answer leaves.
 """
 
 from __future__ import annotations

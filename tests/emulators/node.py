@@ -1,4 +1,4 @@
-"""Starters for the emulators that npm brings: Azurite (Blob Storage) and cosmosdb-server (Cosmos DB)."""
+"""Starters for the emulators that npm brings: Azurite (blobs) and cosmosdb-server (Cosmos DB)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Hangup(Exception):
+class HangUpError(Exception):
     """Raised by a handler to break the connection instead of answering."""
 
 
@@ -117,7 +117,7 @@ def _handler_class(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             request = Request(self.command, self.path, headers, self._body(headers))
             try:
                 response = server.handle(request)
-            except Hangup:
+            except HangUpError:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
@@ -159,7 +159,7 @@ def _handler_class(server: HttpServer) -> type[BaseHTTPRequestHandler]:
 
 @dataclass
 class Fault:
-    """What becomes of a request that matches: an answer, or none, before or after it took effect."""
+    """What becomes of a request that matches: some answer or none, with an effect or without."""
 
     times: int
     matches: Callable[[Request], bool]
@@ -245,7 +245,7 @@ class FaultProxy(HttpServer):
         if fault.hangs:
             self._released.wait(timeout=60)
         if fault.answer is None:
-            raise Hangup
+            raise HangUpError
         return fault.answer
 
     def _forward(self, request: Request) -> Response:

@@ -8,7 +8,6 @@ machine's, moved forward by ``advance``. Faults are armed by tests and counted d
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
 from collections import Counter
@@ -38,9 +37,10 @@ from proton import (
     timestamp,
     ulong,
 )
+from proton._handlers import IOHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector
 
-from .entities import LockLost, Namespace, Queue, StoredMessage
+from .entities import LockLostError, Namespace, Queue, StoredMessage
 
 SESSION_FILTER = symbol("com.microsoft:session-filter")
 DOTNET_EPOCH = datetime(1, 1, 1, tzinfo=UTC)
@@ -210,16 +210,12 @@ class Broker(Handler):
         self._container.stop()
 
     def _break_connections(self) -> None:
-        for connection in self._connections:
+        for connection in list(self._connections):
             transport = connection.transport
             if transport is not None:
-                selectable = transport._selectable
-                if selectable is not None and not selectable.is_terminal:
-                    selectable.terminate()
-                    selectable.update()
-                    selectable.release()
-                transport.unbind()
-        for connection in list(self._connections):
+                transport.close_head()
+                transport.close_tail()
+                IOHandler.update(transport, transport._selectable, self._container.now)
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
@@ -308,7 +304,7 @@ class Broker(Handler):
         self._close_link(link, condition)
 
     def _close_link(self, link: Link, condition: str) -> None:
-        link.condition = Condition(condition, "The emulator closed the link.")
+        link.condition = _condition(condition)
         link.close()
         if link in self._consumers:
             self._leave(link)
@@ -439,7 +435,7 @@ class Broker(Handler):
         if condition is None and queue is not None and lock is not None:
             try:
                 self._apply(queue, lock, state, delivery.remote)
-            except LockLost:
+            except LockLostError:
                 lost = "session-lock-lost" if queue.has_sessions else "message-lock-lost"
                 condition = "com.microsoft:" + lost
         delivery.lock = None
@@ -475,7 +471,7 @@ class Broker(Handler):
             return
         try:
             body = self._operate(queue, operation, request.body)
-        except LockLost:
+        except LockLostError:
             sort = "session" if queue.has_sessions else "message"
             self._fail(connection, address, request, 410, f"com.microsoft:{sort}-lock-lost")
             return
@@ -607,6 +603,11 @@ def _stamp(at: datetime) -> timestamp:
 
 def _settle(delivery: Delivery, state: Any, condition: str | None = None) -> None:
     if condition is not None:
-        delivery.local.condition = Condition(condition, json.dumps({"emulated": condition}))
+        delivery.local.condition = _condition(condition)
     delivery.update(state)
     delivery.settle()
+
+
+def _condition(name: str) -> Condition:
+    """An error with all of its parts, as the service sends it: the SDK counts on them."""
+    return Condition(name, "An emulated error.", {symbol("emulated"): True})

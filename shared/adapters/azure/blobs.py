@@ -6,7 +6,7 @@ import base64
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, ContainerClient
 
 T = TypeVar("T")
+_Page = tuple[Sequence[BlobInfo], str | None]
+"""A page of a listing, and what continues after it."""
 
 _PIECE: Final = 4 * 1_048_576
 """Bytes of a block and of a ranged read: the most that the service gives an MD5 for."""
@@ -191,7 +193,9 @@ class AzureBlobs:
                 )
             except Exception as error:
                 verdict = _judge(error)
-                if verdict is None or not isinstance(verdict.error, (Conflict, _BlocksDropped)):
+                if verdict is None or not isinstance(
+                    verdict.error, (Conflict, _BlocksDroppedError)
+                ):
                     raise
                 # The object may be ours: the HTTP client sends a PUT again by itself, and says
                 # nothing, when its answer was lost.
@@ -210,9 +214,9 @@ class AzureBlobs:
 
         return await self._call(read)
 
-    async def _page(self, prefix: str, token: str | None) -> tuple[Sequence[BlobInfo], str | None]:
-        async def read() -> tuple[Sequence[BlobInfo], str | None]:
-            pages: Any = self._container.list_blobs(
+    async def _page(self, prefix: str, token: str | None) -> _Page:
+        async def read() -> _Page:
+            pages = self._container.list_blobs(
                 name_starts_with=prefix, results_per_page=_LISTED_AT_ONCE
             ).by_page(token)
             try:
@@ -220,7 +224,7 @@ class AzureBlobs:
             except StopAsyncIteration:
                 return [], None
             infos = [BlobInfo(blob.name, blob.size, blob.last_modified) async for blob in page]
-            return infos, pages.continuation_token
+            return infos, getattr(pages, "continuation_token", None)
 
         return await self._call(read)
 
@@ -267,7 +271,7 @@ class AzureBlobs:
         return await call(attempt, _judge, self._clients.patience)
 
 
-class _BlocksDropped(StrongroomError):
+class _BlocksDroppedError(StrongroomError):
     """Another writer of the name committed first, which drops everyone else's blocks."""
 
 
@@ -278,7 +282,7 @@ def _judge(error: Exception) -> Verdict | None:
     if isinstance(error, HttpResponseError):
         code = getattr(error, "error_code", None)
         if code == "InvalidBlockList":
-            return Verdict(_BlocksDropped("The blocks of an object went missing."))
+            return Verdict(_BlocksDroppedError("The blocks of an object went missing."))
         if error.status_code == 404:
             return Verdict(NotFound("There is no such object."))
         if error.status_code in {409, 412}:

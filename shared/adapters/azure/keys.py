@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
@@ -129,8 +129,8 @@ class AzureKeys:
         check_key_name(name)
         for version in [known for known in self._versions if known[0] == name]:
             del self._versions[version]
-        # A destruction that was cut short before its purge is finished here.
-        with contextlib.suppress(NotFound):
+        # Where it is deleted already, a destruction that was cut short is finished.
+        with suppress(NotFound):
             await self._call(lambda: self._client.delete_key(name))
         await self._call(lambda: self._purge(name))
 
@@ -215,12 +215,7 @@ def _judge(error: Exception) -> Verdict | None:
 
 
 def _use(key: KeyVaultKey) -> KeyUse:
-    return "sign" if _jwk(key).n is None else "wrap"
-
-
-def _jwk(key: KeyVaultKey) -> Any:
-    """The key's JSON Web Key, whose members the SDK does not declare."""
-    return key.key
+    return "sign" if vars(key.key)["n"] is None else "wrap"
 
 
 def _version(key: KeyVaultKey) -> str:
@@ -235,12 +230,12 @@ def _pem(key: KeyVaultKey) -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    jwk = _jwk(key)
+    jwk = vars(key.key)
     public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
     if _use(key) == "wrap":
-        n, e = (int.from_bytes(part, "big") for part in (jwk.n, jwk.e))
+        n, e = (int.from_bytes(part, "big") for part in (jwk["n"], jwk["e"]))
         public = rsa.RSAPublicNumbers(e, n).public_key()
     else:
-        x, y = (int.from_bytes(part, "big") for part in (jwk.x, jwk.y))
+        x, y = (int.from_bytes(part, "big") for part in (jwk["x"], jwk["y"]))
         public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,10 +1,11 @@
 """Events as messages of Service Bus, and what the bus's errors mean.
 
-The body is the CloudEvent; ``message_id`` is the event's id, for duplicate detection; ``session_id``
-is the tenant; the application property ``type`` is what the subscriptions' filters look at. A replay
-goes to the topic as well, because a subscription cannot be sent to: it carries the property
-``replay_to``, which the filters of all other subscriptions refuse, and ``;replay=`` with the dead
-letter's sequence number after the event's id, so that the duplicate window lets it through once.
+The body is the CloudEvent; ``message_id`` is the event's id, for duplicate detection;
+``session_id`` is the tenant; the application property ``type`` is what the subscriptions' filters
+look at. A replay goes to the topic as well, because a subscription cannot be sent to: it carries the
+property ``replay_to``, which the filters of all other subscriptions refuse, and ``;replay=`` with
+the dead letter's sequence number after the event's id, so that the duplicate window lets it through
+once.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _slug(reason: str) -> str:
 
 
 def _dead_lettered_at(message: ServiceBusReceivedMessage) -> datetime:
-    """When we gave it up; where the bus did, it does not say, and the time of publication stands."""
+    """When we gave it up; the bus does not say when it did, so then the time of publication."""
     try:
         return datetime.fromisoformat(message.dead_letter_error_description or "")
     except ValueError:

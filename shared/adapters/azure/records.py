@@ -253,9 +253,7 @@ def _judge_commit(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when writing."""
     status = _status(error)
     if status in {404, 409, 412}:
-        return Verdict(
-            Conflict("A record was created, changed or removed meanwhile; read it again.")
-        )
+        return Verdict(Conflict("A record was created, changed or removed; read it again."))
     if status == 413:
         return Verdict(InvalidInput("The commit is too large as a whole; split it."))
     return judge_http("The record store", error)

@@ -1,7 +1,7 @@
 """Shared access signatures: one object, one permission, until a moment.
 
-Signed with a user delegation key, which the service issues to the signed-in identity, or, where only
-a connection string is given, with the account's key.
+Signed with a user delegation key, which the service issues to the signed-in identity, or, where
+only a connection string is given, with the account's key.
 https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
 """
 

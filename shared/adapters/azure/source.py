@@ -1,4 +1,4 @@
-"""AzureSource: the EventSource port on Azure Service Bus, for hosts that pump messages themselves."""
+"""AzureSource: the EventSource port on Service Bus, for hosts that pump messages themselves."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class AzureSource:
         await self._settle(held, lambda: held.link.receiver.abandon_message(held.message))
 
     async def _give_up_after(self, held: _Held, pause: float) -> None:
-        """The end of a back-off. Whatever goes wrong, the lock runs out and the message comes back."""
+        """The end of a back-off; if it goes wrong, the lock runs out and the message comes back."""
         try:
             await self._rest(max(0.0, pause))
         except asyncio.CancelledError:
