@@ -4,6 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SCANNER := .venv-checkov
+BICEP := $(firstword $(wildcard ../shared/tools/bicep) $(shell command -v bicep))
 PACKAGES := functions shared standalone
 SOURCES := function_app.py $(PACKAGES)
 PYTHONS := python3.12 python3.11 python3.13 python3
@@ -11,7 +13,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-header --no-emit-index-url --no-emit-find-links --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test faults check bench lock clean
+.PHONY: help demo serve test faults check infra bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +53,16 @@ check: $(INSTALLED) ## format, lint, types, layers, security, known vulnerabilit
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r -c pyproject.toml $(SOURCES)
 	$(PY) .ci/audit.py requirements.txt
+
+# On its own, because its pins hold other packages back.
+$(SCANNER)/.installed: requirements-checkov.txt $(INSTALLED)
+	@$(PY) -m venv --clear $(SCANNER)
+	@$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-checkov.txt
+	@touch $@
+
+infra: $(SCANNER)/.installed ## scan the infrastructure, compiled where there is a Bicep CLI
+	$(PY) infra/scan.py $(SCANNER)/bin/checkov $(BICEP)
 
 bench: $(INSTALLED) ## measure sealing, uploading and starting against their floors
 	$(PY) -m bench.seal

@@ -47,12 +47,13 @@ resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@202
 resource filters 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2026-01-01' = [
   for (subscription, i) in topic.subscriptions: {
     parent: subscriptions[i]
-    // Replaces the rule that Azure makes by itself, which would let everything in.
+    // Replaces the rule that Azure makes by itself, which would let everything in. A dead letter that is
+    // replayed goes to one subscription alone.
     name: '$Default'
     properties: {
       filterType: 'SqlFilter'
       sqlFilter: {
-        sqlExpression: 'type IN (\'${join(subscription.types, '\', \'')}\')'
+        sqlExpression: 'type IN (\'${join(subscription.types, '\', \'')}\') AND (replay_to IS NULL OR replay_to = \'${subscription.name}\')'
       }
     }
   }

@@ -92,13 +92,9 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
             indexingPolicy: {
               automatic: true
               indexingMode: 'consistent'
-              includedPaths: [{ path: '/*' }]
-              // Bodies hold sealed names and wrapped keys: nothing to search, much to pay for.
-              excludedPaths: [{ path: '/body/*' }, { path: '/"_etag"/?' }]
-              compositeIndexes: [
-                [{ path: '/kind', order: 'ascending' }, { path: '/id', order: 'ascending' }]
-                [{ path: '/kind', order: 'descending' }, { path: '/id', order: 'descending' }]
-              ]
+              // What queries ask for. Bodies hold sealed names and wrapped keys: nothing to search.
+              includedPaths: [{ path: '/tenant/?' }, { path: '/place/?' }, { path: '/index/*' }]
+              excludedPaths: [{ path: '/*' }, { path: '/"_etag"/?' }]
             }
           }
         }

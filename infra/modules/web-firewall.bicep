@@ -15,8 +15,8 @@ param edge edgePlan
 @description('The name of the container that takes staged uploads.')
 param stagingContainer string
 
-@description('The paths that only staff use, in lower case.')
-var staffPaths = ['/api/v1/staff/']
+@description('The paths that only staff use, in lower case; a test compares them with the permissions of the routes.')
+var staffPaths = ['/api/v1/tenants', '/api/v1/dead-letters', '/api/v1/auth/bootstrap']
 
 @description('The rules that Microsoft keeps, against what is known to attack web services.')
 var managedRules = {

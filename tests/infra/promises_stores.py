@@ -269,13 +269,15 @@ def _subscription(snapshot: Snapshot, subscription: Resource) -> dict[str, objec
     properties = subscription["properties"]
     rules = snapshot.under(subscription, f"{BUS}/topics/subscriptions/rules")
     expressions = [rule["properties"]["sqlFilter"]["sqlExpression"] for rule in rules]
+    name = subscription["name"].split("/")[-1]
+    only_ours = f") AND (replay_to IS NULL OR replay_to = '{name}')"
     types = [
-        name.strip("'")
+        part.strip("'")
         for expression in expressions
-        for name in expression.removeprefix("type IN (").removesuffix(")").split(", ")
+        for part in expression.removeprefix("type IN (").removesuffix(only_ours).split(", ")
     ]
     return {
-        "name": subscription["name"].split("/")[-1],
+        "name": name,
         "types": types,
         "sessions": properties["requiresSession"],
         "lockSeconds": int(properties["lockDuration"].removeprefix("PT").removesuffix("S")),

@@ -81,6 +81,7 @@ def test_everything_is_formatted(tmp_path: Path) -> None:
 
 
 @needs_bicep
+@pytest.mark.timeout(600)
 def test_snapshots_are_current() -> None:
     done = subprocess.run(
         [INFRA / "snapshot", "--check"],
