@@ -20,6 +20,7 @@ T = TypeVar("T")
 _WORTH_RETRYING: Final = frozenset({408, 410, 429, 449, 500, 502, 503, 504})
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 8.0
+_spread = random.SystemRandom()
 _RETRY_AFTER_HEADERS: Final = (
     ("retry-after-ms", 0.001),
     ("x-ms-retry-after-ms", 0.001),
@@ -96,7 +97,7 @@ async def call(
             verdict = judge(error)
             if verdict is None:
                 raise
-            wait = pause * random.uniform(0.5, 1.0) if verdict.wait is None else verdict.wait  # noqa: S311 - spreads retries
+            wait = pause * _spread.uniform(0.5, 1.0) if verdict.wait is None else verdict.wait
             budget -= loop.time() - began + wait
             if not verdict.again or budget <= 0:
                 raise _final(verdict) from error
