@@ -26,6 +26,7 @@ class EventType(StrEnum):
     UPLOAD_COMPLETED = "upload.completed"
     DOCUMENT_SEALED = "document.sealed"
     DOCUMENT_DAMAGED = "document.damaged"
+    DOCUMENT_HEALED = "document.healed"
     DOCUMENT_DELETED = "document.deleted"
     AUDIT_RECORDED = "audit.recorded"
 

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
+Service = Annotated[
+    str, StringConstraints(pattern=r"^(https://[^/;]+(/[^;]*)?|[\w.-]+|\w+=.*;.*)$")
+]
+"""A service's address or host name; a connection string only for an emulator on this machine."""
+
+BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
+"""An address without a trailing slash, a query or a fragment."""
 
 MEBIBYTE = 1_048_576
+AZURE_SERVICES = (
+    "vault_account_url",
+    "replica_account_url",
+    "staging_account_url",
+    "cosmos_endpoint",
+    "key_vault_url",
+    "service_bus_namespace",
+)
+EMBEDDED: JsonDict = {"profile": "embedded"}
 
 
 class Settings(BaseSettings):
@@ -25,7 +42,13 @@ class Settings(BaseSettings):
         environment: Bound into tokens and into the encryption; objects and tokens of one environment
             are worthless in another.
         data_dir: Where the embedded adapters keep everything.
+        root_key_file: Embedded: the file whose 32 bytes protect the key vault, made if it is missing;
+            unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
+        key_passphrase: Embedded: protects the key vault instead of a root key file.
         public_base_url: The address under which clients see the API, without a trailing slash.
+        staged_public_base_url: The address under which clients put the contents of staged uploads,
+            where a gateway stands in front; unset: the staging account's own on Azure, ``/staged``
+            below ``public_base_url`` otherwise.
         bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
             once; empty: no operator can be created that way.
         max_direct_upload_bytes: The largest content of a direct upload.
@@ -37,16 +60,31 @@ class Settings(BaseSettings):
         outbox_relay_schedule: When events that were committed but not published are looked for.
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
+        vault_account_url: The blob endpoint of the account whose container ``vault`` holds sealed
+            contents.
+        replica_account_url: The same of the account in the second region, container ``replica``.
+        staging_account_url: The same of the account that takes staged uploads, container
+            ``staging``.
+            cosmos_endpoint: The endpoint of the Cosmos DB account.
+        cosmos_database: The database, with the containers ``records`` and ``directory``.
+            key_vault_url: The address of the Key Vault of tenant keys.
+        service_bus_namespace: The host name of the Service Bus namespace.
+
+    A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
+    the infrastructure does not set it; it sets every other field.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     profile: Profile = "embedded"
     environment: Environment = "development"
-    data_dir: Path = Path("data")
-    public_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*[^/])?$")] = (
-        "http://127.0.0.1:7071"
-    )
+    data_dir: Path = Field(default=Path("data"), json_schema_extra=EMBEDDED)
+    root_key_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
+    key_passphrase: SecretStr | None = Field(default=None, json_schema_extra=EMBEDDED)
+    public_base_url: BaseUrl = "http://127.0.0.1:7071"
+    staged_public_base_url: BaseUrl | None = None
     bootstrap_secret_sha256: Annotated[
         str, StringConstraints(pattern=r"^([0-9a-f]{64})?$", to_lower=True)
     ] = ""
@@ -58,6 +96,22 @@ class Settings(BaseSettings):
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
+    vault_account_url: Service | None = None
+    replica_account_url: Service | None = None
+    staging_account_url: Service | None = None
+    cosmos_endpoint: Service | None = None
+    cosmos_database: str = "strongroom"
+    key_vault_url: Service | None = None
+    service_bus_namespace: Service | None = None
+
+    @model_validator(mode="after")
+    def _azure_is_complete(self) -> Self:
+        if self.profile == "azure":
+            missing = [name for name in AZURE_SERVICES if getattr(self, name) is None]
+            if missing:
+                names = ", ".join("STRONGROOM_" + name.upper() for name in missing)
+                raise ValueError(f"the profile azure needs these settings as well: {names}")
+        return self
 
 
 @lru_cache(maxsize=1)

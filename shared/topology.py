@@ -69,6 +69,11 @@ class Topology(_Part):
                 raise ValueError(f"these names are used more than once: {', '.join(repeated)}")
         return self
 
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The subscriptions of every topic."""
+        return tuple(part for topic in self.topics for part in topic.subscriptions)
+
 
 def load_topology() -> Topology:
     """The topology that this version of the code is deployed with.

@@ -1,0 +1,1 @@
+"""The host that runs the function app on one machine: HTTP server, message pump, timers."""

@@ -1,0 +1,1 @@
+"""The HTTP API: one router a capability, each route behind the same guard."""

@@ -72,7 +72,7 @@ def open_metadata(epoch_key: bytes, associated_data: bytes, sealed: bytes) -> di
     return value
 
 
-def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) -> bytes:  # noqa: A002
+def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) -> bytes:
     """What the sealed metadata of a record is bound to.
 
     ``strongroom/metadata/1/{environment}/{tenant}/{kind}/{id}``, ASCII.

@@ -68,7 +68,7 @@ def hash_password(password: str, entropy: Callable[[int], bytes]) -> str:
     """The PHC string to store. It takes 64 MiB and about half a second of one core.
 
     Args:
-        password: In clear.
+        password: In clear, one that ``check_new_password`` accepts.
         entropy: Cryptographically secure random bytes, for the salt.
     """
     return Argon2id(
@@ -89,7 +89,7 @@ def verify_password(password: str, phc: str) -> bool:
         return False
     try:
         Argon2id.verify_phc_encoded(_normalise(password), phc)
-    except (InvalidKey, ValueError):
+    except (InvalidKey, ValueError):  # ValueError: also a lone surrogate, which is no text
         return False
     return True
 
@@ -108,5 +108,4 @@ def temporary_password(entropy: Callable[[int], bytes]) -> str:
 
 def _normalise(password: str) -> bytes:
     """One byte string for all ways to type the same characters (NFKC, NIST SP 800-63B)."""
-    # A lone surrogate cannot be in any stored password, and must not be an error of its own either.
-    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return unicodedata.normalize("NFKC", password).encode()

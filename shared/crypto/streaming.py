@@ -21,10 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.crypto.regroup import Buffer, Regrouper
 from shared.errors import Damaged, TooLarge
-
-Buffer = bytes | bytearray | memoryview
-"""Contiguous bytes."""
 
 WritableBuffer = bytearray | memoryview
 
@@ -233,71 +231,133 @@ class Opener:
             raise Damaged(_NOT_AUTHENTIC) from None
 
 
+class StreamSealer:
+    """Seals one content that arrives in buffers of any size, in constant memory.
+
+    Buffers of several MiB are best: only what lies across the border of two buffers is copied. The
+    sealed content is everything that ``update`` yields and then what ``finalize`` returns. Each
+    view is valid until the next is asked for: copy what must be kept.
+
+    Args:
+        key: The content's data key, 32 bytes, used for this content alone.
+        associated_data: What the content is bound to; opening it takes the same bytes.
+        entropy: Cryptographically secure random bytes.
+    """
+
+    __slots__ = ("_out", "_pieces", "_sealer", "_start")
+
+    def __init__(self, key: bytes, associated_data: bytes, entropy: Callable[[int], bytes]) -> None:
+        self._sealer = Sealer(key, associated_data, entropy)
+        self._pieces = Regrouper(FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
+        self._out = memoryview(b"")
+        self._start = HEADER_SIZE
+
+    def update(self, plaintext: Buffer) -> Iterator[memoryview]:
+        """Take a buffer, used up when the iterator is; yield views of ``SEGMENT_SIZE`` bytes.
+
+        Raises:
+            TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
+        """
+        for piece in self._pieces.add(plaintext):
+            yield self._seal(piece, last=False)
+
+    def finalize(self) -> memoryview:
+        """End the content.
+
+        Raises:
+            TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
+            ValueError: It was ended before.
+        """
+        return self._seal(self._pieces.last(), last=True)
+
+    def _seal(self, piece: memoryview, *, last: bool) -> memoryview:
+        if not self._out:
+            # No later view is longer than the first. A small content does not pay for a whole MiB.
+            self._out = memoryview(bytearray(HEADER_SIZE + len(piece) + TAG_SIZE))
+            self._out[:HEADER_SIZE] = self._sealer.header
+        end = self._start + self._sealer.seal_segment(piece, self._out[self._start :], last=last)
+        self._start = 0
+        return self._out[:end]
+
+
+class StreamOpener:
+    """Opens one sealed content that arrives in buffers of any size, in constant memory.
+
+    The plaintext is everything that ``update`` yields and then what ``finalize`` returns, all of it
+    checked; but only ``finalize`` tells that the content is whole: one that was cut short opens up
+    to the cut. Each view is valid until the next is asked for: copy what must be kept.
+
+    Args:
+        key: The content's data key, 32 bytes.
+        associated_data: What the content was bound to when it was sealed.
+    """
+
+    __slots__ = ("_associated_data", "_index", "_key", "_opener", "_out", "_pieces")
+
+    def __init__(self, key: bytes, associated_data: bytes) -> None:
+        self._key = key
+        self._associated_data = associated_data
+        self._pieces = Regrouper(SEGMENT_SIZE, SEGMENT_SIZE)
+        self._opener: Opener | None = None
+        self._out = memoryview(b"")
+        self._index = 0
+
+    def update(self, sealed: Buffer) -> Iterator[memoryview]:
+        """Take a buffer, used up when the iterator is; yield the plaintext of segments.
+
+        Raises:
+            Damaged: The content was changed or reordered, or was sealed under another key or for
+                other associated data.
+        """
+        for piece in self._pieces.add(sealed):
+            yield self._open(piece, last=False)
+
+    def finalize(self) -> memoryview:
+        """End the content.
+
+        Raises:
+            Damaged: As for ``update``; or the content was cut short or extended.
+        """
+        return self._open(self._pieces.last(), last=True)
+
+    def _open(self, piece: memoryview, *, last: bool) -> memoryview:
+        if self._opener is None:
+            self._opener = Opener(self._key, self._associated_data, piece[:HEADER_SIZE])
+            self._out = memoryview(bytearray(len(piece)))
+            piece = piece[HEADER_SIZE:]
+        size = self._opener.open_segment(self._index, piece, self._out, last=last)
+        self._index += 1
+        return self._out[:size]
+
+
 def seal(
     key: bytes,
     associated_data: bytes,
     plaintext: Iterable[Buffer],
     entropy: Callable[[int], bytes],
 ) -> Iterator[memoryview]:
-    """Seal a stream in constant memory.
+    """Seal a whole stream, as ``StreamSealer`` does, whose arguments and errors these are.
 
-    Buffers of several MiB are best: only what lies across the border of two buffers is copied.
-
-    Args:
-        key: The content's data key, 32 bytes, used for this content alone.
-        associated_data: What the content is bound to; opening it takes the same bytes.
-        plaintext: The content in buffers of any size, each used before the next is asked for.
-        entropy: Cryptographically secure random bytes.
-
-    Yields:
-        The sealed content in views of ``SEGMENT_SIZE`` bytes, the last one shorter, each valid
-        until the next is asked for: copy what must be kept.
-
-    Raises:
-        TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
+    Each buffer of ``plaintext`` is used up before the next is asked for.
     """
-    sealer = Sealer(key, associated_data, entropy)
-    out = memoryview(b"")
-    start = HEADER_SIZE
-    for piece, last in _regroup(plaintext, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
-        if not out:
-            # No later view is longer than the first. A small content does not pay for a whole MiB.
-            out = memoryview(bytearray(start + len(piece) + TAG_SIZE))
-            out[:start] = sealer.header
-        written = sealer.seal_segment(piece, out[start:], last=last)
-        yield out[: start + written]
-        start = 0
+    sealer = StreamSealer(key, associated_data, entropy)
+    for buffer in plaintext:
+        yield from sealer.update(buffer)
+    yield sealer.finalize()
 
 
 def open_sealed(
     key: bytes, associated_data: bytes, sealed: Iterable[Buffer]
 ) -> Iterator[memoryview]:
-    """Open a sealed stream in constant memory.
+    """Open a whole stream, as ``StreamOpener`` does, whose arguments and errors these are.
 
-    Only when the stream has ended without an error is the content known to be whole: a content that
-    was cut short opens up to the cut and then raises.
-
-    Args:
-        key: The content's data key, 32 bytes.
-        associated_data: What the content was bound to when it was sealed.
-        sealed: The sealed content in buffers of any size, each used before the next is asked for.
-
-    Yields:
-        The plaintext, checked, in views of at most ``SEGMENT_PLAINTEXT`` bytes, each valid until
-        the next is asked for: copy what must be kept.
-
-    Raises:
-        Damaged: The content was changed, cut, extended or reordered, or was sealed under another
-            key or for other associated data.
+    Each buffer of ``sealed`` is used up before the next is asked for. Only where this ends without
+    an error is the content whole.
     """
-    out = memoryview(b"")
-    opener: Opener | None = None
-    for index, (piece, last) in enumerate(_regroup(sealed, SEGMENT_SIZE, SEGMENT_SIZE)):
-        if opener is None:
-            opener = Opener(key, associated_data, piece[:HEADER_SIZE])
-            out = memoryview(bytearray(len(piece)))
-            piece = piece[HEADER_SIZE:]
-        yield out[: opener.open_segment(index, piece, out, last=last)]
+    opener = StreamOpener(key, associated_data)
+    for buffer in sealed:
+        yield from opener.update(buffer)
+    yield opener.finalize()
 
 
 def _content_aead(key: bytes, associated_data: bytes, header: bytes) -> AESGCM:
@@ -318,45 +378,3 @@ def _is_segment_size(index: int, size: int, *, last: bool) -> bool:
     if not last:
         return size == full
     return (1 if index else 0) <= size <= full
-
-
-def _regroup(
-    buffers: Iterable[Buffer], first: int, later: int
-) -> Iterator[tuple[memoryview, bool]]:
-    """Cut a stream into pieces of ``first`` and then ``later`` bytes, and say which is the last.
-
-    A piece that lies whole in one buffer, with more after it, is a view of that buffer; others are
-    collected by copying. Every piece but the last is full; there is always a last one. A view is
-    valid until the next is asked for.
-    """
-    held = memoryview(bytearray())
-    filled, wanted = 0, first
-    for buffer in buffers:
-        rest = memoryview(buffer).cast("B")
-        while filled + len(rest) > wanted:
-            missing = wanted - filled
-            if filled:
-                held = _grown(held, wanted)
-                held[filled:wanted] = rest[:missing]
-                yield held[:wanted], False
-            else:
-                yield rest[:wanted], False
-            rest = rest[missing:]
-            filled, wanted = 0, later
-        held = _grown(held, filled + len(rest))
-        held[filled : filled + len(rest)] = rest
-        filled += len(rest)
-    yield held[:filled], True
-
-
-def _grown(held: memoryview, needed: int) -> memoryview:
-    """A buffer that begins like ``held`` and has room for ``needed`` bytes.
-
-    It doubles, so that a small content does not pay for a whole segment. Views of the smaller one
-    may still be in use, which rules out resizing it.
-    """
-    if len(held) >= needed:
-        return held
-    grown = memoryview(bytearray(max(needed, min(2 * len(held), SEGMENT_SIZE))))
-    grown[: len(held)] = held
-    return grown

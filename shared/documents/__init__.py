@@ -1,0 +1,1 @@
+"""Documents: uploaded, sealed, listed, opened, deleted."""

@@ -1,0 +1,1 @@
+"""Who exists: tenants, users and employees, their passwords and their tokens."""

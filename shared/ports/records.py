@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, Protocol
 
 JsonObject = dict[str, Any]
 
-DIRECTORY: Final = "directory"
-"""The partition of what belongs to no single tenant: the list of tenants, the token key ring."""
+DIRECTORY: Final = "operator"
+"""The operator's own partition: the directory of tenants, its employees, the token key ring."""
 
 MAX_CHANGES: Final = 100
 """Changes in one commit: the limit of a Cosmos DB transactional batch."""

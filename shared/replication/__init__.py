@@ -1,0 +1,1 @@
+"""Replicas: made, verified, and used to heal the vault."""

@@ -149,7 +149,7 @@ def _handler_class(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return body
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: Any) -> None:
             """Tests ask for what they want to know."""
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = respond  # noqa: N815

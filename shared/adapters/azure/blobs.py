@@ -12,6 +12,7 @@ from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix
+from shared.environment import ENVIRONMENT_TAG
 from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Clock
@@ -103,6 +104,11 @@ class AzureBlobs:
         check_blob_name(name)
         found = await self._call(lambda: self._blob(name).get_blob_properties())
         return BlobInfo(name, found.size, found.last_modified)
+
+    async def environment(self) -> str | None:
+        """The environment that the container says it belongs to; None where it says nothing."""
+        found = await self._call(lambda: self._container.get_container_properties())
+        return (found.metadata or {}).get(ENVIRONMENT_TAG)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """See ``BlobStore.list``."""

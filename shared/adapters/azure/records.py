@@ -59,7 +59,7 @@ class AzureRecords:
         self._database = database
         self._clock = clock
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:  # noqa: A002 - the port's name
+    async def get(self, tenant: str, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
         container = self._container(tenant)
         name = item_id(kind, id)

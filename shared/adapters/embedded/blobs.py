@@ -78,6 +78,8 @@ class FileBlobs:
             descriptor, piece = await on_disk(self._open, opened, name, start, end)
             while piece:
                 yield piece
+                if len(piece) < PIECE:
+                    return  # a file gives less than was asked for only at its end
                 start += len(piece)
                 piece = await on_disk(_read, descriptor, start, end)
 

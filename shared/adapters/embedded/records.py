@@ -72,10 +72,10 @@ class SqliteRecords:
         """Finish the commits that wait and close the file."""
         await self._database.close()
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:  # noqa: A002
+    async def get(self, tenant: str, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
         sql = (
-            f"SELECT {_COLUMNS} FROM records r WHERE tenant = ? AND kind = ? AND id = ?"  # noqa: S608  # nosec B608
+            f"SELECT {_COLUMNS} FROM records r WHERE tenant = ? AND kind = ? AND id = ?"  # noqa: S608
             " AND (expires_at IS NULL OR expires_at > ?)"
         )
         key = (tenant, kind, id, to_microseconds(self._clock.now()))
@@ -167,7 +167,7 @@ def _select(
         conditions.append(f"({', '.join(keys)}) {beyond} ({marks})")
         parameters += after[: len(keys)]
     sql = (
-        f"SELECT {_COLUMNS} FROM {' CROSS JOIN '.join(tables)}"  # noqa: S608  # nosec B608
+        f"SELECT {_COLUMNS} FROM {' CROSS JOIN '.join(tables)}"  # noqa: S608
         f" WHERE {' AND '.join(conditions)}"
         f" ORDER BY {', '.join(f'{key} {direction}' for key in keys)} LIMIT ?"
     )

@@ -43,6 +43,11 @@ def test_a_hash_verifies_its_password_alone(stored):
         assert not verify_password(wrong, stored)
 
 
+def test_a_password_longer_than_any_that_can_be_chosen_fits_nothing(entropy):
+    # Normalising is slow for some long texts, so they are refused by their length alone.
+    assert not verify_password("x" * 257, hash_password("x" * 257, entropy))
+
+
 def test_hashes_of_one_password_differ(entropy, stored):
     other = hash_password(PASSWORD, entropy)
     assert other != stored

@@ -23,6 +23,8 @@ from shared.crypto.streaming import (
     TAG_SIZE,
     Opener,
     Sealer,
+    StreamOpener,
+    StreamSealer,
     open_sealed,
     plaintext_size,
     seal,
@@ -161,6 +163,18 @@ def test_buffers_of_other_items_count_bytes(entropy):
     items = memoryview(content).cast("d")
     sealed = joined(seal(KEY, BOUND_TO, [items], entropy))
     assert joined(open_sealed(KEY, BOUND_TO, [sealed])) == content
+
+
+def test_a_content_ends_once(entropy):
+    sealer = StreamSealer(KEY, BOUND_TO, entropy)
+    sealed = joined(sealer.update(b"all of ")) + joined(sealer.update(b"it")) + sealer.finalize()
+    with pytest.raises(ValueError, match="sealed before"):
+        sealer.finalize()
+    opener = StreamOpener(KEY, BOUND_TO)
+    assert not list(opener.update(sealed))
+    assert opener.finalize() == b"all of it"
+    with pytest.raises(Damaged):
+        opener.finalize()
 
 
 def test_each_content_has_a_header_of_its_own(entropy):

@@ -1,0 +1,79 @@
+# What this project can do, one target each; `make help` lists them.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SCANNER := .venv-checkov
+BICEP := $(firstword $(wildcard ../shared/tools/bicep) $(shell command -v bicep))
+PACKAGES := functions shared standalone
+SOURCES := function_app.py $(PACKAGES)
+PYTHONS := python3.12 python3.11 python3.13 python3
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links --quiet --upgrade
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test faults check infra bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Built anew whenever the pins change, so that it holds exactly what they say.
+$(INSTALLED): requirements-dev.txt
+	@for python in $(PYTHONS); do \
+		if $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+		then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Strongroom needs Python 3.11 or later with its venv module; tried: $(PYTHONS)." \
+			"Install one, then run make again." >&2; exit 1; \
+	fi; \
+	echo "Installing the pinned requirements into $(VENV) with $$($$found --version)"; \
+	$$found -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-dev.txt
+	@touch $@
+
+demo: $(INSTALLED) ## send a file (FILE=path, or one of this machine) through everything
+	@$(PY) -m standalone.demo $(if $(FILE),"$(FILE)")
+
+serve: $(INSTALLED) ## run the server on 127.0.0.1:7071 with its data in ./data
+	@$(PY) -m standalone
+
+test: $(INSTALLED) ## run all tests
+	$(PY) -m pytest -n auto
+
+faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
+	STRONGROOM_FAULT_KILLS=50 $(PY) -m pytest tests/faults
+
+check: $(INSTALLED) ## format, lint, types, layers, security, known vulnerabilities
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r -c pyproject.toml $(SOURCES)
+	$(PY) .ci/audit.py requirements.txt
+
+# On its own, because its pins hold other packages back.
+$(SCANNER)/.installed: requirements-checkov.txt $(INSTALLED)
+	@$(PY) -m venv --clear $(SCANNER)
+	@$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-checkov.txt
+	@touch $@
+
+infra: $(SCANNER)/.installed ## scan the infrastructure, compiled where there is a Bicep CLI
+	$(PY) infra/scan.py $(SCANNER)/bin/checkov $(BICEP)
+
+bench: $(INSTALLED) ## measure sealing, uploading and starting against their floors
+	$(PY) -m bench.seal
+	$(PY) -m bench.upload
+	$(PY) -m bench.coldstart
+
+lock: ## resolve pyproject.toml into the pinned, hashed requirements
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove what the tools made; data/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,177 @@
+"""Servers in processes of their own, for the benchmarks: Strongroom as it ships, and its peers."""
+
+import contextlib
+import os
+import re
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from standalone.first_steps import bootstrap_secret
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 120.0
+POLL_SECONDS = 0.02
+MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its process, the port that it listens at, the folder that it keeps things in."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+
+    def resident_bytes(self) -> int:
+        """Its memory now."""
+        return resident_bytes(self.process.pid)
+
+    def peak_resident_bytes(self) -> int:
+        """The most memory it had since ``forget_peak``."""
+        return _status(self.process.pid, "VmHWM")
+
+    def forget_peak(self) -> None:
+        """Count peaks from now on: proc_pid_clear_refs(5)."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process now."""
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int, field: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    if match is None:
+        raise RuntimeError(f"this system does not tell {field}")
+    return int(match.group(1)) * 1024
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder for one run, on a disk: a file system in memory makes every fsync free."""
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-", dir=parent) as name:
+        folder = Path(name)
+        kind = _file_system(folder)
+        if kind in MEMORY_FILE_SYSTEMS:
+            raise SystemExit(f"{parent} is {kind}; choose a folder on a disk with --scratch")
+        yield folder
+
+
+def _file_system(folder: Path) -> str:
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == wanted:
+            return source.split()[0]
+    return "unknown"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], port: int, folder: Path, settings: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """``python`` with these arguments until the block ends, once it answers at its port."""
+    with (folder / "server.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | (settings or {}),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not _answers(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"{command} does not answer:\n{log.read()}")
+                time.sleep(POLL_SECONDS)
+            yield Server(process, port, folder)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/api/v1/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def strongroom(
+    folder: Path, settings: dict[str, str] | None = None
+) -> contextlib.AbstractContextManager[Server]:
+    """The real server on embedded parts, with its data in ``folder``."""
+    port = free_port()
+    command = ["-m", "standalone", "--port", str(port), "--data", str(folder)]
+    return running(command, port, folder, settings)
+
+
+def sign_in(server: Server) -> str:
+    """Create the operator and a tenant; the token of the tenant's administrator."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as http:
+
+        def post(path: str, body: dict[str, str], token: str | None = None) -> dict:
+            headers = {"Authorization": f"Bearer {token}"} if token else None
+            answer = http.post(path, json=body, headers=headers)
+            answer.raise_for_status()
+            return answer.json()
+
+        def token(tenant: str, username: str, temporary: str) -> str:
+            body = {"tenant": tenant, "username": username, "password": temporary}
+            body["new_password"] = secrets.token_urlsafe(24)
+            return post("auth/sign-in", body)["token"]
+
+        secret = bootstrap_secret(server.folder)
+        first = post("auth/bootstrap", {"username": "operator", "secret": secret})
+        operator = token("operator", "operator", first["temporary_password"])
+        created = post("tenants", {"slug": "bench", "administrator": "admin"}, operator)
+        return token("bench", "admin", created["administrator"]["temporary_password"])
+
+
+def wait_until_settled(server: Server) -> None:
+    """Wait until every event has taken effect: replicas made and verified, audit entries logged."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _under_way(server):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the server does not settle")
+        time.sleep(POLL_SECONDS)
+
+
+def _under_way(server: Server) -> bool:
+    questions = {
+        "records.db": "SELECT EXISTS (SELECT 1 FROM records WHERE kind = 'outbox')",
+        "bus.db": "SELECT EXISTS (SELECT 1 FROM messages)",
+    }
+    for name, question in questions.items():
+        with contextlib.closing(
+            sqlite3.connect(f"file:{server.folder / name}?mode=ro", uri=True)
+        ) as database:
+            if database.execute(question).fetchone() != (0,):
+                return True
+    return False

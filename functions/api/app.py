@@ -1,0 +1,87 @@
+"""The FastAPI app: every router, every error as a problem, the headers that every answer has."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions.api import audit, auth, documents, events, pages, problems, tenants, uploads, users
+from functions.api.guard import new_traceparent
+from functions.api.limits import Limits
+from shared.wiring import Services
+
+PREFIX: Final = "/api/v1"
+
+CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, events)
+"""Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
+
+ANSWER_HEADERS: Final = {
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Api(FastAPI):
+    """FastAPI whose OpenAPI document says how to sign in."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document."""
+        document = super().openapi()
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        return document
+
+
+class Envelope:
+    """ASGI middleware: gives each request its trace, and each answer its headers.
+
+    Args:
+        app: What it wraps.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        traceparent = new_traceparent(Headers(scope=scope).get("traceparent"))
+        scope["strongroom.traceparent"] = traceparent
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in ANSWER_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["traceparent"] = traceparent
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def create_api(services: Services) -> FastAPI:
+    """The API over these services."""
+    app = Api(
+        title="Strongroom",
+        version="1",
+        description="Keeps documents confidential, intact and recoverable, and proves it.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=problems.RESPONSES,
+    )
+    app.state.services = services
+    app.state.limits = Limits(services.settings, services.clock)
+    problems.install(app)
+    for capability in (*CAPABILITIES, pages):
+        app.include_router(capability.router, prefix=PREFIX)
+    app.add_middleware(Envelope)
+    return app

@@ -1,0 +1,49 @@
+"""The audit log of the caller's tenant."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from functions.api.bodies import Cursor, Limit
+from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from shared.access.permissions import Permission
+from shared.audit.models import LoggedEntry
+
+router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
+
+Resource = Annotated[str | None, Query(max_length=64, description="Only what was done to this id.")]
+
+
+class TreeHeadView(BaseModel):
+    """The log's size and the root of the tree over it (RFC 6962)."""
+
+    size: int
+    root: str
+
+
+class LogView(BaseModel):
+    """Entries, newest first. ``position`` is null until an entry has its place in the tree."""
+
+    items: list[LoggedEntry]
+    cursor: str | None
+    head: TreeHeadView
+
+
+@router.get("", **needs(Permission.AUDIT_READ))
+async def read_log(
+    services: FromServices,
+    principal: FromPrincipal,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    resource: Resource = None,
+) -> LogView:
+    """Who did what. Reading the log is an entry as well."""
+    entries, following, head = await services.audit_log.entries(
+        principal, resource=resource, limit=limit, cursor=cursor
+    )
+    return LogView(
+        items=entries, cursor=following, head=TreeHeadView(size=head.size, root=head.root)
+    )

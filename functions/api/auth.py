@@ -1,0 +1,122 @@
+"""Sign-in, sign-out, one's own password, and the first operator."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, SecretStr
+
+from functions.api.bodies import Body
+from functions.api.guard import (
+    FromLimits,
+    FromOrigin,
+    FromPrincipal,
+    FromServices,
+    GuardedRoute,
+    needs,
+    public,
+)
+from functions.api.users import TemporaryPasswordView
+from shared.access.permissions import Permission, Role
+from shared.identity.models import User, Username
+
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=GuardedRoute)
+
+Secret = Annotated[SecretStr, Field(max_length=256)]
+
+
+class Bootstrap(Body):
+    """The secret that creates the first operator, and what to call them."""
+
+    secret: Secret
+    username: Username
+
+
+class Credentials(Body):
+    """What it takes to sign in. ``new_password`` goes with a temporary password, and replaces it."""
+
+    tenant: Annotated[str, Field(max_length=63, description="The slug, or `operator`.")]
+    username: Username
+    password: Secret
+    new_password: Secret | None = None
+
+
+class PasswordChange(Body):
+    """The present password and the one to come."""
+
+    password: Secret
+    new_password: Secret
+
+
+class AccountView(BaseModel):
+    """A person, as they see themselves."""
+
+    id: str
+    username: str
+    roles: tuple[Role, ...]
+
+    @classmethod
+    def of(cls, user: User) -> AccountView:
+        """The view of a user."""
+        return cls(id=user.id, username=user.username, roles=user.roles)
+
+
+class TokenView(BaseModel):
+    """A token: send it as ``Authorization: Bearer``. It is valid for 2 hours."""
+
+    token: str
+    token_type: str = "Bearer"
+    expires_at: datetime
+    user: AccountView
+
+
+@router.post("/bootstrap", status_code=201, **public())
+async def bootstrap(
+    body: Bootstrap, services: FromServices, origin: FromOrigin, limits: FromLimits
+) -> TemporaryPasswordView:
+    """Create the first operator, once in the life of an installation."""
+    limits.sign_in.take(origin.address)
+    temporary = await services.tenants.bootstrap(
+        body.secret.get_secret_value(), body.username, origin
+    )
+    return TemporaryPasswordView.of(temporary)
+
+
+@router.post("/sign-in", **public())
+async def sign_in(
+    body: Credentials, services: FromServices, origin: FromOrigin, limits: FromLimits
+) -> TokenView:
+    """Exchange a password for a token."""
+    limits.sign_in.take(origin.address)
+    token, expires_at, user = await services.sign_in.sign_in(
+        body.tenant,
+        body.username,
+        body.password.get_secret_value(),
+        body.new_password.get_secret_value() if body.new_password else None,
+        origin,
+    )
+    return TokenView(token=token, expires_at=expires_at, user=AccountView.of(user))
+
+
+@router.get("/account", **needs(Permission.OWN_ACCOUNT))
+async def account(services: FromServices, principal: FromPrincipal) -> AccountView:
+    """Who the token stands for."""
+    return AccountView.of(await services.sign_in.own_account(principal))
+
+
+@router.put("/password", status_code=204, **needs(Permission.OWN_ACCOUNT))
+async def change_password(
+    body: PasswordChange, services: FromServices, principal: FromPrincipal
+) -> None:
+    """Replace one's password. Every token of the account is void from then on."""
+    await services.sign_in.change_password(
+        principal, body.password.get_secret_value(), body.new_password.get_secret_value()
+    )
+
+
+@router.post("/sign-out-everywhere", status_code=204, **needs(Permission.OWN_ACCOUNT))
+async def sign_out_everywhere(services: FromServices, principal: FromPrincipal) -> None:
+    """Void every token of the account, this one included."""
+    await services.sign_in.sign_out_everywhere(principal)

@@ -1,0 +1,103 @@
+"""Dead letters: messages that were given up, for the operator to look at and replay."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from functions.api.bodies import Body
+from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from shared.access.permissions import Permission
+from shared.audit.models import Action
+from shared.errors import InvalidInput
+
+router = APIRouter(prefix="/dead-letters", tags=["events"], route_class=GuardedRoute)
+
+
+class DeadLetterView(BaseModel):
+    """A message that a subscription gave up on."""
+
+    message_id: str
+    type: str | None
+    tenant: str | None
+    subject: str | None
+    reason: str
+    delivery_count: int
+    dead_lettered_at: datetime
+
+
+class DeadLettersView(BaseModel):
+    """The oldest dead letters of a subscription."""
+
+    items: list[DeadLetterView]
+
+
+class Replay(Body):
+    """Which messages to deliver again."""
+
+    subscription: Annotated[str, Field(max_length=64)]
+    message_ids: Annotated[list[str], Field(min_length=1, max_length=100)]
+
+
+class ReplayedView(BaseModel):
+    """How many of them there were."""
+
+    replayed: int
+
+
+@router.get("", **needs(Permission.EVENTS_MANAGE))
+async def list_dead_letters(
+    subscription: Annotated[str, Query(max_length=64)],
+    services: FromServices,
+    principal: FromPrincipal,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DeadLettersView:
+    """The dead letters of a subscription, oldest first."""
+    _check_subscription(services, subscription)
+    letters = await services.adapters.bus.dead_letters(subscription, limit=limit)
+    await services.journal.commit(
+        services.journal.entry(
+            Action.EVENTS_READ, by=principal, details={"subscription": subscription}
+        )
+    )
+    return DeadLettersView(
+        items=[
+            DeadLetterView(
+                message_id=letter.message_id,
+                type=letter.event.type if letter.event else None,
+                tenant=letter.event.tenant if letter.event else None,
+                subject=letter.event.subject if letter.event else None,
+                reason=letter.reason,
+                delivery_count=letter.delivery_count,
+                dead_lettered_at=letter.dead_lettered_at,
+            )
+            for letter in letters
+        ]
+    )
+
+
+@router.post("/replay", **needs(Permission.EVENTS_MANAGE))
+async def replay_dead_letters(
+    body: Replay, services: FromServices, principal: FromPrincipal
+) -> ReplayedView:
+    """Deliver dead letters again, to this subscription alone."""
+    _check_subscription(services, body.subscription)
+    await services.journal.commit(
+        services.journal.entry(
+            Action.EVENTS_REPLAY,
+            by=principal,
+            details={"subscription": body.subscription, "messages": len(body.message_ids)},
+        )
+    )
+    return ReplayedView(
+        replayed=await services.adapters.bus.replay(body.subscription, body.message_ids)
+    )
+
+
+def _check_subscription(services: FromServices, subscription: str) -> None:
+    known = [each.name for each in services.topology.subscriptions]
+    if subscription not in known:
+        raise InvalidInput(f"The subscriptions are: {', '.join(known)}.")

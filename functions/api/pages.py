@@ -1,0 +1,71 @@
+"""What needs no sign-in: the state of the service, the OpenAPI document and a page to read it on."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.resources import files
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel
+
+from functions.api.guard import FromServices, GuardedRoute, public
+from shared.errors import NotFound
+from shared.ports.records import DIRECTORY
+
+router = APIRouter(route_class=GuardedRoute)
+
+ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+
+# The page runs one inline script, which FastAPI writes; nothing is loaded from elsewhere.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+class HealthView(BaseModel):
+    """That the service answers, and that its records do."""
+
+    status: Literal["ok"] = "ok"
+    environment: str
+
+
+@router.get("/health", tags=["service"], **public())
+async def health(services: FromServices) -> HealthView:
+    """Whether the service works."""
+    with suppress(NotFound):
+        await services.adapters.records.get(DIRECTORY, "health", "none")
+    return HealthView(environment=services.settings.environment)
+
+
+@router.get("/openapi.json", include_in_schema=False, **public())
+async def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI 3.1 document."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False, **public())
+async def docs(services: FromServices) -> HTMLResponse:
+    """The page on which the OpenAPI document is read and tried."""
+    base = f"{services.settings.public_base_url}/api/v1"
+    page = get_swagger_ui_html(
+        openapi_url=f"{base}/openapi.json",
+        title="Strongroom API",
+        swagger_js_url=f"{base}/docs/swagger-ui-bundle.js",
+        swagger_css_url=f"{base}/docs/swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+    page.headers["Content-Security-Policy"] = DOCS_POLICY
+    return page
+
+
+@router.get("/docs/{asset}", include_in_schema=False, **public())
+async def docs_asset(asset: str) -> Response:
+    """A file of the page."""
+    if asset not in ASSETS:
+        raise NotFound("The page has no such file.")
+    content = files("fastapi_offline").joinpath("static", asset).read_bytes()
+    return Response(content, media_type=ASSETS[asset])

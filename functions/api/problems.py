@@ -1,0 +1,176 @@
+"""RFC 9457 problem details: the one place where errors become HTTP answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from shared import errors
+from shared.ports.records import JsonObject
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:strongroom:problem:"
+
+STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
+    errors.StrongroomError: 500,
+    errors.InvalidInput: 400,
+    errors.Unauthenticated: 401,
+    errors.TokenExpired: 401,
+    errors.TokenRevoked: 401,
+    errors.SignInRefused: 401,
+    errors.PasswordChangeRequired: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.RangeNotSatisfiable: 416,
+    errors.DigestMismatch: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.RateLimited: 429,
+    errors.Damaged: 500,
+    errors.Unavailable: 503,
+}
+
+_TEXT: Final = {"type": "string"}
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "A problem (RFC 9457): `type` says which, `detail` what to do.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail", "instance"],
+                    "properties": {
+                        **dict.fromkeys(("type", "title", "detail", "instance"), _TEXT),
+                        "status": {"type": "integer"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["field", "detail"],
+                                "properties": {"field": _TEXT, "detail": _TEXT},
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+"""What the OpenAPI document says of every answer that is not a success."""
+
+_log = logging.getLogger("strongroom.api")
+
+
+def problem(
+    status: int, slug: str, title: str, detail: str, headers: Mapping[str, str], **more: Any
+) -> JSONResponse:
+    """An ``application/problem+json`` answer; ``more`` are extension members."""
+    body: JsonObject = {
+        "type": TYPE_PREFIX + slug,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **more,
+    }
+    return JSONResponse(body, status, dict(headers), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app become a problem."""
+    # Starlette's types do not know that a handler gets the errors that it was registered for.
+    app.add_exception_handler(errors.StrongroomError, _strongroom_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http_exception)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _instance(request: Request) -> str:
+    return f"urn:strongroom:trace:{request.scope['strongroom.traceparent'].split('-')[1]}"
+
+
+async def _strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.RateLimited | errors.Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
+    status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
+    if status >= 500:
+        _log.error("answered %d: %s", status, error.slug)
+    return problem(
+        status, error.slug, error.title, error.detail, headers, instance=_instance(request)
+    )
+
+
+async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    # What the client sent is not repeated: it may hold names or passwords.
+    faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
+    return problem(
+        400,
+        errors.InvalidInput.slug,
+        errors.InvalidInput.title,
+        "Correct the fields that are listed in errors and send the request again.",
+        {},
+        instance=_instance(request),
+        errors=faults,
+    )
+
+
+def _path(location: Sequence[str | int]) -> str:
+    # The client's own field names are among the parts, and JSON allows them to be no text at all.
+    return ".".join(str(part) for part in location).encode(errors="replace").decode()
+
+
+_HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
+    404: ("no-such-route", "There is no such address", "See /api/v1/docs for every address."),
+    405: (
+        "method-not-allowed",
+        "The address does not take this method",
+        "See the Allow header for the methods that it takes.",
+    ),
+}
+
+
+async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    slug, title, detail = _HTTP_DETAILS.get(
+        error.status_code,
+        (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
+    )
+    return problem(error.status_code, slug, title, detail, headers, instance=_instance(request))
+
+
+def _allowed(request: Request) -> list[str]:
+    # The router names the methods of the first route alone, where several share an address.
+    return sorted(
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if compile_path(str(route.path))[0].match(request.url.path)
+        for method in route.methods or ()
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return problem(
+        500,
+        errors.StrongroomError.slug,
+        errors.StrongroomError.title,
+        "It was logged; try again, and if it stays, report the instance.",
+        {},
+        instance=_instance(request),
+    )

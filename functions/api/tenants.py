@@ -1,0 +1,81 @@
+"""Tenants: for the operator's employees."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.headers import IdempotencyHeader, idempotency_key
+from functions.api.users import TemporaryPasswordView
+from shared.access.permissions import Permission
+from shared.identity.models import Slug, Tenant, Username
+
+router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=GuardedRoute)
+
+TenantId = Annotated[str, id_path("ten")]
+
+
+class NewTenant(Body):
+    """A tenant to create: what it is called at sign-in, and its first administrator's username."""
+
+    slug: Slug
+    administrator: Username
+
+
+class TenantView(BaseModel):
+    """A tenant."""
+
+    id: str
+    slug: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> TenantView:
+        """The view of a tenant."""
+        return cls(id=tenant.id, slug=tenant.slug, created_at=tenant.created_at)
+
+
+class CreatedTenantView(BaseModel):
+    """A new tenant and its first administrator."""
+
+    tenant: TenantView
+    administrator: TemporaryPasswordView
+
+
+@router.post("", status_code=201, **needs(Permission.TENANTS_MANAGE))
+async def create_tenant(
+    body: NewTenant,
+    services: FromServices,
+    principal: FromPrincipal,
+    idempotency: IdempotencyHeader = None,
+) -> CreatedTenantView:
+    """Create a tenant, its key and its first administrator."""
+    key = idempotency_key(idempotency, principal, "tenants")
+    tenant, administrator = await services.tenants.create(
+        principal, body.slug, body.administrator, key
+    )
+    return CreatedTenantView(
+        tenant=TenantView.of(tenant), administrator=TemporaryPasswordView.of(administrator)
+    )
+
+
+@router.get("", **needs(Permission.TENANTS_READ))
+async def list_tenants(
+    services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[TenantView]:
+    """All tenants, oldest first."""
+    tenants, following = await services.tenants.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[TenantView.of(tenant) for tenant in tenants], cursor=following)
+
+
+@router.get("/{tenant}", **needs(Permission.TENANTS_READ))
+async def read_tenant(
+    tenant: TenantId, services: FromServices, principal: FromPrincipal
+) -> TenantView:
+    """One tenant."""
+    return TenantView.of(await services.tenants.read(principal, tenant))

@@ -1,0 +1,141 @@
+"""The people of the caller's tenant."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key
+from shared.access.permissions import Permission, Role
+from shared.errors import InvalidInput
+from shared.identity.accounts import Stored, TemporaryPassword
+from shared.identity.models import User, Username
+
+router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
+
+UserId = Annotated[str, id_path("usr")]
+
+
+class NewUser(Body):
+    """A person to add."""
+
+    username: Username
+    roles: tuple[Role, ...]
+
+
+class UserChange(Body):
+    """What to change about a person; what is left out stays."""
+
+    roles: tuple[Role, ...] | None = None
+    disabled: bool | None = None
+
+
+class UserView(BaseModel):
+    """A person, as administrators see them."""
+
+    id: str
+    username: str
+    roles: tuple[Role, ...]
+    disabled: bool
+    temporary_password_until: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> UserView:
+        """The view of a user."""
+        return cls(
+            id=user.id,
+            username=user.username,
+            roles=user.roles,
+            disabled=user.disabled,
+            temporary_password_until=user.temporary_until,
+            created_at=user.created_at,
+        )
+
+
+class TemporaryPasswordView(BaseModel):
+    """A person and the password to hand to them: for one sign-in, within 2 hours, shown only here.
+
+    It is null when the request was a repetition: then it was shown in the first answer.
+    """
+
+    user: UserView
+    temporary_password: str | None
+
+    @classmethod
+    def of(cls, temporary: TemporaryPassword) -> TemporaryPasswordView:
+        """The view of a temporary password."""
+        return cls(user=UserView.of(temporary.user), temporary_password=temporary.password or None)
+
+
+@router.post("", status_code=201, **needs(Permission.USERS_MANAGE))
+async def create_user(
+    body: NewUser,
+    services: FromServices,
+    principal: FromPrincipal,
+    idempotency: IdempotencyHeader = None,
+) -> TemporaryPasswordView:
+    """Add a person to the caller's tenant."""
+    key = idempotency_key(idempotency, principal, "users")
+    return TemporaryPasswordView.of(
+        await services.accounts.create(principal, body.username, body.roles, key)
+    )
+
+
+@router.get("", **needs(Permission.USERS_READ))
+async def list_users(
+    services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[UserView]:
+    """The people of the caller's tenant, oldest first."""
+    users, following = await services.accounts.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[UserView.of(user) for user in users], cursor=following)
+
+
+@router.get("/{user}", **needs(Permission.USERS_READ))
+async def read_user(
+    user: UserId, services: FromServices, principal: FromPrincipal, response: Response
+) -> UserView:
+    """One person of the caller's tenant."""
+    return _tagged(await services.accounts.read(principal, user), response)
+
+
+@router.patch("/{user}", **needs(Permission.USERS_MANAGE))
+async def change_user(
+    user: UserId,
+    body: UserChange,
+    services: FromServices,
+    principal: FromPrincipal,
+    response: Response,
+    if_match: IfMatch = None,
+) -> UserView:
+    """Change a person's roles, disable or enable them. Their tokens are void at once."""
+    if body.roles is None and body.disabled is None:
+        raise InvalidInput("Give roles, disabled or both.")
+    changed = await services.accounts.change(
+        principal,
+        user,
+        roles=body.roles,
+        disabled=body.disabled,
+        if_match=entity_tag(if_match),
+    )
+    return _tagged(changed, response)
+
+
+@router.post("/{user}/temporary-password", status_code=201, **needs(Permission.USERS_MANAGE))
+async def give_temporary_password(
+    user: UserId, services: FromServices, principal: FromPrincipal
+) -> TemporaryPasswordView:
+    """Replace a person's password with a temporary one. Their tokens are void at once."""
+    return TemporaryPasswordView.of(
+        await services.accounts.give_temporary_password(principal, user)
+    )
+
+
+def _tagged(stored: Stored, response: Response) -> UserView:
+    response.headers["ETag"] = f'"{stored.etag}"'
+    return UserView.of(stored.user)

@@ -1,0 +1,25 @@
+"""The audit function: gives each tenant's waiting entries their place in its log."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.events import Event
+from shared.wiring import ready_services
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("audit")
+@blueprint.service_bus_topic_trigger(
+    arg_name="message",
+    connection="ServiceBus",
+    topic_name="events",
+    subscription_name="audit",
+    is_sessions_enabled=True,
+)
+async def audit(message: func.ServiceBusMessage) -> None:
+    """Every event: append what waits in its tenant's log."""
+    await (await ready_services()).audit_log.append_pending(
+        Event.from_json(message.get_body()).tenant
+    )

@@ -1,0 +1,22 @@
+"""The encryption function: seals each completed upload."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.events import Event
+from shared.wiring import ready_services
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("encryption")
+@blueprint.service_bus_topic_trigger(
+    arg_name="message",
+    connection="ServiceBus",
+    topic_name="events",
+    subscription_name="encryption",
+)
+async def encryption(message: func.ServiceBusMessage) -> None:
+    """``upload.completed``: seal the staged content into its document."""
+    await (await ready_services()).uploads.seal(Event.from_json(message.get_body()))

@@ -1,0 +1,30 @@
+"""The timers. Their schedules are app settings."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.wiring import ready_services
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("outbox_relay")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_OUTBOX_RELAY_SCHEDULE%")
+async def outbox_relay(timer: func.TimerRequest) -> None:
+    """Publish events that were committed and not published."""
+    await (await ready_services()).outbox.relay()
+
+
+@blueprint.function_name("upload_sweep")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_UPLOAD_SWEEP_SCHEDULE%")
+async def upload_sweep(timer: func.TimerRequest) -> None:
+    """Remove what was begun and not finished."""
+    await (await ready_services()).sweep.run()
+
+
+@blueprint.function_name("token_key_rotation")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE%")
+async def token_key_rotation(timer: func.TimerRequest) -> None:
+    """Give the token key ring a new key."""
+    await (await ready_services()).tokens.rotate()

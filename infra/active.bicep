@@ -1,0 +1,278 @@
+metadata description = 'What runs in one region at a time: the edge, the way out, the app and what it needs at hand. Deployed by main.bicep; by itself, with the other region, to fail over.'
+
+import { capacityPlan, contextPlan, edgePlan, endpointPlan, environmentName, regionPlan, tierName } from 'types.bicep'
+import { accountName, contextOf, globalName, keyVaultName, localName, zonesOf } from 'names.bicep'
+import { builtInRoles } from 'roles.bicep'
+
+@description('Which environment this is.')
+param environment environmentName
+
+@description('full: gateway and firewall. small: the app\'s own address.')
+param tier tierName
+
+@description('Where it runs.')
+param region regionPlan
+
+@description('How much of everything there is.')
+param capacity capacityPlan
+
+@description('What the outside sees and what may be reached from inside.')
+param edge edgePlan
+
+@description('SHA-256 of the secret that creates the first operator, once; empty: none can be created so.')
+param bootstrapDigest string
+
+@description('What every resource of the environment carries and refers to.')
+var context contextPlan = contextOf(
+  environment,
+  tier,
+  subscription().subscriptionId,
+  az.environment().suffixes.keyvaultDns
+)
+
+@description('The domain of blobs.')
+var blobDomain = 'blob.${az.environment().suffixes.storage}'
+
+@description('The private DNS zones of the network.')
+var zones = zonesOf(az.environment().suffixes.storage)
+
+@description('Whether clients come through the gateway.')
+var full = tier == 'full'
+
+@description('The names that this file makes, and those that it refers to.')
+var names = {
+  app: globalName('func', environment, region.code, context.suffix)
+  staging: accountName('stage${region.code}', environment, context.suffix)
+  host: accountName('host${region.code}', environment, context.suffix)
+  bus: globalName('sb', environment, 'events', context.suffix)
+}
+
+@description('The host name of the app at Azure.')
+var appHost = '${names.app}.azurewebsites.net'
+
+@description('What shared/settings.py reads. Every field that is not for the embedded profile alone has its value here.')
+var settings = {
+  STRONGROOM_PROFILE: 'azure'
+  STRONGROOM_ENVIRONMENT: environment
+  STRONGROOM_PUBLIC_BASE_URL: full ? 'https://${edge.apiHost}' : 'https://${appHost}'
+  STRONGROOM_STAGED_PUBLIC_BASE_URL: full ? 'https://${edge.uploadHost}' : 'https://${names.staging}.${blobDomain}'
+  STRONGROOM_BOOTSTRAP_SECRET_SHA256: bootstrapDigest
+  STRONGROOM_MAX_DIRECT_UPLOAD_BYTES: '104857600'
+  // 3,800 MiB through the gateway, which takes 4 GB; 5,000 MiB, the most of one Put Blob, without it.
+  STRONGROOM_MAX_STAGED_UPLOAD_BYTES: full ? '3984588800' : '5242880000'
+  STRONGROOM_REQUESTS_PER_MINUTE: '1200'
+  STRONGROOM_SIGN_INS_PER_MINUTE: '30'
+  // The front end of the plan, and the gateway before it.
+  STRONGROOM_TRUSTED_PROXIES: full ? '2' : '1'
+  STRONGROOM_OUTBOX_RELAY_SCHEDULE: '*/15 * * * * *'
+  STRONGROOM_UPLOAD_SWEEP_SCHEDULE: '0 */10 * * * *'
+  STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE: '0 0 3 * * *'
+  STRONGROOM_VAULT_ACCOUNT_URL: 'https://${accountName('vault', environment, context.suffix)}.${blobDomain}'
+  STRONGROOM_REPLICA_ACCOUNT_URL: 'https://${accountName('replica', environment, context.suffix)}.${blobDomain}'
+  STRONGROOM_STAGING_ACCOUNT_URL: 'https://${names.staging}.${blobDomain}'
+  STRONGROOM_COSMOS_ENDPOINT: 'https://${globalName('cosmos', environment, 'records', context.suffix)}.documents.azure.com:443/'
+  STRONGROOM_COSMOS_DATABASE: 'strongroom'
+  STRONGROOM_KEY_VAULT_URL: 'https://${keyVaultName('app', environment, context.suffix)}${az.environment().suffixes.keyvaultDns}/'
+  STRONGROOM_SERVICE_BUS_NAMESPACE: '${names.bus}.servicebus.windows.net'
+}
+
+@description('The name of the identity that the app is.')
+var appIdentity = localName('id', environment, 'app')
+
+module egress 'modules/egress-firewall.bicep' = if (full) {
+  params: {
+    region: region
+    context: context
+    targetHosts: concat(edge.targetHosts, map(edge.targetAccounts, account => '${account}.${blobDomain}'))
+  }
+}
+
+module staging 'modules/storage-account.bicep' = {
+  params: {
+    location: region.name
+    context: context
+    plan: {
+      name: names.staging
+      sku: 'Standard_GZRS'
+      containers: [
+        { name: 'staging', grants: [{ identity: appIdentity, role: builtInRoles.blobDataContributor }] }
+      ]
+      grants: [{ identity: appIdentity, role: builtInRoles.blobDelegator }]
+      // Contents lie here as clients sent them: once deleted they must be gone.
+      versioning: false
+      recoveryDays: 0
+      deleteAfterDays: 2
+      immutableDays: 0
+      immutability: 'Unlocked'
+      appendable: false
+    }
+  }
+}
+
+module host 'modules/storage-account.bicep' = {
+  params: {
+    location: region.name
+    context: context
+    plan: {
+      name: names.host
+      sku: 'Standard_GZRS'
+      containers: [
+        { name: 'deployments', grants: [] }
+        {
+          name: 'releases'
+          grants: [{ identity: localName('id', environment, 'shipping'), role: builtInRoles.blobDataContributor }]
+        }
+      ]
+      grants: [
+        { identity: appIdentity, role: builtInRoles.blobDataOwner }
+        { identity: appIdentity, role: builtInRoles.tableDataContributor }
+      ]
+      versioning: false
+      recoveryDays: 14
+      deleteAfterDays: 0
+      immutableDays: 0
+      immutability: 'Unlocked'
+      appendable: false
+    }
+  }
+}
+
+module app 'modules/application.bicep' = {
+  params: {
+    region: region
+    context: context
+    name: names.app
+    tier: tier
+    capacity: capacity
+    edge: edge
+    identityName: appIdentity
+    hostAccount: names.host
+    insightsName: localName('appi', environment, 'watch')
+    busHost: '${names.bus}.servicebus.windows.net'
+    settings: settings
+    grants: [{ identity: localName('id', environment, 'shipping'), role: builtInRoles.websiteContributor }]
+  }
+  // It fetches its package and its state as soon as it starts.
+  dependsOn: [host, doors, egress]
+}
+
+@description('What the network of this region reaches only while the app runs here.')
+var endpoints endpointPlan[] = [
+  {
+    name: 'staging'
+    target: resourceId('Microsoft.Storage/storageAccounts', names.staging)
+    group: 'blob'
+    zones: [zones.blob]
+  }
+  {
+    name: 'host-blob'
+    target: resourceId('Microsoft.Storage/storageAccounts', names.host)
+    group: 'blob'
+    zones: [zones.blob]
+  }
+  {
+    name: 'host-table'
+    target: resourceId('Microsoft.Storage/storageAccounts', names.host)
+    group: 'table'
+    zones: [zones.table]
+  }
+]
+
+module doors 'modules/private-endpoint.bicep' = [
+  for endpoint in endpoints: {
+    params: {
+      region: region
+      context: context
+      endpoint: endpoint
+    }
+    dependsOn: [staging, host]
+  }
+]
+
+module appDoor 'modules/private-endpoint.bicep' = if (full) {
+  params: {
+    region: region
+    context: context
+    endpoint: {
+      name: 'app'
+      target: resourceId('Microsoft.Web/sites', names.app)
+      group: 'sites'
+      zones: [zones.sites]
+    }
+  }
+  dependsOn: [app]
+}
+
+module webFirewall 'modules/web-firewall.bicep' = if (full) {
+  params: {
+    region: region
+    context: context
+    edge: edge
+    stagingContainer: 'staging'
+  }
+}
+
+module gateway 'modules/gateway.bicep' = if (full) {
+  params: {
+    region: region
+    context: context
+    capacity: capacity
+    edge: edge
+    identityName: localName('id', environment, 'gateway')
+    certificateAddress: '${context.encryption.vaultUri}secrets/tls'
+    appHost: appHost
+    stagingHost: '${names.staging}.${blobDomain}'
+    apiPolicyId: webFirewall!.outputs.apiPolicyId
+    contentPolicyId: webFirewall!.outputs.contentPolicyId
+    uploadPolicyId: webFirewall!.outputs.uploadPolicyId
+  }
+  dependsOn: [appDoor, doors]
+}
+
+module alerts 'modules/alerts.bicep' = {
+  dependsOn: [app, gateway]
+  params: {
+    location: region.name
+    context: context
+    logAlerts: []
+    metricAlerts: concat(
+      [
+        {
+          name: 'app-errors'
+          target: resourceId('Microsoft.Web/sites', names.app)
+          namespace: 'Microsoft.Web/sites'
+          metric: 'Http5xx'
+          aggregation: 'Total'
+          threshold: 10
+          severity: 1
+          dimension: ''
+          values: []
+        }
+      ],
+      full
+        ? [
+            {
+              name: 'gateway-unhealthy'
+              target: resourceId('Microsoft.Network/applicationGateways', localName('agw', environment, region.code))
+              namespace: 'Microsoft.Network/applicationGateways'
+              metric: 'UnhealthyHostCount'
+              aggregation: 'Average'
+              threshold: 0
+              severity: 0
+              dimension: ''
+              values: []
+            }
+          ]
+        : []
+    )
+  }
+}
+
+@description('The name of the function app.')
+output appName string = names.app
+
+@description('Where clients find the API.')
+output publicBaseUrl string = settings.STRONGROOM_PUBLIC_BASE_URL
+
+@description('The account that keeps the releases.')
+output releasesAccount string = names.host

@@ -1,0 +1,190 @@
+"""Estimates what an environment costs a month, from the resources of its snapshot.
+
+    python infra/cost.py            prints the table that docs/cost.md holds
+
+Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``USES``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PRICES = json.loads((HERE / "prices.json").read_text())
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an environment is asked to do in a month.
+
+    Attributes:
+        stored_gigabytes: Documents kept, in the vault; as much again is the replica, and twice as
+            much the backups.
+        documents: New documents.
+        record_gigabytes: Records.
+        records_share: How much of the maximum throughput of records is used, on average; autoscale
+            never charges for less than a tenth.
+        log_gigabytes: What is logged.
+        traffic_gigabytes: What the app sends and receives.
+        gateway_units: Capacity units of the gateway, on average.
+        busy_gigabyte_seconds: Memory times time in which functions run on demand.
+    """
+
+    stored_gigabytes: float
+    documents: int
+    record_gigabytes: float
+    records_share: float
+    log_gigabytes: float
+    traffic_gigabytes: float
+    gateway_units: float
+    busy_gigabyte_seconds: float
+
+
+USES = {
+    "development": Use(5, 10_000, 1, 0.1, 5, 10, 0, 100_000),
+    "staging": Use(50, 20_000, 1, 0.1, 10, 50, 1, 200_000),
+    "production": Use(2_000, 1_000_000, 20, 0.3, 100, 1_000, 5, 5_000_000),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the estimate: what, how much of it, and dollars a month."""
+
+    what: str
+    amount: str
+    dollars: float
+
+
+def _hourly(what: str, price: str, count: float) -> Line:
+    return Line(what, f"{count:g}", count * PRICES["hourly"][price] * PRICES["hours_a_month"])
+
+
+def _monthly(what: str, price: str, count: float) -> Line:
+    return Line(what, f"{count:g}", count * PRICES["monthly"][price])
+
+
+def _used(what: str, price: str, amount: float, unit: str) -> Line:
+    return Line(what, f"{amount:g} {unit}", amount * PRICES["units"][price])
+
+
+def estimate(environment: str) -> list[Line]:
+    """Every line of one environment's estimate.
+
+    Raises:
+        KeyError: A SKU has no price in ``prices.json``.
+    """
+    path = HERE / "snapshots" / f"{environment}.snapshot.json"
+    resources: list[dict[str, Any]] = json.loads(path.read_text())["predictedResources"]
+    use = USES[environment]
+    return [*_standing(resources), *_running(resources, use)]
+
+
+def _of(resources: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [item for item in resources if item["type"] == kind]
+
+
+def _standing(resources: list[dict[str, Any]]) -> Iterator[Line]:
+    """What costs the same whether it is used or not."""
+    for gateway in _of(resources, "Microsoft.Network/applicationGateways"):
+        sku = gateway["properties"]["sku"]["tier"]
+        yield _hourly("application gateway", f"gateway {sku}", 1)
+    for firewall in _of(resources, "Microsoft.Network/azureFirewalls"):
+        tier = firewall["properties"]["sku"]["tier"]
+        yield _hourly("firewall", f"firewall {tier}", 1)
+    if nat := _of(resources, "Microsoft.Network/natGateways"):
+        yield _hourly("NAT gateway", "NAT gateway", len(nat))
+    addresses = _of(resources, "Microsoft.Network/publicIPAddresses")
+    yield _hourly("public addresses", "public address", len(addresses))
+    endpoints = _of(resources, "Microsoft.Network/privateEndpoints")
+    yield _hourly("private endpoints", "private endpoint", len(endpoints))
+    zones = _of(resources, "Microsoft.Network/privateDnsZones")
+    yield _monthly("private DNS zones", "private DNS zone", len(zones))
+    for bus in _of(resources, "Microsoft.ServiceBus/namespaces"):
+        if bus["sku"]["name"] == "Premium":
+            places = len(bus["properties"]["geoDataReplication"]["locations"])
+            units = bus["sku"]["capacity"] * places
+            yield _hourly("Service Bus, units in both regions", "bus Premium unit", units)
+        else:
+            yield _monthly("Service Bus", f"bus {bus['sku']['name']}", 1)
+    for site in _of(resources, "Microsoft.Web/sites"):
+        scale = site["properties"]["functionAppConfig"]["scaleAndConcurrency"]
+        ready = sum(group["instanceCount"] for group in scale["alwaysReady"])
+        gigabytes = ready * scale["instanceMemoryMB"] / 1024
+        yield _hourly("functions, always ready, GB", "function always ready GB", gigabytes)
+    alerts = Counter(item["type"] for item in resources)
+    yield _monthly("alerts on logs", "log alert", alerts["Microsoft.Insights/scheduledQueryRules"])
+    yield _monthly("alerts on metrics", "metric alert", alerts["Microsoft.Insights/metricAlerts"])
+    keys = _of(resources, "Microsoft.KeyVault/vaults/keys")
+    yield _monthly("keys of the platform in the HSM", "key in HSM", len(keys))
+    for plan in _of(resources, "Microsoft.Security/pricings"):
+        yield _monthly(f"Defender, {plan['name']}", f"Defender {plan['name']}", 1)
+
+
+def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
+    """What costs by use."""
+    for database in _of(resources, "Microsoft.DocumentDB/databaseAccounts/sqlDatabases"):
+        account = _of(resources, "Microsoft.DocumentDB/databaseAccounts")[0]
+        regions = len(account["properties"]["locations"])
+        most = database["properties"]["options"]["autoscaleSettings"]["maxThroughput"]
+        hundreds = most * max(use.records_share, 0.1) / 100 * regions
+        yield _hourly("Cosmos DB, hundreds of RU/s", "records 100 RU autoscale", hundreds)
+        size = use.record_gigabytes
+        yield _used("Cosmos DB, stored", "records GB", size * regions, "GB")
+        yield _used("Cosmos DB, restorable", "records backup GB", size * regions, "GB")
+    shares = {"vault": 1, "replica": 1, "backup": 2}
+    for account in _of(resources, "Microsoft.Storage/storageAccounts"):
+        for purpose, share in shares.items():
+            if purpose in account["name"]:
+                price = f"storage GB {account['sku']['name']}"
+                size = use.stored_gigabytes * share
+                yield _used(f"storage, {purpose}", price, size, "GB")
+    # Staged, sealed, replicated, backed up; each in a few blocks.
+    writes = use.documents * 10 / 10_000
+    yield _used("storage, writes", "storage 10,000 writes", writes, "x 10,000")
+    yield _used("logs", "logs GB", use.log_gigabytes, "GB")
+    yield _used("functions, time", "function GB second", use.busy_gigabyte_seconds, "GB s")
+    # Four events a document, and each of its requests.
+    yield _used(
+        "functions, executions", "function million executions", use.documents * 10 / 1e6, "million"
+    )
+    # One wrap a tenant and day, one unwrap a tenant and instance: a hundred tenants, ten instances.
+    yield _used("Key Vault, operations", "keys 10,000 operations", 100 * 30 * 11 / 1e4, "x 10,000")
+    traffic = use.traffic_gigabytes
+    yield _used("private endpoints, traffic", "endpoint GB", traffic * 4, "GB")
+    yield _used("between regions", "traffic between regions GB", traffic * 2, "GB")
+    if _of(resources, "Microsoft.Network/azureFirewalls"):
+        yield _used("firewall, traffic", "firewall GB", traffic, "GB")
+    if _of(resources, "Microsoft.Network/natGateways"):
+        yield _used("NAT gateway, traffic", "NAT GB", traffic, "GB")
+    if _of(resources, "Microsoft.Network/applicationGateways"):
+        yield _hourly(
+            "application gateway, capacity units",
+            "gateway WAF_v2 capacity unit",
+            use.gateway_units,
+        )
+
+
+def table() -> str:
+    """The estimate of all environments, as Markdown."""
+    estimates = {name: {line.what: line for line in estimate(name)} for name in USES}
+    rows = ["| what | " + " | ".join(USES) + " |", "|---|" + "---:|" * len(USES)]
+    names = list(dict.fromkeys(what for lines in estimates.values() for what in lines))
+    for what in names:
+        cells = [
+            f"{lines[what].dollars:,.2f}" if what in lines else "-" for lines in estimates.values()
+        ]
+        rows.append(f"| {what} | " + " | ".join(cells) + " |")
+    sums = [sum(line.dollars for line in lines.values()) for lines in estimates.values()]
+    rows.append("| **dollars a month** | " + " | ".join(f"**{s:,.0f}**" for s in sums) + " |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

@@ -1,0 +1,86 @@
+"""The one table of who may do what: role -> permissions. Every route names the permission it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Permission(StrEnum):
+    """Something that a route does."""
+
+    OWN_ACCOUNT = "account.own"
+    DOCUMENTS_READ = "documents.read"
+    DOCUMENTS_WRITE = "documents.write"
+    DOCUMENTS_DELETE = "documents.delete"
+    USERS_READ = "users.read"
+    USERS_MANAGE = "users.manage"
+    AUDIT_READ = "audit.read"
+    TENANTS_READ = "tenants.read"
+    TENANTS_MANAGE = "tenants.manage"
+    EVENTS_MANAGE = "events.manage"
+
+
+class Role(StrEnum):
+    """What a person is; a person has one role or several."""
+
+    ADMINISTRATOR = "administrator"
+    MEMBER = "member"
+    READER = "reader"
+    OPERATOR = "operator"
+    SUPPORT = "support"
+    OFFICER = "officer"
+
+
+PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
+    Role.ADMINISTRATOR: frozenset(
+        {
+            Permission.OWN_ACCOUNT,
+            Permission.DOCUMENTS_READ,
+            Permission.DOCUMENTS_WRITE,
+            Permission.DOCUMENTS_DELETE,
+            Permission.USERS_READ,
+            Permission.USERS_MANAGE,
+            Permission.AUDIT_READ,
+        }
+    ),
+    Role.MEMBER: frozenset(
+        {
+            Permission.OWN_ACCOUNT,
+            Permission.DOCUMENTS_READ,
+            Permission.DOCUMENTS_WRITE,
+            Permission.DOCUMENTS_DELETE,
+        }
+    ),
+    Role.READER: frozenset({Permission.OWN_ACCOUNT, Permission.DOCUMENTS_READ}),
+    Role.OPERATOR: frozenset(
+        {
+            Permission.OWN_ACCOUNT,
+            Permission.TENANTS_READ,
+            Permission.TENANTS_MANAGE,
+            Permission.USERS_READ,
+            Permission.USERS_MANAGE,
+            Permission.EVENTS_MANAGE,
+        }
+    ),
+    Role.SUPPORT: frozenset({Permission.OWN_ACCOUNT, Permission.TENANTS_READ}),
+    Role.OFFICER: frozenset(
+        {
+            Permission.OWN_ACCOUNT,
+            Permission.TENANTS_READ,
+            Permission.USERS_READ,
+            Permission.AUDIT_READ,
+        }
+    ),
+}
+"""All that each role may do. A permission applies within the person's own tenant; employees' tenant is
+the operator's, so no employee's role reaches a customer's documents."""
+
+STAFF_ROLES: Final = frozenset({Role.OPERATOR, Role.SUPPORT, Role.OFFICER})
+"""The roles of the operator's employees; all others are for the users of tenants."""
+
+
+def may(roles: Iterable[Role], permission: Permission) -> bool:
+    """Whether any of the roles has the permission."""
+    return any(permission in PERMISSIONS[role] for role in roles)

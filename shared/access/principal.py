@@ -1,0 +1,44 @@
+"""Principal: who is asking, as far as a service needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.access.permissions import Role
+from shared.ports.records import DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the audit entry.
+
+    Attributes:
+        address: The client's network address; empty for work that no client asked for.
+        traceparent: The W3C trace context that the request carried or was given.
+    """
+
+    address: str = ""
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated person and the request they make.
+
+    Attributes:
+        tenant: The partition of everything that they can reach.
+        user: Their id.
+        roles: What they are.
+        origin: Where the request came from.
+    """
+
+    tenant: str
+    user: str
+    roles: tuple[Role, ...]
+    origin: Origin = Origin()
+
+    @property
+    def kind(self) -> Literal["user", "employee"]:
+        """Whether the person belongs to a customer or to the operator."""
+        return "employee" if self.tenant == DIRECTORY else "user"

@@ -1,0 +1,122 @@
+"""Audit entries: the facts that the audit log keeps."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from shared.models import Model, Moment
+
+
+class Action(StrEnum):
+    """What was done, or tried."""
+
+    SIGN_IN = "account.sign-in"
+    SIGN_OUT = "account.sign-out"
+    PASSWORD_CHANGE = "account.password-change"
+    ACCOUNT_READ = "account.read"
+    TENANT_CREATE = "tenant.create"
+    TENANT_READ = "tenant.read"
+    TENANT_LIST = "tenant.list"
+    USER_CREATE = "user.create"
+    USER_READ = "user.read"
+    USER_LIST = "user.list"
+    USER_CHANGE = "user.change"
+    USER_TEMPORARY_PASSWORD = "user.temporary-password"
+    UPLOAD_CREATE = "upload.create"
+    UPLOAD_RECEIVE = "upload.receive"
+    UPLOAD_COMPLETE = "upload.complete"
+    UPLOAD_READ = "upload.read"
+    UPLOAD_CANCEL = "upload.cancel"
+    UPLOAD_FAIL = "upload.fail"
+    UPLOAD_EXPIRE = "upload.expire"
+    DOCUMENT_CREATE = "document.create"
+    DOCUMENT_UPDATE = "document.update"
+    DOCUMENT_LIST = "document.list"
+    DOCUMENT_READ = "document.read"
+    DOCUMENT_OPEN = "document.open"
+    DOCUMENT_DELETE = "document.delete"
+    DOCUMENT_REPLICATE = "document.replicate"
+    DOCUMENT_DAMAGE = "document.damage"
+    DOCUMENT_HEAL = "document.heal"
+    DOCUMENT_LOST = "document.lost"
+    DOCUMENT_ERASE = "document.erase"
+    KEY_CREATE = "key.create"
+    KEY_ROTATE = "key.rotate"
+    AUDIT_READ = "audit.read"
+    EVENTS_READ = "events.read"
+    EVENTS_REPLAY = "events.replay"
+    REQUEST = "request"
+
+
+class Actor(Model):
+    """Who did it: a user, an employee, the system itself, or somebody who was not recognised."""
+
+    kind: Literal["user", "employee", "system", "anonymous"]
+    id: str = ""
+
+
+SYSTEM = Actor(kind="system")
+ANONYMOUS = Actor(kind="anonymous")
+
+
+class Entry(Model):
+    """One fact.
+
+    Attributes:
+        id: Sorts by time.
+        time: When.
+        tenant: Whose log it is in.
+        actor: Who.
+        action: What.
+        resource: The id of what it was done to; empty where there is no single thing.
+        outcome: Whether it was allowed.
+        reason: For a refusal or a failure, the error's slug.
+        address: The network address that it came from.
+        trace: The trace id of the request.
+        details: Facts that are not secret, such as sizes, versions and roles; never a name.
+    """
+
+    id: str
+    time: Moment
+    tenant: str
+    actor: Actor
+    action: Action
+    resource: str = ""
+    outcome: Literal["allowed", "refused", "failed"] = "allowed"
+    reason: str = ""
+    address: str = ""
+    trace: str = ""
+    details: dict[str, str | int | list[str]] = Field(default_factory=dict)
+
+    def leaf(self) -> bytes:
+        """The canonical bytes that the log's tree hashes: JSON, sorted keys, no spaces, UTF-8."""
+        fields = self.model_dump(mode="json")
+        return json.dumps(
+            fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode()
+
+
+class LoggedEntry(Model):
+    """An entry and its position in the log; None until the audit function has appended it."""
+
+    entry: Entry
+    position: int | None = None
+
+
+class TreeHead(Model):
+    """The log's size and the root of the tree over it, 64 hexadecimal digits (RFC 6962 section 2.1).
+
+    Attributes:
+        size: How many entries the log holds.
+        root: The Merkle tree hash of their leaves.
+        frontier: The hashes of the perfect subtrees from which the next root is computed, from the
+            largest to the smallest.
+    """
+
+    size: int
+    root: str
+    frontier: tuple[str, ...]

@@ -1,0 +1,129 @@
+"""Documents, versions and uploads, as they are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from shared.models import Model, Moment, Octets
+
+
+def _no_folder(name: str) -> str:
+    if name in {".", ".."}:
+        raise ValueError("a name must not mean a folder")
+    return name
+
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f/\\]+$"),
+    AfterValidator(_no_folder),
+]
+"""A file name: no path, no control characters."""
+
+_MIME: Final = r"[A-Za-z0-9!#$&^_.+-]+"
+
+MediaType = Annotated[
+    str, StringConstraints(max_length=127, pattern=rf"^{_MIME}/{_MIME}(; ?{_MIME}={_MIME})*$")
+]
+"""As in ``Content-Type``, where it goes again: ASCII, parameters without quotes (RFC 6838, 2045)."""
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+LabelValue = Annotated[str, StringConstraints(max_length=512)]
+Labels = Annotated[dict[Label, LabelValue], Field(max_length=32)]
+"""Custom metadata: short texts by name."""
+
+
+class Description(Model):
+    """What a client says about a content on its way in.
+
+    Attributes:
+        name: The file name.
+        media_type: As in ``Content-Type``.
+        metadata: The client's own.
+    """
+
+    name: Name
+    media_type: MediaType = "application/octet-stream"
+    metadata: Labels = Field(default_factory=dict)
+
+
+class SealedNames(Description):
+    """What is sealed under the epoch key in the record: the description and the content's hash.
+
+    Attributes:
+        sha256: Of the plaintext content.
+    """
+
+    sha256: Octets
+
+
+class Version(Model):
+    """One immutable content of a document, as sealed.
+
+    Attributes:
+        number: 1 for the first.
+        object: Its name in the vault.
+        replica: Its name in the second region; None until replication has verified one there.
+        epoch: The epoch whose key wraps the data key and seals the names.
+        wrapped_key: The data key under the epoch key (RFC 3394).
+        names: ``SealedNames``, sealed.
+        size: Of the content, bytes.
+        sealed_sha256: SHA-256 of the sealed content.
+        created_at: When it was sealed.
+        created_by: The user.
+    """
+
+    number: int
+    object: str
+    replica: str | None = None
+    epoch: str
+    wrapped_key: Octets
+    names: Octets
+    size: int
+    sealed_sha256: Octets
+    created_at: Moment
+    created_by: str
+
+
+class Document(Model):
+    """A named thing that a tenant stores. Earlier versions have records of their own.
+
+    Attributes:
+        id: Never changes, never used again.
+        created_at: When it was first uploaded.
+        current: The latest version; None once the document is deleted.
+    """
+
+    id: str
+    created_at: Moment
+    current: Version | None
+
+
+class Upload(Model):
+    """A staged upload.
+
+    Attributes:
+        id: Its own.
+        document: The id of the document that it becomes.
+        state: Where it is: *granted* until the client says complete, *completed* until it is sealed.
+        object: Its name in the staging store.
+        epoch: The epoch whose key seals ``description``.
+        description: A ``Description`` and the expected digest, sealed.
+        created_by: The user.
+        created_at: When it was granted.
+        expires_at: When the grant ends.
+        failure: The slug of the error that ended it.
+    """
+
+    id: str
+    document: str
+    state: Literal["granted", "completed", "sealed", "failed"]
+    object: str
+    epoch: str
+    description: Octets
+    created_by: str
+    created_at: Moment
+    expires_at: Moment
+    failure: str = ""

@@ -1,0 +1,54 @@
+"""The first start on a machine: a secret that creates the first operator, and what to do with it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Final
+
+from shared.adapters.embedded.folders import make_private_folder, write_private_file
+
+FILE_NAME: Final = "bootstrap-secret"
+
+
+def bootstrap_secret(data_dir: Path) -> str:
+    """The secret that creates the first operator, kept in a file that only its owner can read."""
+    path = data_dir / FILE_NAME
+    # An empty file must not make the empty word the secret.
+    kept = path.read_text().strip() if path.exists() else ""
+    if not kept:
+        kept = secrets.token_urlsafe(32)
+        make_private_folder(data_dir)
+        write_private_file(path, f"{kept}\n".encode())
+    return kept
+
+
+def sha256_hex(secret: str) -> str:
+    """What the app needs to know of the secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def forget_secret(data_dir: Path) -> None:
+    """Remove the file, once the first operator exists."""
+    (data_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def instructions(base_url: str, data_dir: Path) -> str:
+    """How to get from an empty installation to a tenant's first token, in commands to paste."""
+    api = f"{base_url}/api/v1"
+    post = "curl -sS -H 'Content-Type: application/json'"
+    return f"""
+There is no operator yet. To create the first operator, tenant and administrator:
+
+1. The first operator; the answer holds a temporary password:
+   {post} {api}/auth/bootstrap \\
+     -d "{{\\"username\\": \\"operator\\", \\"secret\\": \\"$(cat '{data_dir / FILE_NAME}')\\"}}"
+2. Sign in with it, and choose a password of your own; the answer holds a token:
+   {post} {api}/auth/sign-in -d '{{"tenant": "operator", "username": "operator",
+     "password": "TEMPORARY PASSWORD", "new_password": "YOUR PASSWORD"}}'
+3. The first tenant; the answer holds its administrator's temporary password:
+   {post} {api}/tenants -H 'Authorization: Bearer TOKEN' \\
+     -d '{{"slug": "acme", "administrator": "admin"}}'
+4. The administrator signs in as in step 2, with "tenant": "acme" and "username": "admin".
+"""

@@ -1,0 +1,89 @@
+"""The door for staged contents, where no storage service takes them: ``PUT /staged/{object}``.
+
+An upload grant is all that it takes, and all that it allows: one object, of a limited size, once, until
+the grant expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import FastAPI, Path, Request
+from fastapi.routing import APIRouter
+
+from functions.api import problems
+from functions.api.app import Envelope
+from functions.api.guard import FromOrigin, FromServices, GuardedRoute, body_stream, public
+from functions.api.limits import Limits
+from shared.audit.models import ANONYMOUS, Action
+from shared.errors import NotFound, StrongroomError, TooLarge
+from shared.ports.records import DIRECTORY
+from shared.wiring import Services
+
+PREFIX = "/staged"
+
+router = APIRouter(route_class=GuardedRoute)
+
+
+@router.put(PREFIX + "/{name:path}", status_code=201, **public())
+async def put_content(
+    name: Annotated[str, Path(max_length=512)],
+    request: Request,
+    services: FromServices,
+    origin: FromOrigin,
+) -> None:
+    """Take the content of a staged upload."""
+    tenant, upload = DIRECTORY, ""
+    try:
+        if services.adapters.verify_grant is None:
+            raise NotFound("This server takes no staged contents.")
+        max_size = services.adapters.verify_grant(name, dict(request.query_params))
+        tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
+        content = _at_most(body_stream(request, max_size), max_size)
+        size = await services.adapters.staging.put(name, content)
+    except StrongroomError as error:
+        refused = services.journal.entry(
+            Action.UPLOAD_RECEIVE,
+            upload,
+            by=ANONYMOUS,
+            tenant=tenant,
+            origin=origin,
+            refused=error.slug,
+        )
+        await services.journal.commit(refused)
+        raise
+    received = services.journal.entry(
+        Action.UPLOAD_RECEIVE,
+        upload,
+        by=ANONYMOUS,
+        tenant=tenant,
+        origin=origin,
+        details={"size": size},
+    )
+    await services.journal.commit(received)
+
+
+def create_staged(services: Services, limits: Limits) -> FastAPI:
+    """The app of this door.
+
+    Args:
+        services: The services.
+        limits: The rate limits of this process, shared with the API.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = services
+    app.state.limits = limits
+    problems.install(app)
+    app.include_router(router)
+    app.add_middleware(Envelope)
+    return app
+
+
+async def _at_most(content: AsyncIterator[bytes], max_size: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in content:
+        size += len(chunk)
+        if size > max_size:
+            raise TooLarge(f"The upload was granted for {max_size} bytes.")
+        yield chunk

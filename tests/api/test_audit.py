@@ -1,0 +1,261 @@
+"""The audit log: an entry before every answer, positions without gaps, a root that anybody can check."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.ports.records import DIRECTORY, Change, Create
+from tests.api.test_uploads import begin, complete, put
+from tests.house import House, problem
+
+pytestmark = pytest.mark.anyio
+
+CONTENT = b"content-zebra-7719" * 10
+
+
+def textbook_root(leaves: Sequence[bytes]) -> bytes:
+    """MTH of RFC 6962 section 2.1, word for word."""
+    if not leaves:
+        return hashlib.sha256().digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\x01" + textbook_root(leaves[:k]) + textbook_root(leaves[k:])).digest()
+
+
+def canonical(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def check(house: House, tenant: str) -> int:
+    """Check a tenant's whole log, written down independently; how many entries it has."""
+    bodies = await house.entries(tenant)
+    positions = {body["position"]: body["entry"] for body in bodies}
+    assert sorted(positions) == list(range(len(bodies))), "no gap, no double, none waiting"
+    head = await house.services.audit_log.head(tenant)
+    leaves = [canonical(positions[position]) for position in range(len(bodies))]
+    assert head.size == len(bodies)
+    assert head.root == textbook_root(leaves).hex()
+    return len(bodies)
+
+
+async def busy(house: House, tenant: str, auth: dict[str, str]) -> str:
+    """A bit of everything; the id of a document that is left."""
+    document: str = (await house.upload(auth, CONTENT)).json()["id"]
+    gone = (await house.upload(auth, CONTENT)).json()["id"]
+    upload = await begin(house, auth)
+    await put(house, upload)
+    await complete(house, auth, upload)
+    await house.settle()
+    for path in ("documents", f"documents/{document}", f"documents/{document}/content", "users"):
+        assert (await house.http.get(path, headers=auth)).status_code == 200
+    await house.http.delete(f"documents/{gone}", headers=auth)
+    await house.http.get(f"documents/{gone}", headers=auth)
+    await house.http.get("tenants", headers=auth)
+    await house.settle()
+    return document
+
+
+async def test_the_root_can_be_recomputed_from_the_entries(
+    house: House, alpha: str, beta: str, auth: dict[str, str]
+) -> None:
+    await busy(house, alpha, auth)
+    sizes = [await check(house, alpha), await check(house, DIRECTORY), await check(house, beta)]
+    assert sizes[0] > 20
+    await busy(house, alpha, auth)
+    assert await check(house, alpha) > sizes[0]
+
+
+async def test_appending_again_and_at_once_changes_nothing(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    log = house.services.audit_log
+    for number in range(12):
+        await asyncio.gather(*(house.http.get("documents", headers=auth) for _ in range(number)))
+        await asyncio.gather(*(log.append_pending(alpha) for _ in range(3)))
+        assert await log.append_pending(alpha) == 0
+    assert await check(house, alpha) > 60
+
+
+async def test_more_entries_than_fit_into_one_commit(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    await house.services.audit_log.append_pending(alpha)
+    entry = house.services.journal.entry
+    for _ in range(130):
+        await house.services.journal.commit(entry("document.list", tenant=alpha))  # type: ignore[arg-type]
+    assert await house.services.audit_log.append_pending(alpha) == 130
+    await check(house, alpha)
+
+
+async def test_earlier_positions_never_change(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    await busy(house, alpha, auth)
+    before = {body["position"]: body["entry"] for body in await house.entries(alpha)}
+    await busy(house, alpha, auth)
+    after = {body["position"]: body["entry"] for body in await house.entries(alpha)}
+    assert {position: after[position] for position in before} == before
+
+
+async def test_reading_the_log(house: House, alpha: str, auth: dict[str, str]) -> None:
+    document = await busy(house, alpha, auth)
+    answer = (await house.http.get("audit?limit=200", headers=auth)).json()
+    head = await house.services.audit_log.head(alpha)
+    assert answer["head"] == {"size": head.size, "root": head.root}
+    times = [item["entry"]["time"] for item in answer["items"]]
+    assert times == sorted(times, reverse=True)
+    one = (await house.http.get("audit", params={"resource": document}, headers=auth)).json()
+    actions = {item["entry"]["action"] for item in one["items"]}
+    assert {"document.create", "document.replicate", "document.open"} <= actions
+    assert {item["entry"]["resource"] for item in one["items"]} == {document}
+    assert "audit.read" in await house.actions(alpha)
+
+    found: list[str] = []
+    cursor = None
+    while True:
+        query = {"limit": "7"} | ({"cursor": cursor} if cursor else {})
+        page = (await house.http.get("audit", params=query, headers=auth)).json()
+        found += [item["entry"]["id"] for item in page["items"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert len(found) == len(set(found))
+    assert {item["entry"]["id"] for item in answer["items"]} <= set(found)
+
+
+class Deaf:
+    """Makes every commit fail that would hold an audit entry of certain actions."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch, *actions: str) -> None:
+        store = type(house.services.adapters.records)
+        real = store.commit
+        self.refused = 0
+
+        async def commit(records: Any, tenant: str, changes: Sequence[Change]) -> None:
+            for change in changes:
+                if isinstance(change, Create) and change.record.kind == "audit":
+                    action = change.record.body["entry"]["action"]
+                    if not actions or action in actions:
+                        self.refused += 1
+                        raise Unavailable("The record store does not answer.")
+            await real(records, tenant, changes)
+
+        monkeypatch.setattr(store, "commit", commit)
+
+
+async def test_without_its_entry_nothing_is_answered(
+    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await busy(house, alpha, auth)
+    user = (await house.services.accounts.find(alpha, "member")).user.id
+    upload = await begin(house, auth)
+    before = house.stored("vault")
+    with monkeypatch.context() as patch:
+        deaf = Deaf(house, patch)
+        named = {"Content-Disposition": 'attachment; filename="a"'}
+        requests: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", "documents", {}),
+            ("POST", "documents", {"content": CONTENT, "headers": named}),
+            ("GET", f"documents/{document}", {}),
+            ("GET", f"documents/{document}/versions", {}),
+            ("GET", f"documents/{document}/content", {}),
+            ("HEAD", f"documents/{document}/content", {}),
+            (
+                "PUT",
+                f"documents/{document}/content",
+                {"content": b"new", "headers": named | {"If-Match": f'"{document}.1"'}},
+            ),
+            ("DELETE", f"documents/{document}", {}),
+            ("POST", "uploads", {"json": {"name": "a", "size": 1}}),
+            ("GET", f"uploads/{upload['id']}", {}),
+            ("DELETE", f"uploads/{upload['id']}", {}),
+            ("GET", "users", {}),
+            ("POST", "users", {"json": {"username": "anna", "roles": ["reader"]}}),
+            ("GET", f"users/{user}", {}),
+            ("PATCH", f"users/{user}", {"json": {"disabled": True}}),
+            ("POST", f"users/{user}/temporary-password", {}),
+            ("GET", "audit", {}),
+            ("GET", "auth/account", {}),
+            ("POST", "auth/sign-out-everywhere", {}),
+            ("GET", "tenants", {}),
+            ("GET", "documents/doc_" + "0" * 26, {}),
+        ]
+        for method, path, request in requests:
+            headers = auth | request.pop("headers", {})
+            answer = await house.http.request(method, path, headers=headers, **request)
+            assert answer.status_code == 503, (method, path, answer.text)
+            assert CONTENT not in answer.content
+            if method != "HEAD":
+                assert problem(answer) == "unavailable"
+        anonymous = await house.http.get("documents")
+        assert anonymous.status_code == 503, "a refusal is logged before it is told, too"
+        assert deaf.refused == len(requests) + 1
+    assert (await house.http.get(f"documents/{document}", headers=auth)).json()["version"] == 1
+    assert (await house.http.get(f"users/{user}", headers=auth)).json()["disabled"] is False
+    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    assert answer.content == CONTENT
+    assert set(before) <= set(house.stored("vault"))
+
+
+async def test_no_byte_leaves_when_opening_cannot_be_logged(
+    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (await house.upload(auth, CONTENT)).json()["id"]
+    Deaf(house, monkeypatch, "document.open")
+    read = 0
+    vault = type(house.services.adapters.vault)
+    real = vault.get
+
+    def get(*args: Any, **kwargs: Any) -> Any:
+        nonlocal read
+        read += 1
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(vault, "get", get)
+    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    assert (answer.status_code, problem(answer)) == (503, "unavailable")
+    assert CONTENT not in answer.content
+    assert read == 0
+
+
+async def test_entries_hold_no_names_and_no_secrets(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    await house.upload(
+        auth, CONTENT, "zebra-name.txt", **{"Strongroom-Metadata": '{"k": "zebra-v"}'}
+    )
+    await house.http.post(
+        "users", json={"username": "zebra-user", "roles": ["reader"]}, headers=auth
+    )
+    await house.http.post(
+        "auth/sign-in", json={"tenant": "alpha", "username": "zebra-user", "password": "zebra-pw"}
+    )
+    await house.http.get("users", headers=auth)
+    text = json.dumps([*await house.entries(alpha), *await house.entries(DIRECTORY)])
+    assert "zebra" not in text
+    assert auth["Authorization"].split()[1] not in text
+    assert hashlib.sha256(CONTENT).hexdigest() not in text
+
+
+async def test_who_where_and_when(house: House, alpha: str) -> None:
+    auth = await house.auth(alpha, "member")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    document = (
+        await house.upload(auth, b"x", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    ).json()["id"]
+    member = (await house.services.accounts.find(alpha, "member")).user.id
+    created = (await house.entries(alpha, document))[0]["entry"]
+    assert created["actor"] == {"kind": "user", "id": member}
+    assert (created["address"], created["trace"]) == ("203.0.113.7", trace)
+    assert created["time"] == "2026-01-01T00:00:00Z"
+    assert (created["outcome"], created["details"]) == ("allowed", {"version": 1, "size": 1})

@@ -1,0 +1,419 @@
+"""Damage: whatever happens to a copy, the answer is the right bytes or a clear error, and it heals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE
+from shared.errors import Damaged, Unavailable
+from shared.ports.blobs import BlobStore
+from shared.ports.records import Replace
+from tests.house import House, problem
+
+pytestmark = pytest.mark.anyio
+
+CONTENT = bytes(range(251)) * 13_000
+"""Four segments: the last one is short, and no two places look the same."""
+
+Harm = Callable[[Path], None]
+
+
+def flip(offset: int) -> Harm:
+    def harm(path: Path) -> None:
+        sealed = bytearray(path.read_bytes())
+        sealed[offset] ^= 1
+        path.write_bytes(sealed)
+
+    return harm
+
+
+def cut(size: int) -> Harm:
+    return lambda path: path.write_bytes(path.read_bytes()[:size]) and None
+
+
+def swap_segments(path: Path) -> None:
+    sealed = path.read_bytes()
+    pieces = [sealed[start : start + SEGMENT_SIZE] for start in range(0, len(sealed), SEGMENT_SIZE)]
+    path.write_bytes(b"".join((pieces[0], pieces[2], pieces[1], *pieces[3:])))
+
+
+def drop_segment(path: Path) -> None:
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:SEGMENT_SIZE] + sealed[2 * SEGMENT_SIZE :])
+
+
+HARMS: dict[str, Harm] = {
+    "header size": flip(0),
+    "header salt": flip(1),
+    "header nonce": flip(HEADER_SIZE - 1),
+    "first byte": flip(HEADER_SIZE),
+    "tag of the first segment": flip(SEGMENT_SIZE - 1),
+    "first byte of the second segment": flip(SEGMENT_SIZE),
+    "middle": flip(2 * SEGMENT_SIZE + 5_000),
+    "last byte": flip(-1),
+    "tag of the last segment": flip(-TAG_SIZE),
+    "cut by a byte": cut(-1),
+    "cut by the last segment": cut(3 * SEGMENT_SIZE),
+    "cut to the header": cut(HEADER_SIZE),
+    "emptied": cut(0),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,
+    "segments swapped": swap_segments,
+    "a segment dropped": drop_segment,
+    "gone": Path.unlink,
+}
+
+
+@pytest.fixture
+async def document(house: House, auth: dict[str, str]) -> str:
+    """A document with a verified replica."""
+    document: str = (await house.upload(auth, CONTENT)).json()["id"]
+    await house.settle()
+    return document
+
+
+async def copies(house: House, tenant: str, document: str) -> tuple[Path, Path]:
+    version = await house.version(tenant, document)
+    return house.object("vault", version.object), house.object("replica", version.replica)
+
+
+async def get(house: House, auth: dict[str, str], document: str, **headers: str) -> httpx.Response:
+    return await house.http.get(f"documents/{document}/content", headers=auth | headers)
+
+
+async def transfer(
+    house: House, auth: dict[str, str], document: str
+) -> tuple[int, dict[str, str], bytes, bool]:
+    """Status, headers, body and whether it ended properly, as a server would see the app's answer."""
+    sent: list[Any] = []
+    asked: list[Any] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        return asked.pop() if asked else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message, body=bytes(message.get("body", b""))))
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": f"/api/v1/documents/{document}/content",
+        "raw_path": b"",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"authorization", auth["Authorization"].encode())],
+        "client": ("203.0.113.7", 1),
+        "server": ("house.test", 80),
+    }
+    # A server ends the connection then; with ``Content-Length`` the client sees that it is short.
+    with suppress(Damaged, RuntimeError):
+        await house.apps[0](scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    body = b"".join(message["body"] for message in sent[1:])
+    ended = len(sent) > 1 and not sent[-1].get("more_body", False)
+    return sent[0]["status"], headers, body, ended
+
+
+async def test_the_replica_is_the_same_object(house: House, alpha: str, document: str) -> None:
+    vault, replica = await copies(house, alpha, document)
+    assert vault.read_bytes() == replica.read_bytes()
+    assert vault.name != replica.name
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+async def test_a_damaged_vault_is_served_from_the_replica_and_repaired(
+    house: House, alpha: str, auth: dict[str, str], document: str, harm: Harm
+) -> None:
+    vault, replica = await copies(house, alpha, document)
+    sealed = vault.read_bytes()
+    harm(vault)
+    answer = await get(house, auth, document)
+    assert (answer.status_code, answer.content == CONTENT) == (200, True)
+    actions = await house.actions(alpha, document)
+    assert actions.count("document.damage") == 1
+    await house.settle()
+    assert (await house.actions(alpha, document)).count("document.heal") == 1
+    repaired, kept = await copies(house, alpha, document)
+    assert kept == replica
+    assert repaired != vault
+    assert repaired.read_bytes() == replica.read_bytes() == sealed
+    assert house.stored("vault") == [repaired], "the damaged object is gone"
+
+    entries = [body["entry"] for body in await house.entries(alpha, document)]
+    damage = next(entry for entry in entries if entry["action"] == "document.damage")
+    assert (damage["outcome"], damage["reason"]) == ("failed", "damaged")
+    assert damage["details"] == {"version": 1, "copy": "vault"}
+    before = [entry["action"] for entry in entries]
+    assert (await get(house, auth, document)).content == CONTENT
+    await house.settle()
+    after = await house.actions(alpha, document)
+    assert after.count("document.open") == before.count("document.open") + 1
+    assert after.count("document.damage") == 1
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+async def test_a_damaged_replica_does_not_matter_to_the_reader(
+    house: House, alpha: str, auth: dict[str, str], document: str, harm: Harm
+) -> None:
+    vault, replica = await copies(house, alpha, document)
+    harm(replica)
+    assert (await get(house, auth, document)).content == CONTENT
+    flip(2 * SEGMENT_SIZE + 9)(vault)
+    answer = await get(house, auth, document)
+    if answer.status_code == 200:
+        assert answer.content == CONTENT
+    else:
+        assert (answer.status_code, problem(answer)) == (500, "damaged")
+
+
+def other_segments(copy: int) -> list[int]:
+    """Places in segments that are good in the other copy."""
+    return [HEADER_SIZE + 5, 2 * SEGMENT_SIZE + 5] if copy == 0 else [SEGMENT_SIZE + 5, -1]
+
+
+async def test_two_damaged_copies_make_one_good_content(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    for copy, path in enumerate(await copies(house, alpha, document)):
+        for offset in other_segments(copy):
+            flip(offset)(path)
+    for _ in range(2):
+        answer = await get(house, auth, document)
+        assert (answer.status_code, answer.content == CONTENT) == (200, True)
+    damaged = [
+        body["entry"]["details"]["copy"]
+        for body in await house.entries(alpha, document)
+        if body["entry"]["action"] == "document.damage"
+    ]
+    assert sorted(damaged) == ["replica", "replica", "vault", "vault"]
+    answer = await get(house, auth, document, Range=f"bytes={SEGMENT_SIZE + 50_000}-{len(CONTENT)}")
+    assert answer.content == CONTENT[SEGMENT_SIZE + 50_000 :]
+
+
+async def test_damage_outside_the_range_is_not_in_the_way(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    for path in await copies(house, alpha, document):
+        flip(-1)(path)
+    answer = await get(house, auth, document, Range="bytes=10-19")
+    assert answer.content == CONTENT[10:20]
+    assert "document.damage" not in await house.actions(alpha, document)
+
+
+@pytest.mark.parametrize("harm", ["first byte", "last byte", "gone", "emptied"])
+async def test_small_content_without_a_good_copy_is_a_clear_error(
+    house: House, alpha: str, auth: dict[str, str], document: str, harm: str
+) -> None:
+    for path in await copies(house, alpha, document):
+        HARMS[harm](path)
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")
+    assert "operator" in answer.json()["detail"]
+    await house.settle()
+    assert "document.lost" in await house.actions(alpha, document)
+    assert "document.heal" not in await house.actions(alpha, document)
+    assert (await house.http.get(f"documents/{document}", headers=auth)).status_code == 200
+
+
+async def test_empty_content_without_a_good_copy_is_a_clear_error(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    document = (await house.upload(auth, b"")).json()["id"]
+    await house.settle()
+    for path in await copies(house, alpha, document):
+        flip(-1)(path)
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")
+
+
+async def test_large_content_without_a_good_copy_is_a_broken_transfer(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    content = CONTENT * 2
+    document = (await house.upload(auth, content)).json()["id"]
+    await house.settle()
+    status, headers, body, ended = await transfer(house, auth, document)
+    assert (status, body == content, ended) == (200, True, True)
+    for path in await copies(house, alpha, document):
+        flip(5 * SEGMENT_SIZE + 1)(path)
+    status, headers, body, ended = await transfer(house, auth, document)
+    assert status == 200
+    assert headers["content-length"] == str(len(content))
+    assert not ended
+    assert len(body) < len(content)
+    assert content.startswith(body)
+    assert (await house.actions(alpha, document)).count("document.damage") == 2
+
+
+async def test_damage_before_the_replica_is_made(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    document = (await house.upload(auth, CONTENT)).json()["id"]
+    version = await house.version(alpha, document)
+    flip(HEADER_SIZE)(house.object("vault", version.object))
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")
+    await house.settle()
+    assert (await house.version(alpha, document)).replica is None, "damage is not replicated"
+    assert house.stored("replica") == []
+    assert "document.lost" in await house.actions(alpha, document)
+
+
+async def test_swapped_objects_are_refused(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    other = (await house.upload(auth, CONTENT)).json()["id"]
+    await house.settle()
+    mine, _ = await copies(house, alpha, document)
+    theirs, _ = await copies(house, alpha, other)
+    first, second = mine.read_bytes(), theirs.read_bytes()
+    mine.write_bytes(second)
+    theirs.write_bytes(first)
+    for each in (document, other):
+        assert (await get(house, auth, each)).content == CONTENT
+        assert (await house.actions(alpha, each)).count("document.damage") == 1
+    await house.settle()
+    for each in (document, other):
+        vault, replica = await copies(house, alpha, each)
+        assert vault.read_bytes() == replica.read_bytes()
+
+
+async def test_an_earlier_version_in_place_of_a_later_is_refused(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    headers = auth | {
+        "Content-Disposition": 'attachment; filename="b"',
+        "If-Match": f'"{document}.1"',
+    }
+    path = f"documents/{document}/content"
+    assert (await house.http.put(path, content=CONTENT[::-1], headers=headers)).status_code == 200
+    await house.settle()
+    store = [await house.version(alpha, document, number) for number in (1, 2)]
+    old = house.object("vault", store[0].object).read_bytes()
+    house.object("vault", store[1].object).write_bytes(old)
+    assert (await get(house, auth, document)).content == CONTENT[::-1]
+    assert "document.damage" in await house.actions(alpha, document)
+
+
+async def test_another_tenants_object_is_refused(
+    house: House, alpha: str, beta: str, auth: dict[str, str], document: str
+) -> None:
+    theirs = (await house.upload(await house.auth(beta), b"z" * len(CONTENT))).json()["id"]
+    foreign, _ = await copies_of_vault(house, beta, theirs)
+    for path in await copies(house, alpha, document):
+        path.write_bytes(foreign)
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")
+
+
+async def copies_of_vault(house: House, tenant: str, document: str) -> tuple[bytes, Path]:
+    path = house.object("vault", (await house.version(tenant, document)).object)
+    return path.read_bytes(), path
+
+
+async def test_bytes_after_the_end_are_not_served(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    vault, _ = await copies(house, alpha, document)
+    vault.write_bytes(vault.read_bytes() + b"appended")
+    assert (await get(house, auth, document)).content == CONTENT
+
+
+class Silent:
+    """A store that does not answer reads."""
+
+    def __init__(self, store: BlobStore, after: int = 0) -> None:
+        self._store = store
+        self._after = after
+
+    async def get(
+        self, name: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        given = 0
+        async for piece in self._store.get(name, start=start, end=end):
+            if given >= self._after:
+                break
+            yield piece
+            given += len(piece)
+        raise Unavailable("The store does not answer.")
+
+
+@pytest.mark.parametrize("after", [0, 2 * SEGMENT_SIZE])
+async def test_a_silent_vault_is_no_damage(
+    house: House,
+    alpha: str,
+    auth: dict[str, str],
+    document: str,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    opener = house.services.documents._opener
+    monkeypatch.setattr(opener, "_vault", Silent(opener._vault, after))
+    assert (await get(house, auth, document)).content == CONTENT
+    assert "document.damage" not in await house.actions(alpha, document)
+
+
+async def test_silence_everywhere_can_be_tried_again(
+    house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = house.services.documents._opener
+    monkeypatch.setattr(opener, "_vault", Silent(opener._vault))
+    monkeypatch.setattr(opener, "_replica", Silent(opener._replica))
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert "document.damage" not in await house.actions(alpha, document)
+
+
+async def test_a_silent_vault_and_a_damaged_replica_can_be_tried_again(
+    house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = house.services.documents._opener
+    monkeypatch.setattr(opener, "_vault", Silent(opener._vault))
+    _, replica = await copies(house, alpha, document)
+    flip(HEADER_SIZE)(replica)
+    answer = await get(house, auth, document)
+    assert (answer.status_code, problem(answer)) == (503, "unavailable")
+    await house.settle()
+    vault, healed = await copies(house, alpha, document)
+    assert healed != replica
+    assert healed.read_bytes() == vault.read_bytes()
+
+
+async def test_a_lost_replica_is_made_again(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    vault, replica = await copies(house, alpha, document)
+    sealed = vault.read_bytes()
+    vault.unlink()
+    assert (await get(house, auth, document)).content == CONTENT
+    replica_bytes = replica.read_bytes()
+    await house.settle()
+    vault, replica = await copies(house, alpha, document)
+    assert vault.read_bytes() == replica.read_bytes() == sealed == replica_bytes
+
+
+@pytest.mark.parametrize("field", ["wrapped_key", "names", "epoch", "sealed_sha256"])
+async def test_a_damaged_record_is_a_clear_error(
+    house: House, alpha: str, auth: dict[str, str], document: str, field: str
+) -> None:
+    records = house.services.adapters.records
+    record = await records.get(alpha, "document", document)
+    current = dict(record.body["current"])
+    value = str(current[field])
+    current[field] = value[:10] + ("a" if value[10] != "a" else "b") + value[11:]
+    await records.commit(alpha, [Replace(replace(record, body=record.body | {"current": current}))])
+    answer = await get(house, auth, document)
+    if field == "sealed_sha256":
+        assert answer.content == CONTENT
+    else:
+        assert (answer.status_code, problem(answer)) == (500, "damaged")

@@ -1,0 +1,174 @@
+"""The OpenAPI document: valid, complete, and what the API really does, tried by schemathesis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi.routing import APIRoute, iter_route_contexts
+from hypothesis import HealthCheck, given, settings
+from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi import checks
+
+from functions.api import pages
+from functions.api.app import CAPABILITIES, PREFIX
+from functions.api.guard import PERMISSION_FIELD
+from shared.access.permissions import PERMISSIONS, Permission, Role
+from shared.ports.records import DIRECTORY
+from tests.api.conftest import Furnished
+from tests.house import BASE_URL, House
+
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.response_headers_conformance,
+]
+
+
+class Served:
+    """A house on an event loop of its own, for tests that are not coroutines."""
+
+    def __init__(self, portal: BlockingPortal, house: House, tenant: str) -> None:
+        self._portal = portal
+        self._house = house
+        self._tenant = tenant
+        self.document: dict[str, Any] = house.apps[0].openapi()
+
+    def ask(self, request: requests.PreparedRequest, permission: str | None) -> Any:
+        return self._portal.call(self._ask, request, permission)
+
+    async def _ask(self, request: requests.PreparedRequest, permission: str | None) -> Any:
+        headers = {name: value for name, value in request.headers.items() if value is not None}
+        if permission is not None:
+            # A token for each request: some requests end all tokens.
+            own = permission in PERMISSIONS[Role.ADMINISTRATOR]
+            headers |= (
+                await self._house.auth(self._tenant)
+                if own
+                else await self._house.auth(DIRECTORY, "operator")
+            )
+        encoded = [
+            (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1"))
+            for name, value in headers.items()
+        ]
+        assert request.method is not None
+        assert request.url is not None
+        return await self._house.http.request(
+            request.method, request.url, content=request.body, headers=encoded
+        )
+
+
+@pytest.fixture(scope="module")
+def served(furnished: Furnished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    data = tmp_path_factory.mktemp("openapi") / "data"
+    plenty = {"requests_per_minute": 1_000_000, "sign_ins_per_minute": 20}
+    with start_blocking_portal() as portal:
+        stack = AsyncExitStack()
+        house = portal.call(stack.enter_async_context, furnished.opened(data, **plenty))
+        yield Served(portal, house, furnished.alpha)
+        portal.call(stack.aclose)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method.upper(), operation
+
+
+def test_the_document_is_openapi_3_1(served: Served) -> None:
+    document = served.document
+    assert document["openapi"].startswith("3.1.")
+    for component in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(component)
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    for _, _, operation in operations(document):
+        assert operation["summary"]
+        assert operation["description"]
+        assert "default" in operation["responses"]
+        assert "422" not in operation["responses"]
+
+
+def test_every_route_is_in_the_document(served: Served, furnished: Furnished) -> None:
+    documented = {(method, path) for path, method, _ in operations(served.document)}
+    routes = {
+        (method, str(context.path))
+        for context in iter_route_contexts(served._house.apps[0].routes)
+        for method in context.methods or ()
+    }
+    hidden = {("GET", f"/api/v1/{path}") for path in ("openapi.json", "docs", "docs/{asset}")}
+    assert documented == routes - hidden
+
+
+def test_the_document_says_what_each_route_needs(served: Served) -> None:
+    for _, _, operation in operations(served.document):
+        permission = operation[PERMISSION_FIELD]
+        if permission == "public":
+            assert "security" not in operation
+        else:
+            assert Permission(permission)
+            assert operation["security"] == [{"token": []}]
+
+
+OPERATIONS = [
+    f"{method} {PREFIX}{route.path}"
+    for capability in (*CAPABILITIES, pages)
+    for route in capability.router.routes
+    if isinstance(route, APIRoute) and route.include_in_schema
+    for method in route.methods
+]
+
+
+TRIES = [
+    (operation, mode)
+    for operation in OPERATIONS
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    # It takes nothing that could be wrong.
+    if (operation, mode) != (f"GET {PREFIX}/health", GenerationMode.NEGATIVE)
+]
+
+
+@pytest.mark.parametrize(("operation", "mode"), TRIES)
+def test_the_api_does_what_the_document_says(
+    served: Served, operation: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_dict(served.document)
+    found = next(
+        result.ok()
+        for result in schema.get_all_operations()
+        if isinstance(result, Ok) and result.ok().label == operation
+    )
+    permission = found.definition.raw[PERMISSION_FIELD]
+    costly = found.path.endswith(("/tenants", "/users", "/sign-in", "/bootstrap", "password"))
+
+    @settings(
+        max_examples=3 if costly else 12,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=found.as_strategy(generation_mode=mode))
+    def conforms(case: schemathesis.Case) -> None:
+        kwargs = case.as_transport_kwargs(base_url=BASE_URL)
+        request = requests.Request(
+            **{
+                name: kwargs[name]
+                for name in ("method", "url", "headers", "params", "data", "json", "files")
+                if name in kwargs
+            }
+        ).prepare()
+        answer = served.ask(request, None if permission == "public" else permission)
+        case.validate_response(answer, checks=CHECKS)
+
+    conforms()

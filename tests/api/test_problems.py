@@ -1,0 +1,546 @@
+"""Bad input: each kind has its own problem, which repeats nothing that the client sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.crypto.passwords import MAX_LENGTH
+from shared.errors import StrongroomError
+from tests.api.conftest import Furnished, Opened
+from tests.house import House, problem
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "zebra-7719"
+"""Stands in every bad value, and may be in no answer."""
+
+
+@pytest.fixture(scope="module")
+async def house(
+    furnished: Furnished, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """One for all: what is refused leaves nothing behind."""
+    data = tmp_path_factory.mktemp("problems") / "data"
+    plenty = {"requests_per_minute": 100_000, "sign_ins_per_minute": 100_000}
+    async with furnished.opened(data, **plenty) as house:
+        yield house
+
+
+@pytest.fixture
+async def kept_nothing(house: House) -> AsyncIterator[None]:
+    """No object is in the vault after the test that was not there before."""
+    before = house.stored("vault")
+    yield
+    assert house.stored("vault") == before
+
+
+def refused(answer: httpx.Response, status: int, slug: str) -> str:
+    """Check the answer; its detail."""
+    assert (answer.status_code, problem(answer)) == (status, slug), answer.text
+    assert SECRET not in answer.text
+    assert "Traceback" not in answer.text
+    assert ".py" not in answer.text
+    detail: str = answer.json()["detail"]
+    assert detail.endswith(".")
+    return detail
+
+
+def digest(content: bytes, algorithm: str = "sha256") -> str:
+    return base64.b64encode(hashlib.new(algorithm, content).digest()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "sha-256",
+        "sha-256=",
+        "sha-256=::",
+        f"sha-256=:{digest(b'x')}",
+        f"sha-256={digest(b'x')}",
+        "sha-256=:AAAA:",
+        "sha-256=:!!!!:",
+        f"sha-256=:{'A' * 43}:",
+        f"md5=:{digest(b'x', 'md5')}:",
+        f"sha-512=:{digest(b'x', 'sha512')}:",
+        f"xsha-256=:{digest(b'x')}:",
+        hashlib.sha256(b"x").hexdigest(),
+    ],
+)
+@pytest.mark.usefixtures("kept_nothing")
+async def test_a_repr_digest_of_a_bad_form(house: House, auth: dict[str, str], value: str) -> None:
+    answer = await house.upload(auth, b"x", **{"Repr-Digest": value})
+    assert "Repr-Digest" in refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.usefixtures("kept_nothing")
+async def test_a_wrong_repr_digest(house: House, auth: dict[str, str]) -> None:
+    wrong = {"Repr-Digest": f"sha-256=:{digest(b'another')}:"}
+    refused(await house.upload(auth, SECRET.encode(), **wrong), 422, "digest-mismatch")
+    big = b"z" * 3_000_000
+    refused(await house.upload(auth, big, **wrong), 422, "digest-mismatch")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"sha-256=:{digest(b'x')}:",
+        f"sha-512=:{digest(b'x', 'sha512')}:, sha-256=:{digest(b'x')}:",
+        f"sha-256=:{digest(b'x')}:,md5=:AAAA:",
+    ],
+)
+async def test_a_right_repr_digest(house: House, auth: dict[str, str], value: str) -> None:
+    assert (await house.upload(auth, b"x", **{"Repr-Digest": value})).status_code == 201
+
+
+async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
+    async with opened(max_direct_upload_bytes=2_000_000) as house:
+        auth = await house.auth(alpha)
+        assert (await house.upload(auth, bytes(2_000_000))).status_code == 201
+        kept = house.stored("vault")
+
+        async def chunks(count: int) -> AsyncIterator[bytes]:
+            for _ in range(count):
+                yield bytes(100_000)
+
+        headers = auth | {"Content-Disposition": f'attachment; filename="{SECRET}"'}
+        declared = await house.http.post("documents", content=bytes(2_000_001), headers=headers)
+        assert "staged upload" in refused(declared, 413, "too-large")
+        streamed = await house.http.post("documents", content=chunks(30), headers=headers)
+        refused(streamed, 413, "too-large")
+        lying = await house.http.post(
+            "documents", content=chunks(30), headers=headers | {"Content-Length": "5"}
+        )
+        refused(lying, 413, "too-large")
+        assert house.stored("vault") == kept
+        upload = await house.http.post(
+            "uploads", json={"name": SECRET, "size": 10**15}, headers=auth
+        )
+        refused(upload, 413, "too-large")
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        None,
+        "",
+        "attachment",
+        'attachment; filename=""',
+        f'attachment; filename="../{SECRET}"',
+        f'attachment; filename="/etc/{SECRET}"',
+        f'attachment; filename="C:\\\\{SECRET}"',
+        'attachment; filename="."',
+        'attachment; filename=".."',
+        f'attachment; filename="{SECRET}\x00"',
+        f'attachment; filename="{SECRET}\x1b[2J"',
+        f"attachment; filename*=UTF-8''{SECRET}%0d%0aSet-Cookie:%20a",
+        f"attachment; filename*=UTF-8''a%c2%85{SECRET}",
+        f"attachment; filename*=UTF-8''..%2f{SECRET}",
+        f"attachment; filename*=idna''{SECRET}%ff",
+        f"attachment; filename*=undefined''{SECRET}",
+        f"attachment; filename*=unicode_escape''%5Cud800{SECRET}",
+        f'attachment; filename="{SECRET}{"x" * 246}"',
+    ],
+)
+@pytest.mark.usefixtures("kept_nothing")
+async def test_a_bad_file_name(house: House, auth: dict[str, str], disposition: str | None) -> None:
+    headers: list[tuple[bytes, bytes]] = [(b"authorization", auth["Authorization"].encode())]
+    if disposition is not None:
+        headers.append((b"content-disposition", disposition.encode("utf-8")))
+    answer = await house.http.post("documents", content=b"x", headers=headers)
+    refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"]
+)
+async def test_a_bad_file_name_of_a_staged_upload(
+    house: House, auth: dict[str, str], name: str
+) -> None:
+    body = json.dumps({"name": name, "size": 1})
+    headers = auth | {"Content-Type": "application/json"}
+    answer = await house.http.post("uploads", content=body, headers=headers)
+    refused(answer, 400, "invalid-input")
+    assert answer.json()["errors"][0]["field"] == "body.name"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{",
+        SECRET,
+        f'"{SECRET}"',
+        f'["{SECRET}"]',
+        f'{{"a": {{"b": "{SECRET}"}}}}',
+        '{"a": 1}',
+        f'{{"{SECRET} ": "x"}}',
+        f'{{"a": "{SECRET * 100}"}}',
+        f'{{"{SECRET}{"k" * 64}": "x"}}',
+        json.dumps({f"k{number}": SECRET for number in range(33)}),
+        "[" * 5_000,
+        '{"a": "\\ud800"}',
+        '{"\\ud800": "a"}',
+    ],
+)
+@pytest.mark.usefixtures("kept_nothing")
+async def test_bad_metadata(house: House, auth: dict[str, str], metadata: str) -> None:
+    answer = await house.upload(auth, b"x", **{"Strongroom-Metadata": metadata})
+    refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text", "text/", "/plain", "text/pl ain", "text/ä", "a/" + "b" * 126]
+)
+async def test_a_bad_media_type(house: House, auth: dict[str, str], media_type: str) -> None:
+    headers: list[tuple[bytes, bytes]] = [
+        (b"authorization", auth["Authorization"].encode()),
+        (b"content-disposition", b'attachment; filename="a"'),
+        (b"content-type", media_type.encode()),
+    ]
+    refused(await house.http.post("documents", content=b"x", headers=headers), 400, "invalid-input")
+    staged = {"name": "a", "size": 1, "media_type": media_type}
+    refused(await house.http.post("uploads", json=staged, headers=auth), 400, "invalid-input")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"' + SECRET.encode() + b'"',
+        b"\xff\xfe\x00",
+        b"[" * 20_000,
+        b'{"size": ' + b"9" * 5_000 + b"}",
+        b'{"name": "a", "size": NaN}',
+        b'{"name": "a", "size": 1e999}',
+        b'{"name": "a", "size": -1}',
+        b'{"name": "a", "size": 1.5}',
+        b'{"name": "a", "size": "' + SECRET.encode() + b'"}',
+        b'{"name": 5, "size": 1}',
+        b'{"name": "a", "size": 1, "metadata": {"a": ["' + SECRET.encode() + b'"]}}',
+        b'{"name": "a", "size": 1, "repr_digest": "' + SECRET.encode() + b'"}',
+    ],
+)
+async def test_a_bad_json_body(house: House, auth: dict[str, str], body: bytes) -> None:
+    headers = auth | {"Content-Type": "application/json"}
+    refused(await house.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
+
+
+async def test_fields_that_we_do_not_know(house: House, auth: dict[str, str]) -> None:
+    answer = await house.http.post(
+        "uploads", json={"name": "a", "size": 1, "sise": SECRET}, headers=auth
+    )
+    refused(answer, 400, "invalid-input")
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["body.sise"]
+
+
+async def test_a_field_whose_name_is_no_text(house: House, auth: dict[str, str]) -> None:
+    headers = auth | {"Content-Type": "application/json"}
+    body = b'{"name": "a", "size": 1, "\\ud800": 1}'
+    refused(await house.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_that_is_no_json(house: House, auth: dict[str, str], media_type: str) -> None:
+    answer = await house.http.post(
+        "uploads", content=SECRET.encode(), headers=auth | {"Content-Type": media_type}
+    )
+    refused(answer, 400, "invalid-input")
+
+
+async def test_a_json_body_that_is_too_large(house: House, auth: dict[str, str]) -> None:
+    body = json.dumps({"name": SECRET, "size": 1, "metadata": {"a": "x" * 66_000}}).encode()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 1_000):
+            yield body[start : start + 1_000]
+
+    headers = auth | {"Content-Type": "application/json"}
+    for content in (body, chunks()):
+        answer = await house.http.post("uploads", content=content, headers=headers)
+        assert "65536" in refused(answer, 413, "too-large")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "documents/{}",
+        "documents/{}/content",
+        "documents/{}/versions",
+        "uploads/{}",
+        "users/{}",
+    ],
+)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        SECRET,
+        "doc_",
+        "DOC_01KDVDNA005DY2QDEZZ8TFWATD",
+        "doc_81kdvdna005dy2qdezz8tfwatd",
+        "doc_01kdvdna005dy2qdezz8tfwati",
+        "doc_01kdvdna005dy2qdezz8tfwatd%0a",
+        "doc_01kdvdna005dy2qdezz8tfwatd0",
+        "xxx_01kdvdna005dy2qdezz8tfwatd",
+        "..%00",
+    ],
+)
+async def test_a_bad_id(house: House, auth: dict[str, str], path: str, bad: str) -> None:
+    refused(await house.http.get(path.format(bad), headers=auth), 400, "invalid-input")
+
+
+@pytest.mark.parametrize("path", ["documents", "users", "audit"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"cursor={SECRET}",
+        "cursor=",
+        "cursor=%00",
+        "cursor=" + "A" * 2_049,
+        "cursor=eyJhIjoxfQ",
+        "limit=0",
+        "limit=-1",
+        "limit=201",
+        f"limit={SECRET}",
+        "limit=1.5",
+        "limit=" + "9" * 5_000,
+    ],
+)
+async def test_a_bad_page(house: House, auth: dict[str, str], path: str, query: str) -> None:
+    refused(await house.http.get(f"{path}?{query}", headers=auth), 400, "invalid-input")
+
+
+async def test_a_cursor_of_another_list(house: House, auth: dict[str, str]) -> None:
+    for _ in range(2):
+        await house.upload(auth, b"x")
+    cursor = (await house.http.get("documents?limit=1", headers=auth)).json()["cursor"]
+    answer = await house.http.get("users", params={"cursor": cursor}, headers=auth)
+    refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.parametrize("tag", [SECRET, "", '"', 'W/"a.1"', '"a", "b"', "*", '"\x7f"'])
+async def test_a_bad_if_match(house: House, auth: dict[str, str], tag: str) -> None:
+    document = (await house.upload(auth, b"x")).json()["id"]
+    headers = auth | {"Content-Disposition": 'attachment; filename="a"', "If-Match": tag}
+    path = f"documents/{document}"
+    refused(await house.http.delete(path, headers=headers), 400, "invalid-input")
+    answer = await house.http.put(f"{path}/content", content=b"y", headers=headers)
+    refused(answer, 400, "invalid-input")
+
+
+async def test_a_new_version_needs_if_match(house: House, auth: dict[str, str]) -> None:
+    document = (await house.upload(auth, b"x")).json()["id"]
+    headers = auth | {"Content-Disposition": 'attachment; filename="a"'}
+    answer = await house.http.put(f"documents/{document}/content", content=b"y", headers=headers)
+    assert "If-Match" in refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999-"])
+async def test_a_range_outside_the_content(house: House, auth: dict[str, str], wanted: str) -> None:
+    document = (await house.upload(auth, bytes(10))).json()["id"]
+    answer = await house.http.get(f"documents/{document}/content", headers=auth | {"Range": wanted})
+    refused(answer, 416, "range-not-satisfiable")
+    assert answer.headers["content-range"] == "bytes */10"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "2", "9" * 5_000, "9" * 18])
+async def test_a_version_that_is_not_there(house: House, auth: dict[str, str], number: str) -> None:
+    document = (await house.upload(auth, b"x")).json()["id"]
+    answer = await house.http.get(f"documents/{document}?version={number}", headers=auth)
+    there_is_none = number.isdecimal() and 0 < len(number) < 19 and number != "0"
+    refused(answer, *((404, "not-found") if there_is_none else (400, "invalid-input")))
+
+
+@pytest.mark.parametrize("key", ["", "short", "x" * 15, "x" * 256, "schlüssel" * 3])
+async def test_an_idempotency_key_of_a_bad_form(
+    house: House, auth: dict[str, str], key: str
+) -> None:
+    headers = auth | {
+        "Content-Disposition": 'attachment; filename="a"',
+        "Idempotency-Key": key.encode(),
+    }
+    answer = await house.http.post("documents", content=b"x", headers=headers)
+    refused(answer, 400, "invalid-input")
+    answer = await house.http.post("uploads", json={"name": "a", "size": 1}, headers=headers)
+    refused(answer, 400, "invalid-input")
+
+
+async def test_an_idempotency_key_that_was_used(house: House, auth: dict[str, str]) -> None:
+    key = {"Idempotency-Key": f"{SECRET} of one request"}
+    requests: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("uploads", {"name": "a", "size": 1}, {"name": "a", "size": 2}),
+        (
+            "users",
+            {"username": "anna", "roles": ["reader"]},
+            {"username": "anna", "roles": ["member"]},
+        ),
+    ]
+    for path, first, other in requests:
+        assert (await house.http.post(path, json=first, headers=auth | key)).status_code == 201
+        answer = await house.http.post(path, json=other, headers=auth | key)
+        refused(answer, 422, "idempotency-key-reused")
+
+
+async def test_tokens_that_are_over(opened: Opened, alpha: str) -> None:
+    async with opened() as house:
+        await tokens_that_are_over(house, alpha)
+
+
+async def tokens_that_are_over(house: House, alpha: str) -> None:
+    auth = await house.auth(alpha)
+    tampered = {"Authorization": auth["Authorization"][:-2] + "AA"}
+    refused(await house.http.get("documents", headers=tampered), 401, "unauthenticated")
+    other = await house.auth(alpha, "member")
+    await house.http.post("auth/sign-out-everywhere", headers=other)
+    refused(await house.http.get("documents", headers=other), 401, "token-revoked")
+    house.clock.advance(7_200)
+    refused(await house.http.get("documents", headers=auth), 401, "token-expired")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tenant": "", "username": "a", "password": SECRET},
+        {"tenant": "a/b", "username": "a", "password": SECRET},
+        {"tenant": "\x00", "username": "a", "password": SECRET},
+        {"tenant": "operator", "username": "a", "password": SECRET},
+        {"tenant": "alpha", "username": "nobody", "password": SECRET},
+        {"tenant": "alpha", "username": "admin", "password": SECRET},
+        {"tenant": "alpha", "username": "admin", "password": ""},
+        {"tenant": "ALPHA", "username": "admin", "password": SECRET},
+        {"tenant": "alpha", "username": "admin", "password": "\ud800" + SECRET},
+    ],
+)
+async def test_a_sign_in_that_does_not_fit(house: House, body: dict[str, Any]) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = json.dumps(body).encode()
+    answer = await house.http.post("auth/sign-in", content=content, headers=headers)
+    detail = refused(answer, 401, "sign-in-refused")
+    assert detail == "The tenant, the username or the password is wrong."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"tenant": "alpha", "username": "a b", "password": SECRET},
+        {"tenant": "alpha", "username": "", "password": SECRET},
+        {"tenant": "alpha", "username": "a" * 255, "password": SECRET},
+        {"tenant": "a" * 64, "username": "a", "password": SECRET},
+        {"tenant": "alpha", "username": "a", "password": SECRET + "x" * MAX_LENGTH},
+        {"tenant": "alpha", "username": "a", "password": [SECRET]},
+        {"tenant": "alpha", "username": "\ud800", "password": SECRET},
+        {"tenant": "\ud800", "username": "a", "password": SECRET},
+        {"tenant": "alpha", "username": "a", "password": SECRET, "otp": SECRET},
+    ],
+)
+async def test_a_sign_in_of_a_bad_form(house: House, body: dict[str, Any]) -> None:
+    content = json.dumps(body).encode()
+    answer = await house.http.post(
+        "auth/sign-in", content=content, headers={"Content-Type": "application/json"}
+    )
+    refused(answer, 400, "invalid-input")
+
+
+@pytest.mark.parametrize("secret", ["", SECRET, "\ud800"])
+async def test_a_wrong_bootstrap_secret(house: House, secret: str) -> None:
+    content = json.dumps({"secret": secret, "username": "root"}).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = await house.http.post("auth/bootstrap", content=content, headers=headers)
+    refused(answer, 401, "sign-in-refused")
+
+
+@pytest.mark.parametrize("roles", [[], ["king"], ["operator"], ["reader", "reader"], "reader"])
+async def test_roles_that_do_not_fit(house: House, auth: dict[str, str], roles: Any) -> None:
+    answer = await house.http.post("users", json={"username": SECRET, "roles": roles}, headers=auth)
+    refused(answer, 400, "invalid-input")
+
+
+async def test_a_username_that_is_taken(house: House, auth: dict[str, str]) -> None:
+    body = {"username": " Member", "roles": ["reader"]}
+    refused(await house.http.post("users", json=body, headers=auth), 409, "conflict")
+
+
+async def test_nobody_changes_their_own_roles(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    own = (await house.services.accounts.find(alpha, "admin")).user.id
+    answer = await house.http.patch(f"users/{own}", json={"disabled": True}, headers=auth)
+    refused(answer, 409, "conflict")
+    answer = await house.http.patch(f"users/{own}", json={}, headers=auth)
+    refused(answer, 400, "invalid-input")
+
+
+async def test_an_unknown_subscription(house: House) -> None:
+    auth = await house.auth("operator", "operator")
+    answer = await house.http.get("dead-letters", params={"subscription": SECRET}, headers=auth)
+    refused(answer, 400, "invalid-input")
+    body = {"subscription": SECRET, "message_ids": [SECRET]}
+    answer = await house.http.post("dead-letters/replay", json=body, headers=auth)
+    refused(answer, 400, "invalid-input")
+
+
+async def test_an_address_and_a_method_that_are_not_there(house: House) -> None:
+    refused(await house.http.get(SECRET), 404, "no-such-route")
+    refused(await house.http.get(f"docs/{SECRET}"), 404, "not-found")
+    answer = await house.http.put("auth/sign-in", json={"password": SECRET})
+    refused(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+    refused(await house.http.get("http://house.test/staged/x"), 405, "method-not-allowed")
+
+
+async def test_every_error_has_a_status_of_its_own(house: House) -> None:
+    def all_of(base: type[StrongroomError]) -> set[type[StrongroomError]]:
+        return {base}.union(*(all_of(each) for each in base.__subclasses__()))
+
+    slugs = [each.slug for each in all_of(StrongroomError) if each.__module__ == "shared.errors"]
+    assert len(slugs) == len(set(slugs))
+
+
+async def test_an_unexpected_error_tells_nothing(
+    house: House,
+    auth: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def choke(*_: object, **__: object) -> None:
+        raise RuntimeError(f"cannot digest {SECRET}")
+
+    monkeypatch.setattr(type(house.services.documents), "page", choke)
+    with caplog.at_level(logging.DEBUG):
+        answer = await house.http.get("documents", headers=auth)
+    refused(answer, 500, "internal")
+    assert "unexpected RuntimeError" in caplog.text
+    assert "choke" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_every_answer_carries_the_headers(house: House, auth: dict[str, str]) -> None:
+    document = (await house.upload(auth, b"x")).json()["id"]
+    for path in ("health", "nothing", "documents", f"documents/{document}/content"):
+        for headers in ({}, auth):
+            answer = await house.http.get(path, headers=headers)
+            assert answer.headers["strict-transport-security"].startswith("max-age=63072000")
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-store"
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "server" not in answer.headers
+
+
+async def test_the_trace_of_the_client_goes_on(house: House, auth: dict[str, str]) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    sent = f"00-{trace}-00f067aa0ba902b7-01"
+    answer = await house.http.get("nothing", headers={"traceparent": sent})
+    assert answer.headers["traceparent"].split("-")[1] == trace
+    assert answer.headers["traceparent"] != sent
+    assert answer.json()["instance"] == f"urn:strongroom:trace:{trace}"

@@ -1,0 +1,329 @@
+"""Sign-in: passwords given out and chosen, lock-out, tokens that end, floods, a silent Key Vault."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.access.permissions import Role
+from shared.errors import Unavailable
+from shared.identity.sign_in import FREE_ATTEMPTS
+from shared.identity.tokens import ACTIVATION
+from shared.ports.records import DIRECTORY
+from tests.api.conftest import Opened
+from tests.house import BOOTSTRAP_SECRET, PASSWORD, House, open_house, problem
+
+pytestmark = pytest.mark.anyio
+
+OTHER_PASSWORD = "another horse, another staple"
+
+
+async def sign_in(
+    house: House, username: str = "admin", password: str = PASSWORD, **more: str
+) -> httpx.Response:
+    body = {"tenant": "alpha", "username": username, "password": password} | more
+    return await house.http.post("auth/sign-in", json=body)
+
+
+async def given_out(house: House, auth: dict[str, str], username: str = "anna") -> dict[str, Any]:
+    answer = await house.http.post(
+        "users", json={"username": username, "roles": ["reader"]}, headers=auth
+    )
+    assert answer.status_code == 201
+    view: dict[str, Any] = answer.json()
+    return view
+
+
+async def test_signing_in(house: House) -> None:
+    answer = await sign_in(house, " ADMIN ")
+    view = answer.json()
+    assert (answer.status_code, view["token_type"]) == (200, "Bearer")
+    assert view["expires_at"] == "2026-01-01T02:00:00Z"
+    assert view["user"]["roles"] == ["administrator"]
+    auth = {"Authorization": f"Bearer {view['token']}"}
+    assert (await house.http.get("auth/account", headers=auth)).json() == view["user"]
+    answer = await sign_in(house, new_password=OTHER_PASSWORD)
+    assert (answer.status_code, problem(answer)) == (400, "invalid-input")
+
+
+async def test_a_temporary_password_works_once(house: House, auth: dict[str, str]) -> None:
+    temporary = (await given_out(house, auth))["temporary_password"]
+    answer = await sign_in(house, "anna", temporary)
+    assert (answer.status_code, problem(answer)) == (401, "password-change-required")
+    for bad in ("short", "x" * 11, temporary, "tab\tin the middle"):
+        answer = await sign_in(house, "anna", temporary, new_password=bad)
+        assert (answer.status_code, problem(answer)) == (400, "invalid-input")
+    answer = await sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD)
+    assert answer.status_code == 200
+    for password in (temporary, temporary.upper()):
+        answer = await sign_in(house, "anna", password, new_password=OTHER_PASSWORD + "!")
+        assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
+    assert (await sign_in(house, "anna", OTHER_PASSWORD)).status_code == 200
+
+
+async def test_two_at_once_use_a_temporary_password_once(
+    house: House, auth: dict[str, str]
+) -> None:
+    temporary = (await given_out(house, auth))["temporary_password"]
+    answers = await asyncio.gather(
+        *(sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD + str(n)) for n in range(2))
+    )
+    assert sorted(answer.status_code for answer in answers) in ([200, 401], [200, 409])
+
+
+async def test_a_temporary_password_is_valid_for_two_hours(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    view = await given_out(house, auth)
+    assert view["user"]["temporary_password_until"] == "2026-01-01T02:00:00Z"
+    temporary = view["temporary_password"]
+    house.clock.advance(2 * 3600)
+    answer = await sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD)
+    assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
+    path = f"users/{view['user']['id']}/temporary-password"
+    fresh = (await house.http.post(path, headers=await house.auth(alpha))).json()
+    house.clock.advance(2 * 3600 - 1)
+    answer = await sign_in(house, "anna", fresh["temporary_password"], new_password=OTHER_PASSWORD)
+    assert answer.status_code == 200
+
+
+async def test_a_repeated_request_does_not_show_the_password_again(
+    house: House, auth: dict[str, str]
+) -> None:
+    body = {"username": "anna", "roles": ["reader"]}
+    headers = auth | {"Idempotency-Key": "9e3a5bd6-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
+    first, again = [await house.http.post("users", json=body, headers=headers) for _ in range(2)]
+    assert first.json()["temporary_password"]
+    assert again.json() == {"user": first.json()["user"], "temporary_password": None}
+
+
+@pytest.mark.parametrize("username", ["admin", "nobody"])
+async def test_failures_lock_a_username_whether_it_exists_or_not(
+    house: House, alpha: str, username: str
+) -> None:
+    wrong = [await sign_in(house, username, "wrong") for _ in range(FREE_ATTEMPTS)]
+    assert {(each.status_code, problem(each)) for each in wrong} == {(401, "sign-in-refused")}
+    assert len({each.json()["detail"] for each in wrong}) == 1
+    for password in ("wrong", PASSWORD):
+        locked = await sign_in(house, username, password)
+        assert (locked.status_code, problem(locked)) == (429, "rate-limited")
+        assert 0 < int(locked.headers["retry-after"]) <= 61
+    entries = [
+        body["entry"]["reason"]
+        for body in await house.entries(alpha)
+        if body["entry"]["outcome"] == "refused"
+    ]
+    assert sorted(entries) == ["rate-limited"] * 2 + ["sign-in-refused"] * FREE_ATTEMPTS
+    house.clock.advance(61)
+    answer = await sign_in(house, username)
+    assert answer.status_code == (200 if username == "admin" else 401)
+    house.clock.advance(1)
+    locked = await sign_in(house, username, "wrong")
+    assert locked.status_code == (401 if username == "admin" else 429), "a success starts anew"
+
+
+async def test_guessing_in_parallel_gains_nothing(house: House) -> None:
+    answers = await asyncio.gather(*(sign_in(house, password="wrong") for _ in range(25)))
+    looked_at = [answer for answer in answers if answer.status_code == 401]
+    assert len(looked_at) <= FREE_ATTEMPTS
+    assert {answer.status_code for answer in answers} == {401, 429}
+
+
+async def test_signing_out_everywhere(house: House, alpha: str) -> None:
+    tokens = [await house.auth(alpha, "member") for _ in range(2)]
+    bystander = await house.auth(alpha)
+    answer = await house.http.post("auth/sign-out-everywhere", headers=tokens[0])
+    assert answer.status_code == 204
+    for token in tokens:
+        answer = await house.http.get("documents", headers=token)
+        assert (answer.status_code, problem(answer)) == (401, "token-revoked")
+    assert (await house.http.get("documents", headers=bystander)).status_code == 200
+    fresh = await house.auth(alpha, "member")
+    assert (await house.http.get("documents", headers=fresh)).status_code == 200
+
+
+async def test_disabling_and_changing_roles_void_tokens_at_once(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    member = await house.auth(alpha, "member")
+    user = (await house.http.get("auth/account", headers=member)).json()["id"]
+    stored = await house.http.get(f"users/{user}", headers=auth)
+    body = {"roles": ["reader"]}
+    stale = auth | {"If-Match": '"stale"'}
+    assert (await house.http.patch(f"users/{user}", json=body, headers=stale)).status_code == 412
+    fresh = auth | {"If-Match": stored.headers["etag"]}
+    changed = await house.http.patch(f"users/{user}", json=body, headers=fresh)
+    assert (changed.status_code, changed.json()["roles"]) == (200, ["reader"])
+    assert problem(await house.http.get("documents", headers=member)) == "token-revoked"
+    reader = await house.auth(alpha, "member")
+    assert (await house.upload(reader, b"x")).status_code == 403
+    await house.http.patch(f"users/{user}", json={"disabled": True}, headers=auth)
+    assert problem(await house.http.get("documents", headers=reader)) == "token-revoked"
+    issued_anyway = await house.auth(alpha, "member")
+    assert problem(await house.http.get("documents", headers=issued_anyway)) == "token-revoked"
+    entries = [
+        body["entry"]["details"]
+        for body in await house.entries(alpha, user)
+        if body["entry"]["action"] == "user.change"
+    ]
+    assert sorted(entry["disabled"] for entry in entries) == [0, 1]
+    assert [entry["roles"] for entry in entries] == [["reader"]] * 2
+
+
+async def test_a_disabled_person_cannot_sign_in(house: House, auth: dict[str, str]) -> None:
+    view = await given_out(house, auth)
+    path = f"users/{view['user']['id']}"
+    await house.http.patch(path, json={"disabled": True}, headers=auth)
+    answer = await sign_in(house, "anna", view["temporary_password"], new_password=OTHER_PASSWORD)
+    assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
+
+
+async def test_changing_ones_password(house: House, auth: dict[str, str]) -> None:
+    async def change(password: str, new_password: str) -> httpx.Response:
+        body = {"password": password, "new_password": new_password}
+        return await house.http.put("auth/password", json=body, headers=auth)
+
+    assert problem(await change("wrong", OTHER_PASSWORD)) == "sign-in-refused"
+    for bad in ("short", PASSWORD, "x" * 11 + "\x00"):
+        assert problem(await change(PASSWORD, bad)) == "invalid-input"
+    assert (await change(PASSWORD, OTHER_PASSWORD)).status_code == 204
+    assert problem(await change(OTHER_PASSWORD, PASSWORD)) == "token-revoked"
+    assert (await sign_in(house)).status_code == 401
+    assert (await sign_in(house, password=OTHER_PASSWORD)).status_code == 200
+
+
+async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
+    async with open_house(tmp_path / "empty") as house:
+
+        async def bootstrap(secret: str) -> httpx.Response:
+            return await house.http.post(
+                "auth/bootstrap", json={"secret": secret, "username": "root"}
+            )
+
+        assert problem(await bootstrap("wrong")) == "sign-in-refused"
+        answers = await asyncio.gather(*(bootstrap(BOOTSTRAP_SECRET) for _ in range(3)))
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+        view = next(answer.json() for answer in answers if answer.status_code == 201)
+        assert view["user"]["roles"] == [Role.OPERATOR]
+        assert problem(await bootstrap(BOOTSTRAP_SECRET)) == "conflict"
+        refused = [
+            body["entry"]["reason"]
+            for body in await house.entries(DIRECTORY)
+            if body["entry"]["outcome"] == "refused"
+        ]
+        assert refused == ["sign-in-refused"]
+
+
+async def test_without_a_bootstrap_secret_nobody_is_first(opened: Opened) -> None:
+    async with opened(bootstrap_secret_sha256="") as house:
+        for secret in ("", BOOTSTRAP_SECRET):
+            answer = await house.http.post(
+                "auth/bootstrap", json={"secret": secret, "username": "root"}
+            )
+            assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
+
+
+async def floods(house: House, tenant: str) -> int:
+    return sum(
+        body["entry"]["action"] == "request" and body["entry"]["reason"] == "rate-limited"
+        for body in await house.entries(tenant)
+    )
+
+
+async def test_a_user_who_asks_too_much(opened: Opened, alpha: str) -> None:
+    async with opened(requests_per_minute=5) as house:
+        auth = await house.auth(alpha)
+        for round_ in (1, 2):
+            for _ in range(5):
+                assert (await house.http.get("auth/account", headers=auth)).status_code == 200
+            for _ in range(4):
+                answer = await house.http.get("auth/account", headers=auth)
+                assert (answer.status_code, problem(answer)) == (429, "rate-limited")
+                assert answer.headers["retry-after"] == "12"
+            assert await floods(house, alpha) == round_
+            member = await house.auth(alpha, "member")
+            assert (await house.http.get("auth/account", headers=member)).status_code == 200
+            house.clock.advance(60)
+
+
+async def test_an_address_that_asks_too_much_without_a_token(opened: Opened, alpha: str) -> None:
+    async with opened(requests_per_minute=5) as house:
+        statuses = [(await house.http.get("documents")).status_code for _ in range(9)]
+        assert statuses == [401] * 5 + [429] * 4
+        answer = await house.http.get("health")
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "12")
+        assert await floods(house, DIRECTORY) == 1
+        auth = await house.auth(alpha)
+        assert (await house.http.get("documents", headers=auth)).status_code == 200
+
+
+async def test_an_address_that_signs_in_too_often(opened: Opened) -> None:
+    async with opened(sign_ins_per_minute=2) as house:
+        answers = [await sign_in(house, f"user{number}", "wrong") for number in range(5)]
+        assert [answer.status_code for answer in answers] == [401] * 2 + [429] * 3
+        assert answers[-1].headers["retry-after"] == "30"
+        assert await floods(house, DIRECTORY) == 1
+        house.clock.advance(30)
+        assert (await sign_in(house)).status_code == 200
+
+
+async def test_token_keys_rotate_and_tokens_live_on(opened: Opened, alpha: str) -> None:
+    async with opened() as house:
+        old = await house.auth(alpha)
+        tokens = house.services.tokens
+        assert not await tokens.rotate(), "too soon"
+        house.clock.advance(3600)
+        assert await tokens.rotate()
+        assert not await tokens.rotate()
+        assert (await house.http.get("auth/account", headers=old)).status_code == 200
+        house.clock.advance(ACTIVATION.total_seconds())
+        new = await house.auth(alpha)
+        assert new["Authorization"].split(".")[0] != old["Authorization"].split(".")[0]
+        house.clock.advance(3600 - ACTIVATION.total_seconds() - 1)
+        for auth in (old, new):
+            assert (await house.http.get("auth/account", headers=auth)).status_code == 200
+        house.clock.advance(1)
+        assert problem(await house.http.get("auth/account", headers=old)) == "token-expired"
+        for _ in range(3):
+            house.clock.advance(timedelta(hours=24).total_seconds())
+            assert await tokens.rotate()
+        answer = await house.http.get("auth/account", headers=old)
+        assert (answer.status_code, problem(answer)) == (401, "unauthenticated")
+
+
+async def test_another_process_learns_of_a_new_token_key(opened: Opened, alpha: str) -> None:
+    async with opened() as first, opened() as second:
+        second_auth = await second.auth(alpha)
+        for house in (first, second):
+            house.clock.advance(3600)
+        assert await first.services.tokens.rotate()
+        first.clock.advance(61)
+        second.clock.advance(61)
+        fresh = await first.auth(alpha)
+        assert (await second.http.get("auth/account", headers=fresh)).status_code == 200
+        assert (await first.http.get("auth/account", headers=second_auth)).status_code == 200
+
+
+async def test_a_key_vault_that_does_not_answer_at_the_start(
+    opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as house:
+        token = await house.auth(alpha)
+    async with opened() as house:
+
+        async def silent(*_: object) -> bytes:
+            raise Unavailable("The key vault does not answer.", 7)
+
+        with monkeypatch.context() as down:
+            down.setattr(type(house.services.adapters.key_vault), "unwrap", silent)
+            answer = await house.http.get("documents", headers=token)
+            assert (answer.status_code, problem(answer)) == (503, "unavailable")
+            assert answer.headers["retry-after"] == "7"
+            assert problem(await sign_in(house)) == "unavailable"
+            assert (await house.http.get("health")).status_code == 200
+        assert (await house.http.get("documents", headers=token)).status_code == 200
+        assert (await sign_in(house)).status_code == 200

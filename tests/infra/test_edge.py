@@ -1,0 +1,67 @@
+"""The gateway's rules and the API's routes agree: what only staff may do is only for their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from functions.api import pages
+from functions.api.app import CAPABILITIES, PREFIX
+from functions.api.guard import PERMISSION_FIELD, PUBLIC
+from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
+from tests.infra.snapshots import FULL, load
+
+GATEWAY = "Microsoft.Network/applicationGateways"
+WEB_FIREWALL = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"
+FOR_STAFF_WITHOUT_SIGN_IN = {f"{PREFIX}/auth/bootstrap"}
+"""Public to the app, because it makes the first person who can sign in."""
+
+
+def _routes() -> Iterator[tuple[str, str]]:
+    """The address and the permission of every route."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    for capability in (*CAPABILITIES, pages):
+        app.include_router(capability.router, prefix=PREFIX)
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        assert isinstance(route, APIRoute)
+        assert context.path is not None
+        yield context.path, str((route.openapi_extra or {})[PERMISSION_FIELD])
+
+
+def _staff_paths(environment: str, policy: str) -> tuple[str, ...]:
+    properties = load(environment).one(WEB_FIREWALL, f"-{policy}")["properties"]
+    (rule,) = (
+        rule for rule in properties["customRules"] if rule["name"] == "staffFromTheirNetworks"
+    )
+    return tuple(rule["matchConditions"][0]["matchValues"])
+
+
+@pytest.mark.parametrize("policy", ["api", "contents"])
+@pytest.mark.parametrize("environment", FULL)
+def test_staff_paths_are_the_routes_that_only_staff_may_use(environment: str, policy: str) -> None:
+    for_tenants = set[str]().union(
+        *(PERMISSIONS[role] for role in Role if role not in STAFF_ROLES), {PUBLIC}
+    )
+    routes = list(_routes())
+    wanted = {path for path, permission in routes if permission not in for_tenants}
+    wanted |= FOR_STAFF_WITHOUT_SIGN_IN
+    paths = _staff_paths(environment, policy)
+    assert len(wanted) >= 4
+    assert {path for path, _ in routes if path.startswith(paths)} == wanted
+
+
+def test_every_route_passes_the_gateway() -> None:
+    routes = [path for path, _ in _routes()]
+    assert len(routes) > 20
+    assert all(path.startswith("/api/v1/") for path in routes)
+
+
+@pytest.mark.parametrize("environment", FULL)
+def test_the_gateway_asks_for_health_where_it_is_answered(environment: str) -> None:
+    probes = load(environment).one(GATEWAY)["properties"]["probes"]
+    (path,) = (probe["properties"]["path"] for probe in probes if probe["name"] == "api")
+    assert (path, PUBLIC) in set(_routes())

@@ -1,0 +1,72 @@
+"""Runbooks can be followed; workflows hold no secret and trust nothing that can change."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.snapshots import INFRA
+
+ROOT = INFRA.parent
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+BLOCKS = [
+    re.sub(r"^ {3,4}", "", block, flags=re.MULTILINE)
+    for block in re.findall(r"```bash\n(.*?)```", OPERATIONS, re.DOTALL)
+]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+SCRIPTS = [INFRA / name for name in ("deploy", "package", "snapshot")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_scripts_stop_at_the_first_failure(script: Path) -> None:
+    text = script.read_text()
+    assert text.startswith("#!/usr/bin/env bash\n")
+    assert "\nset -euo pipefail\n" in text
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_command_is_a_command(number: int) -> None:
+    done = subprocess.run(
+        ["bash", "-n"], input=BLOCKS[number], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_variable_of_a_command_is_set_by_one_before() -> None:
+    known = {"PATH"}
+    for block in BLOCKS:
+        for line in block.splitlines():
+            used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", line))
+            known |= set(re.findall(r"(?:^|\s|export )([A-Z][A-Z_]+)=", line))
+            assert used <= known, line
+
+
+def test_every_file_of_a_command_exists() -> None:
+    made = {"build/strongroom.zip", "infra/snapshots"}
+    named = set(re.findall(r"(?<![\w/.-])(infra/[\w./-]+\w)", OPERATIONS))
+    assert [name for name in sorted(named - made) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_workflow_trusts_nothing_that_can_change(workflow: Path) -> None:
+    text = workflow.read_text()
+    actions = re.findall(r"uses: (\S+)", text)
+    assert actions
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in actions)
+    assert text.count("# v") == len(actions)
+    assert "secrets." not in text
+    assert "\npermissions: {}\n" in text
+    # What a person types reaches a shell only as a variable, never as part of the script.
+    for step in re.findall(r"run: \|?\n?((?:.|\n)*?)(?=\n {6}- |\Z)", text):
+        assert "${{" not in step.split("env:")[0]
+
+
+def test_workbook_watches_what_the_alerts_watch() -> None:
+    text = (INFRA / "workbook.json").read_text()
+    for word in ("backup.", "replication.", "audit.", "DeadletteredMessages", "Blocked", "Deny"):
+        assert word in text

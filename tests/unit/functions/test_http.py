@@ -1,0 +1,48 @@
+"""The HTTP-triggered functions and the API say the same, and only a request pays for the API."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import function_app
+from functions import http
+from functions.api import app, pages
+from standalone.triggers import read_functions
+
+
+def paths(router_paths: list[str]) -> set[str]:
+    return {path.strip("/").split("/")[0] for path in router_paths}
+
+
+def test_each_router_has_exactly_one_function() -> None:
+    prefixes = [capability.router.prefix.strip("/") for capability in app.CAPABILITIES]
+    assert sorted(http.CAPABILITIES) == sorted(prefixes)
+    assert sorted(http.PAGES) == sorted(paths([route.path for route in pages.router.routes]))
+
+
+def test_every_route_is_let_through_by_its_function() -> None:
+    methods = {
+        method
+        for module in (*app.CAPABILITIES, pages)
+        for route in module.router.routes
+        for method in route.methods
+    }
+    assert methods <= set(http.METHODS)
+    declared = read_functions(function_app.app).http
+    assert sorted(function.route for function in declared) == sorted(
+        f"v1/{path}/{{*path}}" for path in (*http.CAPABILITIES, *http.PAGES)
+    )
+    assert all(function.methods == set(http.METHODS) for function in declared)
+
+
+def test_indexing_does_not_import_what_only_requests_need() -> None:
+    script = (
+        "import sys, function_app; function_app.app.get_functions(); "
+        "print(*(name for name in ('functions.api.app', 'joserfc.jwe', 'sqlite3', 'uvloop') "
+        "if name in sys.modules))"
+    )
+    indexed = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert indexed.stdout.strip() == ""

@@ -1,0 +1,85 @@
+"""Idempotency keys: one effect, one scope, one day, and nothing of the request on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.embedded.records import SqliteRecords
+from shared.errors import Conflict, IdempotencyKeyReused, InvalidInput
+from shared.idempotency import Idempotency, IdempotencyKey
+from tests.fakes import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+KEY = IdempotencyKey("ten_a", "usr_a\ndocuments", "k" * 16)
+REQUEST = {"name": "zebra.txt", "labels": {"a": "1", "b": "2"}}
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[SqliteRecords]:
+    store = SqliteRecords(tmp_path / "records.db", FakeClock())
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("value", ["", "k" * 15, "k" * 256, "ü" * 20])
+def test_a_key_of_a_bad_form(value: str) -> None:
+    with pytest.raises(InvalidInput):
+        IdempotencyKey("ten_a", "scope", value)
+
+
+async def test_what_is_remembered_is_replayed(records: SqliteRecords) -> None:
+    idempotency = Idempotency(records, FakeClock())
+    assert await idempotency.replayed(KEY, REQUEST) is None
+    await records.commit("ten_a", idempotency.remember(KEY, REQUEST, "doc_1"))
+    assert await idempotency.made(KEY) == "doc_1"
+    reordered = {"labels": {"b": "2", "a": "1"}, "name": "zebra.txt"}
+    assert await idempotency.replayed(KEY, reordered) == "doc_1"
+    with pytest.raises(IdempotencyKeyReused):
+        await idempotency.replayed(KEY, REQUEST | {"name": "other"})
+    with pytest.raises(Conflict):
+        await records.commit("ten_a", idempotency.remember(KEY, REQUEST, "doc_2"))
+
+
+async def test_without_a_key_nothing_is_remembered(records: SqliteRecords) -> None:
+    idempotency = Idempotency(records, FakeClock())
+    assert idempotency.remember(None, REQUEST, "doc_1") == []
+    assert await idempotency.replayed(None, REQUEST) is None
+    assert await idempotency.made(None) is None
+
+
+async def test_scopes_do_not_meet(records: SqliteRecords) -> None:
+    idempotency = Idempotency(records, FakeClock())
+    await records.commit("ten_a", idempotency.remember(KEY, REQUEST, "doc_1"))
+    for other in (
+        IdempotencyKey("ten_b", KEY.scope, KEY.value),
+        IdempotencyKey("ten_a", "usr_b\ndocuments", KEY.value),
+        IdempotencyKey("ten_a", "usr_a\nuploads", KEY.value),
+        IdempotencyKey("ten_a", KEY.scope, KEY.value + "x"),
+    ):
+        assert await idempotency.made(other) is None
+
+
+async def test_a_record_holds_neither_key_nor_request(records: SqliteRecords) -> None:
+    (change,) = Idempotency(records, FakeClock()).remember(KEY, REQUEST, "doc_1")
+    written = json.dumps([change.record.id, change.record.body, dict(change.record.index)])
+    assert KEY.value not in written
+    assert "zebra" not in written
+    assert "usr_a" not in written
+
+
+async def test_it_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = SqliteRecords(tmp_path / "records.db", clock)
+    idempotency = Idempotency(store, clock)
+    await store.commit("ten_a", idempotency.remember(KEY, REQUEST, "doc_1"))
+    clock.advance(24 * 3600 - 1)
+    assert await idempotency.made(KEY) == "doc_1"
+    clock.advance(1)
+    assert await idempotency.made(KEY) is None
+    await store.commit("ten_a", idempotency.remember(KEY, REQUEST, "doc_2"))
+    await store.close()

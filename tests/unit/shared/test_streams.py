@@ -1,0 +1,122 @@
+"""Streams: regrouped without losing a byte, run one step ahead without leaving anything running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.streams import ahead, regroup
+
+pytestmark = pytest.mark.anyio
+
+
+async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20))
+def test_regrouping_keeps_every_byte(chunks: list[bytes], first: int, later: int) -> None:
+    async def pieces() -> list[tuple[bytes, bool]]:
+        return [(bytes(piece), last) async for piece, last in regroup(stream(chunks), first, later)]
+
+    found = asyncio.run(pieces())
+    assert b"".join(piece for piece, _ in found) == b"".join(chunks)
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+    sizes = [len(piece) for piece, _ in found]
+    assert sizes[:-1] == ([first] + [later] * len(found))[: len(found) - 1]
+    assert sizes[-1] <= (first if len(found) == 1 else later)
+    assert sizes[-1] > 0 or not any(chunks)
+
+
+async def test_regrouping_uses_each_chunk_before_it_asks_for_the_next() -> None:
+    shared_buffer = bytearray(4)
+
+    async def reusing() -> AsyncIterator[bytearray]:
+        for number in range(6):
+            shared_buffer[:] = bytes([number]) * 4
+            yield shared_buffer
+
+    found = [bytes(piece) async for piece, _ in regroup(reusing(), 3, 5)]
+    assert b"".join(found) == b"".join(bytes([number]) * 4 for number in range(6))
+
+
+async def test_ahead_gives_the_same_items() -> None:
+    for count in (0, 1, 2, 7):
+        items = [bytes([number]) for number in range(count)]
+        assert [item async for item in ahead(stream(items))] == items
+
+
+async def test_ahead_is_one_step_ahead_and_no_more() -> None:
+    made: list[int] = []
+
+    async def items() -> AsyncIterator[int]:
+        for number in range(5):
+            made.append(number)
+            yield number
+
+    async for item in ahead(items()):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(made) == min(item + 2, 5)
+
+
+async def test_an_error_comes_after_what_was_good() -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("the source broke")
+
+    items = ahead(failing())
+    assert [await anext(items), await anext(items)] == [1, 2]
+    with pytest.raises(ValueError, match="the source broke"):
+        await anext(items)
+
+
+async def test_a_consumer_that_stops_stops_the_source() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    before = asyncio.all_tasks()
+    source = endless()
+    items = ahead(source)
+    assert await anext(items) == 1
+    await items.aclose()  # type: ignore[attr-defined]
+    await source.aclose()  # type: ignore[attr-defined]
+    assert ended.is_set()
+    assert asyncio.all_tasks() == before
+
+
+async def test_cancelling_the_consumer_cancels_what_is_being_made() -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stuck() -> AsyncIterator[int]:
+        yield 1
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def consume() -> None:
+        async for _ in ahead(stuck()):
+            pass
+
+    task = asyncio.create_task(consume())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled.is_set()
