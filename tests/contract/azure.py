@@ -12,7 +12,7 @@ import atexit
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +76,16 @@ def machine() -> Machine:
     return Machine()
 
 
+async def sockets_closed() -> None:
+    """Wait for the loop's last socket: aiohttp leaves the end of a TLS connection to the loop."""
+    registered = asyncio.get_running_loop()._selector.get_map()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            # One is the loop's own, by which other threads wake it.
+            while len(registered) > 1:  # noqa: ASYNC110 - the loop has no event for it
+                await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def fresh_cosmosdb(port: int) -> AsyncIterator[CosmosClient]:
     """The emulator with new, empty containers, and a client that may look behind the adapter."""
@@ -106,6 +116,7 @@ async def records(_folder: Path) -> AsyncIterator[RecordsHarness]:
     clock = FakeClock()
     address = f"https://127.0.0.1:{machine().cosmosdb()}"
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(sockets_closed)
         behind = await stack.enter_async_context(fresh_cosmosdb(machine().cosmosdb()))
 
         async def reopen() -> AzureRecords:
@@ -126,6 +137,7 @@ async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
     clock = SystemClock()
     containers = [f"vault-{uuid.uuid4().hex}", f"other-{uuid.uuid4().hex}"]
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(sockets_closed)
         for container in containers:
             clients = AzureClients()
             stack.push_async_callback(clients.close)
@@ -177,6 +189,7 @@ async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
     broker.start()
     rests = Rests(broker)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(sockets_closed)
         stack.callback(broker.stop)
 
         async def reopen() -> BothSides:
@@ -205,6 +218,7 @@ async def keys(_folder: Path) -> AsyncIterator[KeysHarness]:
     accepts = machine().identity.issued.__contains__
     vault = Vault(machine().certificate, accepts, purge_protection=True).start()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(sockets_closed)
         stack.callback(vault.stop)
 
         async def reopen() -> AzureKeys:

@@ -19,7 +19,7 @@ from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.ports.clock import SystemClock
 from shared.topology import TOPOLOGY_FILE, load_topology
-from tests.contract.azure import DATABASE, fresh_cosmosdb, machine
+from tests.contract.azure import DATABASE, fresh_cosmosdb, machine, sockets_closed
 from tests.emulators.front import StorageFront
 from tests.emulators.keyvault import Vault
 from tests.emulators.servers import FaultProxy
@@ -51,6 +51,7 @@ async def clients(waits: Waits) -> AsyncIterator[AzureClients]:
     clients = AzureClients(patience=Patience(2.0, 2.0, 0.01, 30.0, waits))
     yield clients
     await clients.close()
+    await sockets_closed()
 
 
 @pytest.fixture
