@@ -70,7 +70,6 @@ var settings = {
   STRONGROOM_VAULT_ACCOUNT_URL: 'https://${accountName('vault', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_REPLICA_ACCOUNT_URL: 'https://${accountName('replica', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_STAGING_ACCOUNT_URL: 'https://${names.staging}.${blobDomain}'
-  STRONGROOM_BACKUP_ACCOUNT_URL: 'https://${accountName('backup', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_COSMOS_ENDPOINT: 'https://${globalName('cosmos', environment, 'records', context.suffix)}.documents.azure.com:443/'
   STRONGROOM_COSMOS_DATABASE: 'strongroom'
   STRONGROOM_KEY_VAULT_URL: 'https://${keyVaultName('app', environment, context.suffix)}${az.environment().suffixes.keyvaultDns}/'

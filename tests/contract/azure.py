@@ -28,7 +28,6 @@ from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.items import microseconds
 from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import (
-    DATABASE,
     DIRECTORY_CONTAINER,
     TENANTS_CONTAINER,
     AzureRecords,
@@ -44,6 +43,7 @@ from tests.emulators.servicebus import Broker
 from tests.emulators.tls import Certificate, make_certificate, trusted
 from tests.fakes import FakeClock
 
+DATABASE = "strongroom"
 EMULATOR_KEY = "c3Ryb25ncm9vbQ=="
 
 
@@ -111,7 +111,7 @@ async def records(_folder: Path) -> AsyncIterator[RecordsHarness]:
         async def reopen() -> AzureRecords:
             clients = AzureClients()
             stack.push_async_callback(clients.close)
-            return AzureRecords(clients, address, clock)
+            return AzureRecords(clients, address, DATABASE, clock)
 
         async def advance(seconds: float) -> None:
             clock.advance(seconds)
@@ -193,7 +193,7 @@ async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
             await asyncio.sleep(0)
             abandoned = broker.counts["abandon"] + rests.end(seconds)
             async with asyncio.timeout(10):
-                while broker.counts["abandon"] < abandoned:  # noqa: ASYNC110 - another thread counts
+                while broker.counts["abandon"] < abandoned:  # noqa: ASYNC110 - no event to wait for
                     await asyncio.sleep(0.01)
             broker.advance(seconds)
 

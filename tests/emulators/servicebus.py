@@ -16,14 +16,10 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from proton import (
-    Condition,
     Connection,
-    Data,
     Delivery,
-    Described,
     Disposition,
     Endpoint,
     Event,
@@ -34,19 +30,25 @@ from proton import (
     Sender,
     Terminus,
     symbol,
-    timestamp,
-    ulong,
 )
 from proton._handlers import IOHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector
 
+from .amqp import (
+    NO_FILTER,
+    SESSION_FILTER,
+    encode,
+    error_named,
+    messages,
+    path,
+    session_filter,
+    settle,
+    stamp,
+)
 from .entities import LockLostError, Namespace, Queue, StoredMessage
 
-SESSION_FILTER = symbol("com.microsoft:session-filter")
 DOTNET_EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 MANAGEMENT = "/$management"
-DATA_SECTION = 0x75
-BATCHED_MESSAGE = b"\x00\x53"
 MAX_MESSAGE_SIZE = 256 * 1024
 DEFAULT_SESSION_WAIT_MS = 65_000
 SENDER_CREDIT = 200
@@ -276,9 +278,7 @@ class Broker(Handler):
         link.target.copy(link.remote_target)
         link.snd_settle_mode = link.remote_snd_settle_mode
         link.rcv_settle_mode = link.remote_rcv_settle_mode
-        address = _path(
-            link.remote_source.address if link.is_sender else link.remote_target.address
-        )
+        address = path(link.remote_source.address if link.is_sender else link.remote_target.address)
         if address == "$cbs" or address.endswith(MANAGEMENT):
             if link.is_sender:
                 self._replies[link.connection, address] = link
@@ -304,7 +304,7 @@ class Broker(Handler):
         self._close_link(link, condition)
 
     def _close_link(self, link: Link, condition: str) -> None:
-        link.condition = _condition(condition)
+        link.condition = error_named(condition)
         link.close()
         if link in self._consumers:
             self._leave(link)
@@ -316,10 +316,10 @@ class Broker(Handler):
 
     def _attach_consumer(self, link: Sender, address: str) -> None:
         queue = self.namespace.queue(address)
-        wanted = _session_filter(link)
+        wanted = session_filter(link)
         if queue is None:
             self._refuse(link, "amqp:not-found")
-        elif queue.has_sessions != (wanted is not _NO_FILTER):
+        elif queue.has_sessions != (wanted is not NO_FILTER):
             self._refuse(link, "amqp:not-allowed")
         elif not queue.has_sessions:
             self._consumers[link] = (queue, None)
@@ -377,7 +377,7 @@ class Broker(Handler):
         assert stored.lock is not None
         delivery = link.delivery(stored.lock.bytes_le)
         delivery.lock = stored.lock
-        link.stream(_encode(stored))
+        link.stream(encode(stored))
         link.advance()
         self.counts["deliver"] += 1
 
@@ -399,9 +399,9 @@ class Broker(Handler):
                 raise
 
     def _on_transfer(self, link: Receiver, delivery: Delivery, raw: bytes) -> None:
-        address = _path(link.remote_target.address)
+        address = path(link.remote_target.address)
         if address == "$cbs" or address.endswith(MANAGEMENT):
-            _settle(delivery, Disposition.ACCEPTED)
+            settle(delivery, Disposition.ACCEPTED)
             request = Message()
             request.decode(raw)
             if address == "$cbs":
@@ -414,18 +414,18 @@ class Broker(Handler):
             return
         condition = self._strikes("send:")
         if condition is not None:
-            _settle(delivery, Disposition.REJECTED, condition)
+            settle(delivery, Disposition.REJECTED, condition)
             return
         topic = self.namespace.topic(address)
         assert topic is not None
         self.counts["send"] += 1
-        for message in _messages(raw):
+        for message in messages(raw):
             self.counts["message"] += 1
             self.namespace.publish(topic, message, self.now())
         if self._strikes("lose-answer"):
             self._break_connections()
         else:
-            _settle(delivery, Disposition.ACCEPTED)
+            settle(delivery, Disposition.ACCEPTED)
         self._pump()
 
     def _on_disposition(self, link: Sender, delivery: Delivery) -> None:
@@ -440,7 +440,7 @@ class Broker(Handler):
                 condition = "com.microsoft:" + lost
         delivery.lock = None
         if not delivery.settled:
-            _settle(delivery, state if condition is None else Disposition.REJECTED, condition)
+            settle(delivery, state if condition is None else Disposition.REJECTED, condition)
         else:
             delivery.settle()
         self._pump()
@@ -484,14 +484,14 @@ class Broker(Handler):
     def _operate(self, queue: Queue, operation: str, body: dict[str, Any]) -> Any:
         if operation == "renew-lock":
             tokens = list(body["lock-tokens"].elements)
-            return {"expirations": [_stamp(queue.renew(token, self.now())) for token in tokens]}
+            return {"expirations": [stamp(queue.renew(token, self.now())) for token in tokens]}
         if operation == "renew-session-lock":
             until = queue.renew_session(body["session-id"], self.now())
-            return {"expiration": _stamp(until)}
+            return {"expiration": stamp(until)}
         if operation == "peek-message":
             first, count = int(body["from-sequence-number"]), int(body["message-count"])
             found = [m for m in queue.messages.values() if m.sequence >= first][:count]
-            return {"messages": [{"message": _encode(m)} for m in found]} if found else None
+            return {"messages": [{"message": encode(m)} for m in found]} if found else None
         if operation == "update-disposition":
             for token in body["lock-tokens"].elements:
                 status = body["disposition-status"]
@@ -529,9 +529,6 @@ class Broker(Handler):
         delivery.settle()
 
 
-_NO_FILTER = object()
-
-
 class _SessionWait(Handler):
     """The end of a client's wait for a free session."""
 
@@ -541,73 +538,3 @@ class _SessionWait(Handler):
 
     def on_timer_task(self, event: Event) -> None:
         self._broker.give_up_waiting(self._link)
-
-
-def _path(address: str | None) -> str:
-    """The entity's path, whichever form the client gave its address in."""
-    return urlsplit(address or "").path.lstrip("/") if "://" in (address or "") else address or ""
-
-
-def _session_filter(link: Sender) -> Any:
-    """The session asked for; None: the next free one; ``_NO_FILTER``: no session receiver."""
-    data = link.remote_source.filter
-    data.rewind()
-    filters = data.get_object() if data.next() is not None else None
-    if not filters or SESSION_FILTER not in filters:
-        return _NO_FILTER
-    value = filters[SESSION_FILTER]
-    return value.value if isinstance(value, Described) else value
-
-
-def _messages(raw: bytes) -> list[Message]:
-    """One message, or those of a batch, whose data sections are messages themselves."""
-    inner, position = [], 0
-    while position < len(raw):
-        data = Data()
-        position += data.decode(raw[position:])
-        data.rewind()
-        data.next()
-        section = data.get_py_described()
-        if section.descriptor == ulong(DATA_SECTION) and section.value[:2] == BATCHED_MESSAGE:
-            inner.append(bytes(section.value))
-    messages = []
-    for encoded in inner or [raw]:
-        message = Message()
-        message.decode(encoded)
-        messages.append(message)
-    return messages
-
-
-def _encode(stored: StoredMessage) -> bytes:
-    message = Message()
-    message.decode(stored.message.encode())
-    message.delivery_count = stored.failures
-    annotations = {
-        symbol("x-opt-enqueued-time"): _stamp(stored.enqueued_at),
-        symbol("x-opt-sequence-number"): stored.sequence,
-    }
-    if stored.locked_until is not None:
-        annotations[symbol("x-opt-locked-until")] = _stamp(stored.locked_until)
-    message.annotations = annotations
-    if stored.reason is not None:
-        reasons = {"DeadLetterReason": stored.reason}
-        if stored.description is not None:
-            reasons["DeadLetterErrorDescription"] = stored.description
-        message.properties = {**(message.properties or {}), **reasons}
-    return bytes(message.encode())
-
-
-def _stamp(at: datetime) -> timestamp:
-    return timestamp(int(at.timestamp() * 1000))
-
-
-def _settle(delivery: Delivery, state: Any, condition: str | None = None) -> None:
-    if condition is not None:
-        delivery.local.condition = _condition(condition)
-    delivery.update(state)
-    delivery.settle()
-
-
-def _condition(name: str) -> Condition:
-    """An error with all of its parts, as the service sends it: the SDK counts on them."""
-    return Condition(name, "An emulated error.", {symbol("emulated"): True})

@@ -117,7 +117,7 @@ class AzureBus:
                     others.append(letter)
                     continue
                 await self._send(topic, [to_replay(letter, subscription)])
-                await queue.complete_message(letter)
+                await self._complete(queue, letter)
                 missing.discard(event_id(letter))
                 replayed += 1
             if not letters:
@@ -125,6 +125,14 @@ class AzureBus:
         for letter in others:
             await queue.abandon_message(letter)
         return replayed
+
+    async def _complete(self, queue: ServiceBusReceiver, letter: ServiceBusReceivedMessage) -> None:
+        async def complete(_attempts: Attempts) -> None:
+            # A lock outlives the link it was given on.
+            await queue.__aenter__()
+            await queue.complete_message(letter)
+
+        await call(complete, judge, self._clients.patience)
 
     async def _send(self, topic: Topic, messages: Sequence[ServiceBusMessage]) -> None:
         async def send(_attempts: Attempts) -> None:

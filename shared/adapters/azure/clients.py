@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from shared.adapters.azure.calls import Patience
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PATIENCE: Final = Patience()
+
 
 class AzureClients:
     """Every client of a process, opened lazily on the running loop and closed by ``close``.
 
+    Which user-assigned identity signs in is said by the environment variable ``AZURE_CLIENT_ID``.
+
     Args:
-        client_id: The user-assigned managed identity to sign in with; None: the only one there is.
         patience: How long to wait for answers.
     """
 
-    def __init__(self, client_id: str | None = None, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
-        self._client_id = client_id
+    def __init__(self, patience: Patience = _PATIENCE) -> None:
+        self.patience = patience
         self._open: dict[tuple[str, str], Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -104,10 +106,7 @@ class AzureClients:
         def make() -> DefaultAzureCredential:
             from azure.identity.aio import DefaultAzureCredential
 
-            return DefaultAzureCredential(
-                managed_identity_client_id=self._client_id,
-                exclude_interactive_browser_credential=True,
-            )
+            return DefaultAzureCredential()
 
         return self._once("credential", "", make)
 

@@ -2,9 +2,9 @@ r"""Records as items of Cosmos DB.
 
 An item's ``id`` names the record within its partition: kind and id, each percent-encoded with
 ``=`` in place of ``%``, joined by ``:``. Cosmos DB forbids ``/``, ``\``, ``?`` and ``#`` in it,
-and 1,023 bytes are its limit. ``place`` is what pages are ordered by: kind, id and tenant, joined by U+001F,
-which sorts before everything that ids are made of; so one range of one index holds a kind in the
-order of its ids, within a tenant and across all.
+and 1,023 bytes are its limit. ``place`` is what pages are ordered by: kind, id and tenant, joined
+by U+001F, which sorts before everything that ids are made of; so one range of one index holds a
+kind in the order of its ids, within a tenant and across all.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 The body is the CloudEvent; ``message_id`` is the event's id, for duplicate detection;
 ``session_id`` is the tenant; the application property ``type`` is what the subscriptions' filters
-look at. A replay goes to the topic as well, because a subscription cannot be sent to: it carries the
-property ``replay_to``, which the filters of all other subscriptions refuse, and ``;replay=`` with
-the dead letter's sequence number after the event's id, so that the duplicate window lets it through
-once.
+look at. A replay goes to the topic as well, because a subscription cannot be sent to: it carries
+the property ``replay_to``, which the filters of all other subscriptions refuse, and ``;replay=``
+with the dead letter's sequence number after the event's id, so that the duplicate window lets it
+through once.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ from shared.ports.records import (
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy
 
-DATABASE: Final = "strongroom"
 TENANTS_CONTAINER: Final = "records"
 DIRECTORY_CONTAINER: Final = "directory"
 
@@ -50,12 +49,14 @@ class AzureRecords:
     Args:
         clients: The process's clients.
         account: The account's address; for an emulator a connection string.
+        database: The name of the database with the two containers.
         clock: Decides what has expired.
     """
 
-    def __init__(self, clients: AzureClients, account: str, clock: Clock) -> None:
+    def __init__(self, clients: AzureClients, account: str, database: str, clock: Clock) -> None:
         self._clients = clients
         self._account = account
+        self._database = database
         self._clock = clock
 
     async def get(self, tenant: str, kind: str, id: str) -> Record:
@@ -239,7 +240,7 @@ class AzureRecords:
 
     def _named(self, container: str) -> ContainerProxy:
         client = self._clients.cosmos(self._account)
-        return client.get_database_client(DATABASE).get_container_client(container)
+        return client.get_database_client(self._database).get_container_client(container)
 
 
 def _judge_read(error: Exception) -> Verdict | None:

@@ -254,7 +254,13 @@ class AzureSource:
     async def _settle(self, held: _Held, settle: Callable[[], Awaitable[None]]) -> None:
         async def work(_attempts: Attempts) -> None:
             async with held.link.turn:
-                await settle()
+                if not held.link.receiver.session:
+                    # A lock outlives the link it was given on; a session does not.
+                    await held.link.receiver.__aenter__()
+                try:
+                    await settle()
+                except ValueError as error:
+                    raise Conflict("The message was settled, or its lock was lost.") from error
 
         try:
             await call(work, judge, self._clients.patience)

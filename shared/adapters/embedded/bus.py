@@ -27,7 +27,8 @@ class SqliteBus:
     """An ``EventBus`` and ``EventSource`` in the SQLite file at ``path``, opened when first used.
 
     Receivers that wait are woken by what happens through this object, so one object serves all of a
-    process.
+    process. What is published is durable; a lock, or its end, that a power failure takes back means
+    one more delivery, which every receiver must expect anyway.
 
     Args:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
@@ -118,7 +119,8 @@ class SqliteBus:
             # Taken before looking, so that what happens after the look is not missed.
             changed = self._changed[subscription]
             deliveries, due = await self._database.write(
-                lambda writer: messages.lock_due(writer, source, limit, self._now(), self._entropy)
+                lambda writer: messages.lock_due(writer, source, limit, self._now(), self._entropy),
+                durable=False,
             )
             pause = deadline - loop.time()
             if deliveries or pause <= 0:
@@ -172,7 +174,7 @@ class SqliteBus:
             now = self._now()
             settle(writer, messages.locked(writer, delivery.lock_token, now), now)
 
-        await self._database.write(work)
+        await self._database.write(work, durable=False)
         self._wake(delivery.subscription)
 
     def _subscription(self, name: str) -> Subscription:

@@ -5,7 +5,8 @@ only connection that writes: it takes all the work that waits, runs each piece i
 savepoint, and commits the group as one transaction. Nobody is told of success before that commit
 has returned, and if it fails, all of the group has failed.
 
-Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit:
+Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit; a group in
+which nothing needs to be durable goes without, as ``synchronous=NORMAL``:
 https://sqlite.org/pragma.html#pragma_synchronous
 """
 
@@ -39,13 +40,18 @@ BUSY_SECONDS: Final = 5.0
 class _Job:
     """A piece of work, and where its outcome is awaited."""
 
-    __slots__ = ("failure", "future", "result", "work")
+    __slots__ = ("durable", "failure", "future", "result", "work")
 
     def __init__(
-        self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        future: asyncio.Future[Any],
+        *,
+        durable: bool,
     ) -> None:
         self.work = work
         self.future = future
+        self.durable = durable
         self.result: Any = None
         self.failure: Exception | None = None
 
@@ -89,17 +95,23 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
 
-    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run ``work`` in a transaction of the writer thread; durable on return.
+    async def write(self, work: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:
+        """Run ``work`` in a transaction of the writer thread.
 
         What ``work`` raises undoes what it did, and is raised here. If the caller is cancelled, the
         work may or may not take effect.
+
+        Args:
+            work: What to do.
+            durable: Whether it must survive a power failure from the return on. What need not is
+                still atomic and in order, and survives the end of the process; the next durable
+                work makes it durable, too.
 
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed; trying again is safe.
             InvalidInput: A text is not valid Unicode.
         """
-        job = _Job(work, asyncio.get_running_loop().create_future())
+        job = _Job(work, asyncio.get_running_loop().create_future(), durable=durable)
         with self._lock:
             if self._closed:
                 raise Unavailable("The database is closed.")
@@ -206,6 +218,8 @@ class Database:
 
     @staticmethod
     def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
+        level = "FULL" if any(job.durable for job in group) else "NORMAL"
+        connection.execute(f"PRAGMA synchronous={level}")
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
             # A caller that has gone by now wants nothing done. (Reading this here is safe: a future

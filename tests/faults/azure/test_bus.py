@@ -16,7 +16,12 @@ from shared.ports.bus import Delivery
 from shared.topology import Topology
 from tests.emulators.servicebus import Broker
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # The SDK forgets the socket of a connection that broke.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 BUSY = "com.microsoft:server-busy"
 PUBLISH_FAULTS: dict[str, Callable[[Broker], None]] = {
