@@ -27,7 +27,7 @@ def put(kind: str, name: str, path: str, value: Any) -> Callable[[Snapshot], Non
     """A mutation that sets one value; a path's numbers are places in lists."""
 
     def mutate(snapshot: Snapshot) -> None:
-        found = next(item for item in snapshot.of(kind) if name in item["id"])
+        found: Any = next(item for item in snapshot.of(kind) if name in item["id"])
         *way, last = path.split(".")
         for step in way:
             found = found[int(step) if step.isdigit() else step]
