@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final, Literal
 
 from shared.audit.models import Action
@@ -25,6 +26,9 @@ from shared.streams import off_loop
 Place = Literal["vault", "replica"]
 
 ATTEMPTS: Final = 5
+
+# Longer than every retry of a healthy system; the operators' alert looks for the log line.
+LATE: Final = timedelta(minutes=15)
 
 _log = logging.getLogger("strongroom.replication")
 
@@ -67,6 +71,9 @@ class Replication:
         found = await self._version(event)
         if found is not None and found.version.replica is None:
             await self._copy(event, found, "vault", "replica", Action.DOCUMENT_REPLICATE)
+            age = self._clock.now() - event.time
+            if age > LATE:
+                _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
     async def heal(self, event: Event) -> None:
         """Replace the bad copies of a content from a good one; the effect of ``document.damaged``.

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from shared.errors import Unavailable
-from shared.ports.records import DIRECTORY, Change, Create
+from shared.errors import Damaged, Unavailable
+from shared.ports.records import DIRECTORY, Change, Create, Replace
 from tests.api.test_uploads import begin, complete, put
 from tests.house import House, problem
 
@@ -259,3 +260,16 @@ async def test_who_where_and_when(house: House, alpha: str) -> None:
     assert (created["address"], created["trace"]) == ("203.0.113.7", trace)
     assert created["time"] == "2026-01-01T00:00:00Z"
     assert (created["outcome"], created["details"]) == ("allowed", {"version": 1, "size": 1})
+
+
+async def test_a_head_that_was_changed_is_noticed_and_not_built_upon(
+    house: House, alpha: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.settle()
+    records = house.services.adapters.records
+    head = await records.get(alpha, "audit-head", "head")
+    await records.commit(alpha, [Replace(replace(head, body=head.body | {"root": "00" * 32}))])
+    await house.http.get("documents", headers=await house.auth(alpha))
+    with pytest.raises(Damaged):
+        await house.services.audit_log.append_pending(alpha)
+    assert "audit.difference" in caplog.text

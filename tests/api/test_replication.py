@@ -153,3 +153,11 @@ async def test_a_silent_store_leaves_the_event_for_another_try(
     assert "document.lost" not in await house.actions(alpha, document)
     await house.services.replication.replicate(sealed)
     await agree(house, alpha, document)
+
+
+async def test_a_late_replica_is_logged_for_the_operators(
+    house: House, alpha: str, document: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.clock.advance(3_600)
+    await house.settle()
+    assert f"replication.late {document}, 3600 s old" in caplog.text
