@@ -236,8 +236,12 @@ async def story(
 
     monkeypatch.setattr(wiring, "embedded_adapters", with_faulty_replica)
     async with open_house(tmp_path / "data", clock) as house:
+
+        async def services() -> wiring.Services:
+            return house.services
+
         for function in (audit, encryption, replication):
-            monkeypatch.setattr(function, "get_services", lambda: house.services)
+            monkeypatch.setattr(function, "ready_services", services)
         tenant = await house.tenant("acme")
         secret = {"username": "operator", "secret": BOOTSTRAP_SECRET}
         assert (await house.http.post("auth/bootstrap", json=secret)).status_code == 201
