@@ -193,7 +193,9 @@ def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adap
         vault=stores["vault"],
         replica=stores["replica"],
         staging=stores["staging"],
-        records=AzureRecords(clients, named(settings.cosmos_endpoint), clock),
+        records=AzureRecords(
+            clients, named(settings.cosmos_endpoint), clock, settings.cosmos_database
+        ),
         key_vault=AzureKeys(clients, named(settings.key_vault_url)),
         bus=bus,
         source=source,

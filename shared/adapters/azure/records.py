@@ -51,12 +51,16 @@ class AzureRecords:
         clients: The process's clients.
         account: The account's address; for an emulator a connection string.
         clock: Decides what has expired.
+        database: The database's name.
     """
 
-    def __init__(self, clients: AzureClients, account: str, clock: Clock) -> None:
+    def __init__(
+        self, clients: AzureClients, account: str, clock: Clock, database: str = DATABASE
+    ) -> None:
         self._clients = clients
         self._account = account
         self._clock = clock
+        self._database = database
 
     async def get(self, tenant: str, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
@@ -239,7 +243,7 @@ class AzureRecords:
 
     def _named(self, container: str) -> ContainerProxy:
         client = self._clients.cosmos(self._account)
-        return client.get_database_client(DATABASE).get_container_client(container)
+        return client.get_database_client(self._database).get_container_client(container)
 
 
 def _judge_read(error: Exception) -> Verdict | None:
