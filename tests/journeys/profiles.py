@@ -72,8 +72,8 @@ class Azure:
         certificate, accepts = machine().certificate, machine().identity.issued.__contains__
         self._front = StorageFront(machine().azurite(), certificate).start()
         stack.callback(self._front.stop)
-        self.key_vault = Vault(certificate, accepts, purge_protection=True).start()
-        stack.callback(self.key_vault.stop)
+        key_vault = Vault(certificate, accepts, purge_protection=True).start()
+        stack.callback(key_vault.stop)
         self._broker = Broker(TOPOLOGY_FILE)
         self._broker.start()
         stack.callback(self._broker.stop)
@@ -91,7 +91,7 @@ class Azure:
             **{f"{store}_account_url": account for store in STORES},
             "cosmos_database": DATABASE,
             "cosmos_endpoint": f"https://127.0.0.1:{machine().cosmosdb()}",
-            "key_vault_url": self.key_vault.url,
+            "key_vault_url": key_vault.url,
             "service_bus_namespace": self._broker.connection_string,
         }
 

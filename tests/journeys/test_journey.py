@@ -30,6 +30,7 @@ LARGER = random.Random("larger").randbytes(16 * MEBIBYTE + 17)
 NAME = "Überschuß & Verlust 2026 決算.pdf"
 
 
+OUR_LOGGERS = {"functions", "shared", "standalone", "uvicorn"}
 on_embedded_parts = pytest.mark.parametrize("profile", ["embedded"], indirect=True)
 
 
@@ -193,6 +194,7 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     wait_until(lambda: not objects_of(paper, "vault", "replica", "staging"), "its objects to go")
     server.stop()
     assert {line["level"] for line in server.log_lines()} <= {"info", "warning", "error"}
+    assert {line["logger"].partition(".")[0] for line in server.log_lines()} <= OUR_LOGGERS
     assert "Traceback" not in server.log()
     assert ada.token not in server.log()
     assert NAME not in server.log()

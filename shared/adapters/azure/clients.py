@@ -7,6 +7,7 @@ an engineer's machine). A connection string holds a key, so only emulators may b
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ class AzureClients:
     """
 
     def __init__(self, client_id: str | None = None, patience: Patience | None = None) -> None:
+        # At INFO the SDKs log the address of every request, and with it the names of objects.
+        logging.getLogger("azure").setLevel(logging.WARNING)
         self.patience = patience or Patience()
         self._client_id = client_id
         self._open: dict[tuple[str, str], Any] = {}
