@@ -87,12 +87,12 @@ async def sockets_closed() -> None:
 
 
 @asynccontextmanager
-async def fresh_cosmosdb(port: int) -> AsyncIterator[CosmosClient]:
+async def fresh_cosmosdb(port: int, name: str = DATABASE) -> AsyncIterator[CosmosClient]:
     """The emulator with new, empty containers, and a client that may look behind the adapter."""
     async with CosmosClient(f"https://127.0.0.1:{port}", EMULATOR_KEY) as client:
         async for database in client.list_databases():
             await client.delete_database(database["id"])
-        made = await client.create_database(DATABASE)
+        made = await client.create_database(name)
         for container in (TENANTS_CONTAINER, DIRECTORY_CONTAINER):
             await made.create_container(container, PartitionKey("/tenant"), default_ttl=-1)
         yield client

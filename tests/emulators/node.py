@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -34,15 +35,18 @@ def require_node() -> str:
         pytest.skip(reason)
     installed = FOLDER / "node_modules" / ".package-lock.json"
     lock = FOLDER / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=FOLDER,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            timeout=600,
-        )
-        installed.touch()
+    # Test processes that start together must not install into one folder at once.
+    with lock.open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            subprocess.run(
+                [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=FOLDER,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                timeout=600,
+            )
+            installed.touch()
     return node
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import subprocess
+import sys
 import typing
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -78,6 +80,19 @@ def test_every_function_has_a_name_of_its_own_and_one_trigger(indexed: list[Func
     for function in indexed:
         kinds = [each["type"] for each in bindings(function) if each["type"].endswith("Trigger")]
         assert len(kinds) == 1, function.get_function_name()
+
+
+def test_indexing_imports_no_sdk() -> None:
+    """Each is imported by its adapter when first used, so a cold start does not pay for it."""
+    code = (
+        "import sys, function_app; function_app.app.get_functions(); "
+        "print(*(name for name in sys.modules if name.startswith('azure.')))"
+    )
+    indexing = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = {".".join(name.split(".")[:2]) for name in indexing.stdout.split()}
+    assert imported == {"azure.functions"}
 
 
 def test_the_worker_streams_into_every_http_function(indexed: list[Function]) -> None:

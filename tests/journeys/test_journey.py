@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from standalone.first_steps import FILE_NAME
+from tests.journeys.profiles import Embedded, Profile, azure
 from tests.people import PASSWORD, bearer, bootstrap, create_tenant, create_user
 from tests.process import ROOT, ServerProcess, environment, free_port, wait_until
 
@@ -29,9 +30,24 @@ LARGER = random.Random("larger").randbytes(16 * MEBIBYTE + 17)
 NAME = "Überschuß & Verlust 2026 決算.pdf"
 
 
+OUR_LOGGERS = {"functions", "shared", "standalone", "uvicorn"}
+on_embedded_parts = pytest.mark.parametrize("profile", ["embedded"], indirect=True)
+
+
+@pytest.fixture(params=["embedded", "azure"])
+def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Profile]:
+    if request.param == "embedded":
+        yield Embedded(tmp_path / "data")
+    else:
+        with azure() as services:
+            yield services
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path / "data", outbox_relay_schedule="* * * * * *")
+def server(tmp_path: Path, profile: Profile) -> Iterator[ServerProcess]:
+    server = ServerProcess(
+        tmp_path / "data", outbox_relay_schedule="* * * * * *", **profile.settings
+    )
     server.start()
     server.wait_until_ready()
     yield server
@@ -118,13 +134,12 @@ def ada(http: httpx.Client, operator: Person) -> Person:
     return Person(http, create_user(http, administrator, "acme", "ada", "administrator"))
 
 
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def test_a_paper_is_kept_confidential_intact_and_recoverable(
-    server: ServerProcess, http: httpx.Client, operator: Person, ada: Person
+    server: ServerProcess, profile: Profile, http: httpx.Client, operator: Person, ada: Person
 ) -> None:
+    def objects_of(document: str, *stores: str) -> list[str]:
+        return [name for store in stores for name in profile.objects(store) if document in name]
+
     paper, larger = ada.upload(NAME, PAPER), ada.upload_staged(NAME, LARGER)
     assert {each["id"]: each["name"] for each in ada.get("documents")["items"]} == {
         paper: NAME,
@@ -132,13 +147,13 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     }
     ada.wait_for_replicas(paper, larger)
 
-    # Nothing of them is on the disk in clear.
+    # Nothing of them is stored in clear.
     probes = [PAPER[:48], PAPER[-48:], LARGER[:48], LARGER[-48:]]
     probes += [NAME.encode(), PASSWORD.encode(), ada.token.encode()]
-    stored = b"".join(path.read_bytes() for path in files(server.data))
+    stored = profile.everything()
     assert len(stored) > 2 * (len(PAPER) + len(LARGER))
     assert not [probe for probe in probes if probe in stored]
-    wait_until(lambda: not files(server.data / "staging"), "the staged content to go")
+    wait_until(lambda: not profile.objects("staging"), "the staged content to go")
 
     assert ada.content(paper).content == PAPER
     assert ada.content(larger).content == LARGER
@@ -146,15 +161,14 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     assert (part.status_code, part.content) == (206, LARGER[1_048_000:1_049_500])
 
     # A byte is flipped in the vault: the read is right, and the vault is repaired.
-    [sealed] = [path for path in files(server.data / "vault") if paper in path.name]
-    damaged = bytearray(sealed.read_bytes())
+    [sealed] = objects_of(paper, "vault")
+    damaged = bytearray(profile.read("vault", sealed))
     damaged[len(damaged) // 2] ^= 1
-    sealed.write_bytes(damaged)
+    profile.overwrite("vault", sealed, bytes(damaged))
     assert ada.content(paper).content == PAPER
-    wait_until(lambda: not sealed.exists(), "the damaged object to go")
-    [healed] = [path for path in files(server.data / "vault") if paper in path.name]
-    [replica] = [path for path in files(server.data / "replica") if paper in path.name]
-    assert healed.read_bytes() == replica.read_bytes() != bytes(damaged)
+    wait_until(lambda: sealed not in objects_of(paper, "vault"), "the damaged object to go")
+    [healed], [replica] = objects_of(paper, "vault"), objects_of(paper, "replica")
+    assert profile.read("vault", healed) == profile.read("replica", replica) != bytes(damaged)
 
     expected = {f"document.{verb}" for verb in ("create", "replicate", "open", "damage", "heal")}
     wait_until(lambda: expected <= ada.actions(paper), "the audit log")
@@ -177,11 +191,10 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     assert ada.content(larger).content == LARGER
     assert ada.request("DELETE", f"documents/{paper}").status_code == 204
     assert ada.content(paper).status_code == 404
-    wait_until(
-        lambda: not [path for path in files(server.data) if paper in path.name], "its objects to go"
-    )
+    wait_until(lambda: not objects_of(paper, "vault", "replica", "staging"), "its objects to go")
     server.stop()
     assert {line["level"] for line in server.log_lines()} <= {"info", "warning", "error"}
+    assert {line["logger"].partition(".")[0] for line in server.log_lines()} <= OUR_LOGGERS
     assert "Traceback" not in server.log()
     assert ada.token not in server.log()
     assert NAME not in server.log()
@@ -237,7 +250,7 @@ def test_a_stop_lets_an_upload_and_a_download_finish(server: ServerProcess, ada:
 
 
 def test_an_upload_that_never_ends_is_cut_off_and_leaves_nothing(
-    server: ServerProcess, ada: Person
+    server: ServerProcess, profile: Profile, ada: Person
 ) -> None:
     head = (
         f"POST /api/v1/documents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\n"
@@ -252,9 +265,10 @@ def test_an_upload_that_never_ends_is_cut_off_and_leaves_nothing(
     server.start()
     server.wait_until_ready()
     assert ada.get("documents")["items"] == []
-    assert files(server.data / "vault") == []
+    assert profile.objects("vault") == []
 
 
+@on_embedded_parts
 def test_a_second_server_on_the_same_folder_refuses(server: ServerProcess) -> None:
     second = start("--port", str(free_port()), "--data", str(server.data))
     assert second.returncode == 1
@@ -264,6 +278,7 @@ def test_a_second_server_on_the_same_folder_refuses(server: ServerProcess) -> No
     assert httpx.get(f"{server.api}/health").status_code == 200
 
 
+@on_embedded_parts
 def test_a_second_server_on_the_same_port_refuses(server: ServerProcess, tmp_path: Path) -> None:
     second = start("--port", str(server.port), "--data", str(tmp_path / "other"))
     assert second.returncode == 1

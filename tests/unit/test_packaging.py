@@ -48,6 +48,15 @@ def test_the_sample_lists_every_setting_and_nothing_else() -> None:
     assert set(sample()) == settings | HOST_SETTINGS
 
 
+def test_the_sample_explains_every_setting_in_a_sentence() -> None:
+    """The Functions tools read ``Values`` alone and leave the rest of the file to people."""
+    explained: dict[str, str] = json.loads((ROOT / "local.settings.sample.json").read_text())[
+        "Explained"
+    ]
+    assert list(explained) == list(sample())
+    assert all(re.fullmatch(r"\S.{15,}\.", sentence) for sentence in explained.values())
+
+
 def test_the_sample_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {name: value for name, value in sample().items() if name.startswith("STRONGROOM_")}
     for name in ours:
@@ -76,6 +85,14 @@ def test_every_pin_has_hashes_and_no_address(filename: str) -> None:
         assert hashes, pin.name
         assert pin.url is None
     assert "://" not in (ROOT / filename).read_text()
+
+
+def test_the_emulators_are_pinned_by_hash_and_no_registry_is_named() -> None:
+    lock = json.loads((ROOT / "tests/emulators/package-lock.json").read_text())
+    packages = [each for name, each in lock["packages"].items() if name]
+    assert packages
+    assert all(each["integrity"].startswith("sha512-") for each in packages)
+    assert not any("resolved" in each for each in packages)
 
 
 def test_development_runs_on_the_pins_of_production() -> None:

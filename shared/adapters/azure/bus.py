@@ -140,7 +140,10 @@ class AzureBus:
                 sender = self._senders.get(topic.name)
                 if sender is None:
                     client = self._clients.service_bus(self._namespace)
-                    sender = self._senders[topic.name] = client.get_topic_sender(topic.name)
+                    sender = client.get_topic_sender(
+                        topic.name, socket_timeout=self._clients.patience.poll
+                    )
+                    self._senders[topic.name] = sender
                 await _send_in_batches(sender, messages)
 
         await call(send, judge, self._clients.patience)
@@ -152,7 +155,10 @@ class AzureBus:
         topic, _ = find_subscription(self._topology, subscription)
         client = self._clients.service_bus(self._namespace)
         async with client.get_subscription_receiver(
-            topic.name, subscription, sub_queue=ServiceBusSubQueue.DEAD_LETTER
+            topic.name,
+            subscription,
+            sub_queue=ServiceBusSubQueue.DEAD_LETTER,
+            socket_timeout=self._clients.patience.poll,
         ) as queue:
             yield queue
 

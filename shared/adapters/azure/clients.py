@@ -7,6 +7,7 @@ an engineer's machine). A connection string holds a key, so only emulators may b
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ class AzureClients:
     """
 
     def __init__(self, patience: Patience = _PATIENCE) -> None:
+        # At INFO the SDKs log the address of every request, and with it the names of objects.
+        logging.getLogger("azure").setLevel(logging.WARNING)
         self.patience = patience
         self._open: dict[tuple[str, str], Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []

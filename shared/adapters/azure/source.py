@@ -88,6 +88,7 @@ class AzureSource:
         self._held: dict[str, _Held] = {}
         self._idle: dict[str, list[_Link]] = {}
         self._resting: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Let go of every lock and close the links."""
@@ -99,7 +100,8 @@ class AzureSource:
         self._held.clear()
         self._idle.clear()
         for link in {id(link): link for link in links}.values():
-            await _close(link)
+            self._close(link)
+        await asyncio.gather(*self._closing)
 
     async def receive(
         self, subscription: str, *, limit: int = 1, wait_seconds: float = 0.0
@@ -132,7 +134,7 @@ class AzureSource:
         try:
             locked_until = await self._renew(held)
         except BaseException:
-            await self._release(held.link)
+            self._release(held.link)
             raise
         pause = min(
             2.0 ** (delivery.delivery_count - 1),
@@ -179,11 +181,11 @@ class AzureSource:
             await link.receiver.__aenter__()
             messages = await link.receiver.receive_messages(limit, max_wait_time=wait)
         except BaseException:
-            await _close(link)
+            self._close(link)
             raise
         # A link that asked for more than it got goes on being sent messages that nobody reads.
         link.reusable = len(messages) == limit
-        return await self._deliveries(link, messages)
+        return self._deliveries(link, messages)
 
     async def _receive_of_session(self, source: Subscription, wait: float) -> Sequence[Delivery]:
         from azure.servicebus import NEXT_AVAILABLE_SESSION
@@ -197,29 +199,31 @@ class AzureSource:
         try:
             await link.receiver.__aenter__()
         except OperationTimeoutError:
-            await _close(link)
+            self._close(link)
             return []
         except BaseException:
-            await _close(link)
+            self._close(link)
             raise
         try:
             messages = await link.receiver.receive_messages(1, max_wait_time=_FIRST_MESSAGE_SECONDS)
         except BaseException:
-            await _close(link)
+            self._close(link)
             raise
-        return await self._deliveries(link, messages)
+        return self._deliveries(link, messages)
 
     def _link(self, source: Subscription, **options: Any) -> _Link:
         topic, _ = find_subscription(self._topology, source.name)
         client = self._clients.service_bus(self._namespace)
-        receiver = client.get_subscription_receiver(topic.name, source.name, **options)
+        receiver = client.get_subscription_receiver(
+            topic.name, source.name, socket_timeout=self._clients.patience.poll, **options
+        )
         return _Link(receiver, source)
 
-    async def _deliveries(
+    def _deliveries(
         self, link: _Link, messages: Sequence[ServiceBusReceivedMessage]
     ) -> Sequence[Delivery]:
         if not messages:
-            await _close(link)
+            self._close(link)
         link.unsettled = len(messages)
         deliveries = []
         for message in messages:
@@ -265,7 +269,7 @@ class AzureSource:
         try:
             await call(work, judge, self._clients.patience)
         finally:
-            await self._release(held.link)
+            self._release(held.link)
 
     async def _renew(self, held: _Held) -> datetime:
         async def work(_attempts: Attempts) -> datetime:
@@ -285,12 +289,12 @@ class AzureSource:
         try:
             await self._rest(max(0.0, pause))
         except asyncio.CancelledError:
-            await self._release(held.link)
+            self._release(held.link)
             raise
         with suppress(Exception):
             await self._give_up(held)
 
-    async def _release(self, link: _Link) -> None:
+    def _release(self, link: _Link) -> None:
         """One message less; when it was the last, the link is free."""
         link.unsettled -= 1
         if link.unsettled > 0:
@@ -299,10 +303,18 @@ class AzureSource:
         if link.reusable and len(idle) < _MOST_IDLE:
             idle.append(link)
         else:
-            await _close(link)
+            self._close(link)
 
+    def _close(self, link: _Link) -> None:
+        """Close a link while others work: at its end the SDK waits for its keep-alive, up to 1 s.
 
-async def _close(link: _Link) -> None:
-    """Close a link; where the connection is gone, there is nothing left to close."""
-    with suppress(Exception):
-        await link.receiver.close()
+        Where the connection is gone, there is nothing left to close.
+        """
+
+        async def close() -> None:
+            with suppress(Exception):
+                await link.receiver.close()
+
+        task = asyncio.create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
