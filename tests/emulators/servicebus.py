@@ -217,7 +217,9 @@ class Broker(Handler):
             if transport is not None:
                 transport.close_head()
                 transport.close_tail()
-                IOHandler.update(transport, transport._selectable, self._container.now)
+                # A connection that the other side broke just now has no socket any more.
+                if transport._selectable is not None:
+                    IOHandler.update(transport, transport._selectable, self._container.now)
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
