@@ -1,0 +1,156 @@
+"""What a bus may do to a message, with the same story on both buses: the effect is one, and right."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions import replication
+from shared import wiring
+from shared.errors import Conflict, InvalidInput
+from shared.events import Event, EventType
+from shared.ports.bus import Delivery
+from tests.contract import azure, embedded
+from tests.contract.harness import BusHarness
+from tests.house import House, open_house
+
+pytestmark = pytest.mark.anyio
+
+REPLICATION = "replication"
+LOCK_SECONDS = 60
+BUSES: dict[str, Callable[[Path], AbstractAsyncContextManager[BusHarness]]] = {
+    "azure": azure.bus,
+    "embedded": embedded.bus,
+}
+
+
+@dataclass
+class Message:
+    """What a function gets of a message, as far as ours look."""
+
+    delivery: Delivery
+
+    def get_body(self) -> bytes:
+        return self.delivery.body
+
+
+@dataclass
+class Story:
+    """A house on one of the buses, whose messages the test hands to the functions itself."""
+
+    house: House
+    harness: BusHarness
+    tenant: str
+    auth: dict[str, str]
+
+    async def upload(self) -> str:
+        """A document, whose event is on the bus."""
+        answer = await self.house.upload(self.auth, b"the content")
+        assert answer.status_code == 201
+        await self.house.services.outbox.close()
+        return str(answer.json()["id"])
+
+    async def receive(self, count: int = 1) -> list[Delivery]:
+        """So many messages for the replication function."""
+        received: list[Delivery] = []
+        while len(received) < count:
+            received += await self.harness.bus.receive(REPLICATION, wait_seconds=5)
+        return received
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Hand a message to the replication function."""
+        await replication.replication(Message(delivery))
+
+    async def actions(self, document: str) -> Counter[str]:
+        return Counter(await self.house.actions(self.tenant, document))
+
+
+@pytest.fixture(params=sorted(BUSES))
+async def story(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Story]:
+    make = wiring.embedded_adapters
+    async with BUSES[request.param](tmp_path) as harness:
+
+        def on_this_bus(*arguments: Any) -> wiring.Adapters:
+            return dataclasses.replace(make(*arguments), bus=harness.bus, source=harness.bus)
+
+        monkeypatch.setattr(wiring, "embedded_adapters", on_this_bus)
+        async with open_house(tmp_path / "data") as house:
+
+            async def services() -> wiring.Services:
+                return house.services
+
+            monkeypatch.setattr(replication, "ready_services", services)
+            tenant = await house.tenant("acme")
+            yield Story(house, harness, tenant, await house.auth(tenant))
+
+
+async def test_a_lock_that_is_lost_half_way_makes_one_replica(story: Story) -> None:
+    document = await story.upload()
+    [first] = await story.receive()
+    await story.harness.advance(LOCK_SECONDS + 1)
+    [second] = await story.receive()
+    assert second.message_id == first.message_id
+    await story.handle(first)
+    with pytest.raises(Conflict):
+        await story.harness.bus.complete(first)
+    await story.handle(second)
+    await story.harness.bus.complete(second)
+    assert (await story.actions(document))["document.replicate"] == 1
+    assert len(story.house.stored("replica")) == 1
+
+
+async def test_a_message_that_comes_twice_takes_effect_once(story: Story) -> None:
+    document = await story.upload()
+    for _ in range(2):
+        [delivery] = await story.receive()
+        await story.handle(delivery)
+        await story.harness.advance(LOCK_SECONDS + 1)
+    assert (await story.actions(document))["document.replicate"] == 1
+    assert len(story.house.stored("replica")) == 1
+
+
+async def test_a_deletion_that_comes_before_the_sealing_leaves_nothing(story: Story) -> None:
+    document = await story.upload()
+    gone = await story.house.http.delete(f"documents/{document}", headers=story.auth)
+    assert gone.status_code == 204
+    await story.house.services.outbox.close()
+    by_type = {Event.from_json(each.body).type: each for each in await story.receive(2)}
+    for kind in (EventType.DOCUMENT_DELETED, EventType.DOCUMENT_SEALED):
+        await story.handle(by_type[kind])
+        await story.harness.bus.complete(by_type[kind])
+    assert story.house.stored("vault") == story.house.stored("replica") == []
+
+
+class Poison(Event):
+    """A message that passes a subscription's filter and is not what it seems."""
+
+    def to_json(self) -> bytes:
+        return b"not an event"
+
+
+async def test_a_poison_message_is_put_aside_and_the_next_one_handled(story: Story) -> None:
+    made = story.house.services.journal.event(
+        EventType.DOCUMENT_SEALED, story.tenant, "doc_none", {"version": 1}
+    )
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    await story.harness.bus.publish([Poison(**fields)])
+    [poison] = await story.receive()
+    with pytest.raises(InvalidInput):
+        await story.handle(poison)
+    await story.harness.bus.dead_letter(poison, InvalidInput.slug)
+    document = await story.upload()
+    [delivery] = await story.receive()
+    await story.handle(delivery)
+    await story.harness.bus.complete(delivery)
+    assert (await story.actions(document))["document.replicate"] == 1
+    [letter] = await story.harness.bus.dead_letters(REPLICATION)
+    assert (letter.message_id, letter.reason) == (made.id, InvalidInput.slug)
