@@ -40,8 +40,9 @@ demo: $(INSTALLED) ## send a file (FILE=path, or one of this machine) through ev
 serve: $(INSTALLED) ## run the server on 127.0.0.1:7071 with its data in ./data
 	@$(PY) -m standalone
 
+# Four at a time on any machine: much of the time goes into waiting for emulators and servers.
 test: $(INSTALLED) ## run all tests
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n 4
 
 faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
 	STRONGROOM_FAULT_KILLS=50 $(PY) -m pytest tests/faults
