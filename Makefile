@@ -5,12 +5,13 @@ PY := $(VENV)/bin/python
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SCANNER := .venv-checkov
+WORKER := .functions-worker
 BICEP := $(firstword $(wildcard ../shared/tools/bicep) $(shell command -v bicep))
 PACKAGES := functions shared standalone
 SOURCES := function_app.py $(PACKAGES)
 PYTHONS := python3.12 python3.11 python3.13 python3
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url --no-emit-find-links --quiet --upgrade
+LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet --upgrade
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test faults check infra bench lock clean
@@ -40,8 +41,16 @@ demo: $(INSTALLED) ## send a file (FILE=path, or one of this machine) through ev
 serve: $(INSTALLED) ## run the server on 127.0.0.1:7071 with its data in ./data
 	@$(PY) -m standalone
 
+# Azure's Python worker. It says that it needs Python 3.13; it is nothing but Python, and the same on any.
+# It runs on the pinned requirements, as on Azure on those of the app.
+$(WORKER)/.installed: requirements-worker.txt $(INSTALLED)
+	@rm -rf $(WORKER)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--ignore-requires-python --target $(WORKER) -r requirements-worker.txt
+	@touch $@
+
 # Four at a time on any machine: much of the time goes into waiting for emulators and servers.
-test: $(INSTALLED) ## run all tests
+test: $(INSTALLED) $(WORKER)/.installed ## run all tests
 	$(PY) -m pytest -n 4
 
 faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
@@ -72,9 +81,11 @@ bench: $(INSTALLED) ## measure sealing, uploading and starting against their flo
 
 lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
-	$(LOCK) --output-file requirements.txt
-	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) pyproject.toml --python-version 3.11 --output-file requirements.txt
+	$(LOCK) pyproject.toml --python-version 3.11 --group dev --constraint requirements.txt \
+		--output-file requirements-dev.txt
+	$(LOCK) --group worker --python-version 3.13 --no-deps --output-file requirements-worker.txt
 
 clean: ## remove what the tools made; data/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

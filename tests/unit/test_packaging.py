@@ -39,8 +39,15 @@ def declared() -> dict[str, list[Requirement]]:
     """The requirements of pyproject.toml, by the file that pins them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = [Requirement(text) for text in project["project"]["dependencies"]]
-    dev = [Requirement(text) for text in project["dependency-groups"]["dev"]]
-    return {"requirements.txt": runtime, "requirements-dev.txt": runtime + dev}
+    dev, worker = (
+        [Requirement(text) for text in project["dependency-groups"][group]]
+        for group in ("dev", "worker")
+    )
+    return {
+        "requirements.txt": runtime,
+        "requirements-dev.txt": runtime + dev,
+        "requirements-worker.txt": worker,
+    }
 
 
 def test_the_sample_lists_every_setting_and_nothing_else() -> None:
@@ -67,7 +74,7 @@ def test_the_sample_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings() == defaults
 
 
-@pytest.mark.parametrize("filename", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("filename", list(declared()))
 def test_every_declared_requirement_is_pinned_within_its_range(filename: str) -> None:
     pinned: dict[str, list[str]] = {}
     for pin, _ in pins(filename):
@@ -79,7 +86,7 @@ def test_every_declared_requirement_is_pinned_within_its_range(filename: str) ->
         assert versions == list(requirement.specifier.filter(versions)), requirement.name
 
 
-@pytest.mark.parametrize("filename", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("filename", list(declared()))
 def test_every_pin_has_hashes_and_no_address(filename: str) -> None:
     for pin, hashes in pins(filename):
         assert hashes, pin.name

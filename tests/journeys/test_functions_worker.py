@@ -1,0 +1,203 @@
+"""The app inside Azure's own Python worker, in a process, as the Functions host drives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.adapters.embedded.bus import SqliteBus
+from shared.errors import Unavailable
+from shared.ports.bus import Delivery
+from shared.ports.clock import SystemClock, system_entropy
+from shared.topology import load_topology
+from tests.fakes import FakeClock
+from tests.functions_host import FunctionsHost, require_worker
+from tests.house import PASSWORD, open_house
+from tests.people import bearer
+from tests.process import ROOT
+
+TOPOLOGY = json.loads((ROOT / "infra/topology.json").read_text())
+LARGER = random.Random("larger").randbytes(6 * 1_048_576 + 17)
+PAPER = b"a paper whose events the bus did not take"
+
+
+@pytest.fixture
+def yesterday(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with a tenant, whose administrator uploaded while the bus was down."""
+
+    async def down(*_: object) -> None:
+        raise Unavailable("The bus does not answer.")
+
+    async def live() -> None:
+        clock = FakeClock(datetime.now(UTC) - timedelta(days=1))
+        async with open_house(tmp_path / "data", clock) as house:
+            auth = await house.auth(await house.tenant("acme"))
+            await house.settle()
+            monkeypatch.setattr(SqliteBus, "publish", down)
+            assert (await house.upload(auth, PAPER)).status_code == 201
+
+    asyncio.run(live())
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The app as it is shipped, but without its dependencies, which are those of this test."""
+    package, programs = tmp_path / "package", tmp_path / "programs"
+    for folder in (package, programs):
+        folder.mkdir()
+    for name, does in {"python3": "exit 0", "zip": 'exec tar -cf "$4" -T -'}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    subprocess.run(
+        [ROOT / "infra" / "package", tmp_path / "package.tar"],
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    subprocess.run(["tar", "-xf", tmp_path / "package.tar", "-C", package], check=True)
+    return package
+
+
+@pytest.fixture
+def host(package: Path, yesterday: Path, tmp_path: Path) -> Iterator[FunctionsHost]:
+    require_worker()
+    host = FunctionsHost(package, tmp_path, data_dir=str(yesterday))
+    try:
+        host.start()
+        yield host
+    finally:
+        host.stop()
+
+
+@pytest.fixture
+def http(host: FunctionsHost) -> Iterator[httpx.Client]:
+    with httpx.Client(transport=host, base_url="http://edge.test/api/v1/", timeout=60) as http:
+        yield http
+
+
+def sign_in(http: httpx.Client) -> dict[str, str]:
+    who = {"tenant": "acme", "username": "admin", "password": PASSWORD}
+    answer = http.post("auth/sign-in", json=who)
+    assert answer.status_code == 200, answer.text
+    return bearer(answer.json()["token"])
+
+
+def take(data: Path, subscription: str) -> list[Delivery]:
+    """All messages that wait in a subscription, one of a session at a time."""
+
+    async def receive() -> list[Delivery]:
+        bus = SqliteBus(data / "bus.db", load_topology(), SystemClock(), system_entropy)
+        try:
+            taken: list[Delivery] = []
+            while deliveries := await bus.receive(subscription, limit=50):
+                for delivery in deliveries:
+                    await bus.complete(delivery)
+                taken += deliveries
+            return taken
+        finally:
+            await bus.close()
+
+    return asyncio.run(receive())
+
+
+def objects(data: Path, store: str) -> list[bytes]:
+    return [path.read_bytes() for path in (data / store).rglob("*") if path.is_file()]
+
+
+def test_the_worker_indexes_every_function_with_its_bindings(host: FunctionsHost) -> None:
+    def triggers(kind: str) -> dict[str, dict[str, Any]]:
+        return {
+            name: binding
+            for name in host.functions
+            for binding in host.bindings(name)
+            if binding["type"] == kind
+        }
+
+    # It streams HTTP through a server of its own, and asks the host for no body.
+    assert host.capabilities["HttpUri"].startswith("http://127.0.0.1:")
+    assert host.capabilities["RequiresRouteParameters"] == "true"
+
+    doors, messages, timers = map(triggers, ("httpTrigger", "serviceBusTrigger", "timerTrigger"))
+    assert doors.keys() | messages.keys() | timers.keys() == host.functions.keys()
+    assert {trigger["authLevel"] for trigger in doors.values()} == {"ANONYMOUS"}
+    for name in doors:
+        assert [each["type"] for each in host.bindings(name)] == ["httpTrigger", "http"]
+    assert {
+        (trigger["topicName"], trigger["subscriptionName"], trigger.get("isSessionsEnabled", False))
+        for trigger in messages.values()
+    } == {
+        (topic["name"], subscription["name"], subscription["sessions"])
+        for topic in TOPOLOGY["topics"]
+        for subscription in topic["subscriptions"]
+    }
+    assert {trigger["connection"] for trigger in messages.values()} == {"ServiceBus"}
+    assert {trigger["schedule"] for trigger in timers.values()} == {
+        f"%STRONGROOM_{name.upper()}_SCHEDULE%" for name in timers
+    }
+
+
+def test_contents_stream_through_the_workers_server(
+    host: FunctionsHost, http: httpx.Client
+) -> None:
+    assert http.get("health").status_code == 200
+    refused = http.get("documents")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert refused.headers["content-type"] == "application/problem+json"
+
+    auth = sign_in(http)
+    uploaded = http.post(
+        "documents",
+        content=iter([LARGER[:1_000_000], LARGER[1_000_000:]]),
+        headers=auth | {"Content-Disposition": 'attachment; filename="larger.bin"'},
+    )
+    assert uploaded.status_code == 201, uploaded.text
+    path = f"documents/{uploaded.json()['id']}/content"
+    opened = http.get(path, headers=auth)
+    assert (opened.status_code, opened.content) == (200, LARGER)
+    assert opened.headers["content-length"] == str(len(LARGER))
+    part = http.get(path, headers=auth | {"Range": "bytes=1048000-1049499"})
+    assert (part.status_code, part.content) == (206, LARGER[1_048_000:1_049_500])
+    assert http.head(path, headers=auth).headers["etag"] == opened.headers["etag"]
+
+    with http.stream("GET", path, headers=auth) as left_early:
+        assert next(left_early.iter_raw())
+    assert http.get("documents", headers=auth).status_code == 200
+    assert "Traceback" not in host.log()
+    assert PASSWORD not in host.log()
+    assert auth["Authorization"].removeprefix("Bearer ") not in host.log()
+
+
+def test_timers_and_messages_take_effect(
+    host: FunctionsHost, http: httpx.Client, yesterday: Path
+) -> None:
+    assert not take(yesterday, "replication")
+    host.fire("outbox_relay")
+    [sealed] = take(yesterday, "replication")
+    assert json.loads(sealed.body)["type"] == "document.sealed"
+    assert not objects(yesterday, "replica")
+    host.deliver("replication", sealed)
+    [replica] = objects(yesterday, "replica")
+    assert [replica] == objects(yesterday, "vault")
+
+    auth = sign_in(http)
+    [uploaded] = http.get("documents", headers=auth).json()["items"]
+
+    def positions() -> dict[str, int | None]:
+        answer = http.get("audit", params={"resource": uploaded["id"]}, headers=auth)
+        return {each["entry"]["action"]: each["position"] for each in answer.json()["items"]}
+
+    assert positions() == {"document.create": None, "document.replicate": None}
+    for event in take(yesterday, "audit"):
+        host.deliver("audit", event)
+    assert None not in positions().values()
