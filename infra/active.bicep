@@ -62,8 +62,9 @@ var settings = {
   STRONGROOM_MAX_STAGED_UPLOAD_BYTES: full ? '3984588800' : '5242880000'
   STRONGROOM_REQUESTS_PER_MINUTE: '1200'
   STRONGROOM_SIGN_INS_PER_MINUTE: '30'
-  // The front end of the plan, and the gateway before it.
-  STRONGROOM_TRUSTED_PROXIES: full ? '2' : '1'
+  // The Functions host writes X-Forwarded-For anew, with the gateway's address where there is one.
+  STRONGROOM_TRUSTED_PROXIES: '1'
+  STRONGROOM_CLIENT_ADDRESS_HEADER: full ? 'Strongroom-Client-Address' : 'X-Forwarded-For'
   STRONGROOM_OUTBOX_RELAY_SCHEDULE: '*/15 * * * * *'
   STRONGROOM_UPLOAD_SWEEP_SCHEDULE: '0 */10 * * * *'
   STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE: '0 0 3 * * *'

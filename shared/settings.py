@@ -19,6 +19,7 @@ Service = Annotated[
 ]
 """A service's address or host name; a connection string only for an emulator on this machine."""
 
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
 """An address without a trailing slash, a query or a fragment."""
 
@@ -55,8 +56,10 @@ class Settings(BaseSettings):
         max_staged_upload_bytes: The largest content of a staged upload.
         requests_per_minute: What one user, or one address before sign-in, may ask of one process.
         sign_ins_per_minute: Sign-in attempts that one address may make at one process.
-        trusted_proxies: How many proxies of our own stand in front, each appending to
-            ``X-Forwarded-For``; 0: the peer's address is the client's.
+        trusted_proxies: How many proxies of our own stand in front, each appending the address that
+            it saw to ``client_address_header``; 0: the peer's address is the client's.
+        client_address_header: The header in which those proxies say it. The Functions host replaces
+            ``X-Forwarded-For``, so a gateway before it has to use another.
         outbox_relay_schedule: When events that were committed but not published are looked for.
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
@@ -93,6 +96,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=1_200, ge=1)
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
+    client_address_header: HeaderName = "X-Forwarded-For"
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"

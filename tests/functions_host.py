@@ -31,6 +31,9 @@ PACKAGES: Final = ROOT / ".functions-worker"
 ROUTE_PREFIX: Final = json.loads((ROOT / "host.json").read_text())["extensions"]["http"][
     "routePrefix"
 ]
+PEER: Final = "10.20.0.4"
+"""Who spoke to the host: a gateway. Where the request came from before that, the host does not pass on."""
+
 SUCCESS: Final = 1
 SECONDS: Final = 60
 
@@ -160,6 +163,7 @@ class FunctionsHost(httpx.BaseTransport):
         invoked = self._invoke(function, {"http": http | {"body": {}}}, invocation=invocation)
         server = httpx.URL(self.capabilities["HttpUri"])
         request.headers["Host"] = server.netloc.decode()
+        request.headers["X-Forwarded-For"] = PEER
         request.url = server.join(request.url.raw_path.decode())
         answer = self._http.handle_request(request)
         self._successful(invoked)

@@ -67,9 +67,9 @@ def public() -> dict[str, Any]:
 
 def origin(request: Request) -> Origin:
     """Where a request came from."""
-    services = services_of(request)
+    settings = services_of(request).settings
     return Origin(
-        client_address(request, services.settings.trusted_proxies),
+        client_address(request, settings.trusted_proxies, settings.client_address_header),
         request.scope["strongroom.traceparent"],
     )
 
@@ -217,11 +217,12 @@ async def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def client_address(request: Request, trusted_proxies: int) -> str:
+def client_address(request: Request, trusted_proxies: int, header: str) -> str:
     """The client's address: the peer's, or what the outermost of our own proxies saw."""
     peer = request.client.host if request.client else ""
     if trusted_proxies:
-        hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",")]
+        # Lines of one name are one list (RFC 9110 section 5.3), and ours are the last of it.
+        hops = [hop.strip() for hop in ",".join(request.headers.getlist(header)).split(",")]
         if len(hops) >= trusted_proxies:
             peer = hops[-trusted_proxies]
     try:

@@ -214,8 +214,8 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
               ruleSequence: 100
               actionSet: {
                 requestHeaderConfigurations: [
-                  // As Azure adds it, the address carries a port; the app wants addresses only.
-                  { headerName: 'X-Forwarded-For', headerValue: '{var_add_x_forwarded_for_proxy}' }
+                  // Whatever a client has put there is gone. The Functions host keeps no X-Forwarded-For.
+                  { headerName: 'Strongroom-Client-Address', headerValue: '{var_client_ip}' }
                 ]
                 responseHeaderConfigurations: [
                   { headerName: 'Strict-Transport-Security', headerValue: 'max-age=63072000; includeSubDomains' }

@@ -28,6 +28,7 @@ from tests.process import ROOT
 
 TOPOLOGY = json.loads((ROOT / "infra/topology.json").read_text())
 LARGER = random.Random("larger").randbytes(6 * 1_048_576 + 17)
+ADDRESS_HEADER = "Strongroom-Client-Address"
 PAPER = b"a paper whose events the bus did not take"
 
 
@@ -72,7 +73,13 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture
 def host(package: Path, yesterday: Path, tmp_path: Path) -> Iterator[FunctionsHost]:
     require_worker()
-    host = FunctionsHost(package, tmp_path, data_dir=str(yesterday))
+    host = FunctionsHost(
+        package,
+        tmp_path,
+        data_dir=str(yesterday),
+        trusted_proxies="1",
+        client_address_header=ADDRESS_HEADER,
+    )
     try:
         host.start()
         yield host
@@ -91,6 +98,14 @@ def sign_in(http: httpx.Client) -> dict[str, str]:
     answer = http.post("auth/sign-in", json=who)
     assert answer.status_code == 200, answer.text
     return bearer(answer.json()["token"])
+
+
+def entries(http: httpx.Client, auth: dict[str, str], resource: str) -> list[dict[str, Any]]:
+    """The audit log's entries about a resource."""
+    answer = http.get("audit", params={"resource": resource}, headers=auth)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
 
 
 def take(data: Path, subscription: str) -> list[Delivery]:
@@ -159,9 +174,16 @@ def test_contents_stream_through_the_workers_server(
     uploaded = http.post(
         "documents",
         content=iter([LARGER[:1_000_000], LARGER[1_000_000:]]),
-        headers=auth | {"Content-Disposition": 'attachment; filename="larger.bin"'},
+        headers=auth
+        | {
+            "Content-Disposition": 'attachment; filename="larger.bin"',
+            "X-Forwarded-For": "198.51.100.1",
+            ADDRESS_HEADER: "203.0.113.9",
+        },
     )
     assert uploaded.status_code == 201, uploaded.text
+    [created] = entries(http, auth, uploaded.json()["id"])
+    assert created["entry"]["address"] == "203.0.113.9"
     path = f"documents/{uploaded.json()['id']}/content"
     opened = http.get(path, headers=auth)
     assert (opened.status_code, opened.content) == (200, LARGER)
@@ -194,8 +216,8 @@ def test_timers_and_messages_take_effect(
     [uploaded] = http.get("documents", headers=auth).json()["items"]
 
     def positions() -> dict[str, int | None]:
-        answer = http.get("audit", params={"resource": uploaded["id"]}, headers=auth)
-        return {each["entry"]["action"]: each["position"] for each in answer.json()["items"]}
+        log = entries(http, auth, uploaded["id"])
+        return {each["entry"]["action"]: each["position"] for each in log}
 
     assert positions() == {"document.create": None, "document.replicate": None}
     for event in take(yesterday, "audit"):

@@ -15,8 +15,13 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 
 
-def request(peer: str | None, forwarded: str | None = None) -> Request:
-    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode("latin-1"))]
+HEADER = "Strongroom-Client-Address"
+
+
+def request(peer: str | None, *forwarded: str | None) -> Request:
+    headers = [
+        (HEADER.lower().encode(), line.encode("latin-1")) for line in forwarded if line is not None
+    ]
     return Request(
         {"type": "http", "headers": headers, "client": (peer, 1) if peer is not None else None}
     )
@@ -42,12 +47,21 @@ def request(peer: str | None, forwarded: str | None = None) -> Request:
     ],
 )
 def test_the_address(peer: str | None, forwarded: str | None, proxies: int, expected: str) -> None:
-    assert client_address(request(peer, forwarded), proxies) == expected
+    assert client_address(request(peer, forwarded), proxies, HEADER) == expected
+
+
+def test_a_line_that_a_client_sent_does_not_hide_those_of_proxies() -> None:
+    asked = request("10.0.0.1", "6.6.6.6", "198.51.100.1")
+    assert client_address(asked, 1, HEADER) == "198.51.100.1"
+
+
+def test_only_the_header_of_the_proxies_counts() -> None:
+    assert client_address(request("10.0.0.1", "198.51.100.1"), 1, "X-Forwarded-For") == ""
 
 
 @given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n")), st.integers(0, 5))
 def test_only_an_address_gets_into_the_log(forwarded: str, proxies: int) -> None:
-    found = client_address(request("10.0.0.1", forwarded), proxies)
+    found = client_address(request("10.0.0.1", forwarded), proxies, HEADER)
     assert re.fullmatch(r"[0-9a-f:.]*(%\w+)?", found)
 
 
