@@ -165,9 +165,10 @@ class FunctionsHost(httpx.BaseTransport):
         request.headers["Host"] = server.netloc.decode()
         request.headers["X-Forwarded-For"] = PEER
         request.url = server.join(request.url.raw_path.decode())
-        answer = self._http.handle_request(request)
-        self._successful(invoked)
-        return answer
+        try:
+            return self._http.handle_request(request)
+        finally:
+            self._successful(invoked)  # a client that left does not keep the function running
 
     def _invoke(
         self,
