@@ -1,7 +1,8 @@
 """One call to an Azure service: its retries, its deadline, and what its errors mean to us.
 
-The SDKs' own retries are off, because they follow a service's retry-after without any bound. What a
-status means beyond this module's table is decided by each adapter, in one function.
+The SDKs' own retries are off, because they follow a service's retry-after without any bound; those
+that cannot be switched off, such as a credential's, end with the call. What a status means beyond
+this module's table is decided by each adapter, in one function.
 """
 
 from __future__ import annotations
@@ -77,9 +78,20 @@ class Attempts:
 
 
 async def call(
-    operation: Callable[[Attempts], Awaitable[T]], judge: Judge, patience: Patience
+    operation: Callable[[Attempts], Awaitable[T]],
+    judge: Judge,
+    patience: Patience,
+    *,
+    cut_off: bool = True,
 ) -> T:
     """The result of ``operation``, tried again as its errors advise, within ``patience.total``.
+
+    Args:
+        operation: The call, told what is known of the attempts before.
+        judge: What its errors mean.
+        patience: How long to wait.
+        cut_off: Whether an attempt that is still under way when the time is over is given up. The
+            bus's may not be: its SDK ends them by itself, and then closes the link that failed.
 
     Raises:
         StrongroomError: What ``judge`` made of the last error; an ``Unavailable`` carries the
@@ -92,7 +104,8 @@ async def call(
     while True:
         began = loop.time()
         try:
-            return await operation(attempts)
+            async with asyncio.timeout(budget if cut_off else None):
+                return await operation(attempts)
         except Exception as error:
             verdict = judge(error)
             if verdict is None:
