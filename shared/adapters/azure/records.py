@@ -20,7 +20,7 @@ from shared.adapters.azure.items import (
 )
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
 from shared.ports.clock import Clock
 from shared.ports.records import (
     DIRECTORY,
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 TENANTS_CONTAINER: Final = "records"
 DIRECTORY_CONTAINER: Final = "directory"
+
+_OWNER_MISSING: Final = 1_003
+_PARTITION_FULL: Final = 1_014
+"""Sub-statuses: of 404, and of 403 at 20 GB in one partition."""
 
 Order = Literal["ascending", "descending"]
 
@@ -146,13 +150,16 @@ class AzureRecords:
     async def _took_effect(self, tenant: str, changes: Sequence[Change], mark: str) -> bool:
         """Whether an earlier attempt, whose answer was lost, made this commit.
 
-        A commit is all or nothing, so one item that it wrote speaks for all; where it only deletes,
-        what is gone is gone as it should be.
+        A commit is all or nothing, so one item that still is as it wrote it speaks for all; others may
+        have been changed since. Where it only deletes, what is gone is gone as it should be.
         """
         written = [c.record for c in changes if not isinstance(c, Delete)]
+        for record in written:
+            item = await self._stored(tenant, record.kind, record.id)
+            if item is not None and item["commit"] == mark:
+                return True
         if written:
-            item = await self._stored(tenant, written[0].kind, written[0].id)
-            return item is not None and item["commit"] == mark
+            return False
         stored = [
             await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)
         ]
@@ -245,19 +252,42 @@ class AzureRecords:
 
 def _judge_read(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when reading."""
-    if _status(error) == 404:
+    if _status(error) == 404 and not _container_is_missing(error):
         return Verdict(NotFound("There is no such record."))
-    return judge_http("The record store", error)
+    return _judge_else(error)
 
 
 def _judge_commit(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when writing."""
     status = _status(error)
-    if status in {404, 409, 412}:
+    if status in {404, 409, 412} and not _container_is_missing(error):
         return Verdict(Conflict("A record was created, changed or removed; read it again."))
     if status == 413:
         return Verdict(InvalidInput("The commit is too large as a whole; split it."))
+    return _judge_else(error)
+
+
+def _judge_else(error: Exception) -> Verdict | None:
+    if _status(error) == 404:
+        return Verdict(StrongroomError("The record store lacks a container; deploy again."))
+    if _status(error) == 403 and getattr(error, "sub_status", None) == _PARTITION_FULL:
+        return Verdict(StrongroomError("A tenant's partition of the record store is full."))
     return judge_http("The record store", error)
+
+
+def _container_is_missing(error: Exception) -> bool:
+    """Whether a 404 is about the container or the database, and not about an item.
+
+    The SDK asks for a container's properties before it first uses it. Later on, the service says in
+    a sub-status that what would own the item is gone.
+    """
+    from azure.cosmos.exceptions import CosmosResourceNotFoundError
+
+    if not isinstance(error, CosmosResourceNotFoundError):
+        return False
+    request: Any = error.response.request if error.response else None
+    about_an_item = request is None or "/docs/" in request.url.rstrip("/")
+    return error.sub_status == _OWNER_MISSING or not about_an_item
 
 
 def _status(error: Exception) -> int | None:
