@@ -113,7 +113,9 @@ class Vault(HttpServer):
                 return error.response
 
     def _route(self, request: Request, base: str) -> Response:
-        path = urlsplit(request.target).path
+        path, query = urlsplit(request.target)[2:4]
+        if "api-version=" not in query:
+            raise VaultError(400, "BadParameter", "The api-version query parameter is missing.")
         if found := DELETED.fullmatch(path):
             return self._deleted(request.method, found["name"], found["operation"], base)
         found = KEY.fullmatch(path)
