@@ -19,6 +19,7 @@ from shared.errors import StrongroomError, Unavailable
 T = TypeVar("T")
 
 _WORTH_RETRYING: Final = frozenset({408, 410, 429, 449, 500, 502, 503, 504})
+_THROTTLED: Final = 429
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 8.0
 _spread = random.SystemRandom()
@@ -56,11 +57,13 @@ class Verdict:
         error: What the caller of the port gets.
         again: Whether trying again may help.
         wait: Seconds that the service asked us to wait; None: it did not say.
+        untouched: Whether it is sure that the attempt had no effect.
     """
 
     error: StrongroomError
     again: bool = False
     wait: float | None = None
+    untouched: bool = False
 
 
 Judge = Callable[[Exception], Verdict | None]
@@ -114,7 +117,7 @@ async def call(
             budget -= loop.time() - began + wait
             if not verdict.again or budget <= 0:
                 raise _final(verdict) from error
-            attempts.uncertain = attempts.uncertain or verdict.wait is None
+            attempts.uncertain = attempts.uncertain or not verdict.untouched
         await patience.sleep(wait)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -136,6 +139,7 @@ def judge_http(service: str, error: Exception) -> Verdict | None:
             Unavailable(f"{service} did not answer in time; try again."),
             again=True,
             wait=_retry_after(error),
+            untouched=status == _THROTTLED,
         )
     if isinstance(error, AzureError):
         return Verdict(StrongroomError(f"{service} refused a request that it should have taken."))

@@ -91,14 +91,14 @@ class AzureRecords:
         conditions = sorted((where or {}).items())
         scope = ["records", kind, tenant, conditions, order]
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
-        sql, parameters = self._select(kind, tenant, conditions, order, after, limit + 1)
+        sql, values = self._select(kind, tenant, conditions, order, after, limit + 1)
         if tenant is None:
             names = [TENANTS_CONTAINER, DIRECTORY_CONTAINER]
-            found = [await self._rows(self._named(name), sql, parameters, None) for name in names]
+            found = [await self._rows(self._named(name), sql, values, None) for name in names]
             merged = heapq.merge(*found, key=_place, reverse=order == "descending")
             items = list(merged)[: limit + 1]
         else:
-            items = await self._rows(self._container(tenant), sql, parameters, tenant)
+            items = await self._rows(self._container(tenant), sql, values, tenant)
         page = [to_record(item) for item in items[:limit]]
         if len(items) <= limit:
             return Page(page, None)
@@ -125,7 +125,8 @@ class AzureRecords:
                 verdict = _judge_commit(error)
                 if verdict is None or not isinstance(verdict.error, Conflict):
                     raise
-                if attempts.uncertain and await self._took_effect(tenant, changes, mark):
+                # Even at the first attempt: the SDK sends a batch again by itself after a 503.
+                if await self._took_effect(tenant, changes, mark, attempts):
                     return
                 if not await self._remove_expired(tenant, changes):
                     raise
@@ -147,23 +148,24 @@ class AzureRecords:
             case Delete(kind, id_, etag):
                 return ("delete", (item_id(kind, id_),), {"if_match_etag": etag})
 
-    async def _took_effect(self, tenant: str, changes: Sequence[Change], mark: str) -> bool:
-        """Whether an earlier attempt, whose answer was lost, made this commit.
+    async def _took_effect(
+        self, tenant: str, changes: Sequence[Change], mark: str, attempts: Attempts
+    ) -> bool:
+        """Whether this commit was made, by an attempt whose answer was lost.
 
         A commit is all or nothing, so one item that still is as it wrote it speaks for all; others may
         have been changed since. Where it only deletes, what is gone is gone as it should be.
         """
+        container = self._container(tenant)
         written = [c.record for c in changes if not isinstance(c, Delete)]
-        for record in written:
-            item = await self._stored(tenant, record.kind, record.id)
-            if item is not None and item["commit"] == mark:
-                return True
         if written:
-            return False
-        stored = [
-            await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)
-        ]
-        return not any(stored)
+            ids = {f"@id{n}": item_id(one.kind, one.id) for n, one in enumerate(written)}
+            sql = f'SELECT TOP 1 * FROM c WHERE c.id IN ({", ".join(ids)}) AND c["commit"] = @mark'  # noqa: S608
+            return bool(await self._rows(container, sql, {**ids, "@mark": mark}, tenant))
+        deleted = [c for c in changes if isinstance(c, Delete)]
+        return attempts.uncertain and not any(
+            [await self._stored(tenant, c.kind, c.id) for c in deleted]
+        )
 
     async def _remove_expired(self, tenant: str, changes: Sequence[Change]) -> bool:
         """Make room for new records where expired ones are still there; whether there were any."""
@@ -201,7 +203,7 @@ class AzureRecords:
         order: Order,
         after: str | None,
         limit: int,
-    ) -> tuple[str, list[JsonObject]]:
+    ) -> tuple[str, dict[str, Any]]:
         """The statement of a page, which begins after a place, with its parameters."""
         low, high = places_of(kind)
         if after is not None:
@@ -223,16 +225,17 @@ class AzureRecords:
             f" AND {' AND '.join(clauses)}"
             f" ORDER BY c.place {'ASC' if order == 'ascending' else 'DESC'}"
         )
-        return sql, [{"name": name, "value": value} for name, value in values.items()]
+        return sql, values
 
     async def _rows(
         self,
         container: ContainerProxy,
         sql: str,
-        parameters: list[JsonObject],
+        values: Mapping[str, Any],
         tenant: str | None,
     ) -> list[dict[str, Any]]:
         scope: dict[str, Any] = {} if tenant is None else {"partition_key": tenant}
+        parameters: list[JsonObject] = [{"name": k, "value": v} for k, v in values.items()]
 
         async def read(_attempts: Attempts) -> list[dict[str, Any]]:
             rows = container.query_items(

@@ -10,6 +10,7 @@ import pytest
 from shared.adapters.azure.records import AzureRecords
 from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
 from shared.ports.records import DIRECTORY, Create, Delete, Record, Replace
+from tests.emulators.servers import Fault, Response
 
 from .cases import FAULTS
 
@@ -91,6 +92,21 @@ async def test_an_account_that_refuses_connections_for_a_moment(
     waits.meanwhile = records_proxy.start
     await operation(ready)
     assert len(waits.seconds) == 1
+
+
+async def test_a_service_that_says_when_to_come_back_may_have_done_it_already(ready, records_proxy):
+    later = Response(503, headers={"Retry-After": "1"})
+    records_proxy.arm(Fault(1, lambda request: request.method == "POST", later, forwarded=True))
+    await ready.commit(TENANT, [Create(record(3))])
+    assert records_proxy.pending_faults == 0
+
+
+async def test_a_throttled_deletion_does_not_take_anothers_for_its_own(ready, records_proxy, waits):
+    """429 is no effect for sure, so that what is missing now was removed by somebody else."""
+    records_proxy.answer(429, method="POST", headers={"Retry-After": "1"})
+    records_proxy.answer(404, method="POST")
+    with pytest.raises(StrongroomError):
+        await ready.commit(TENANT, [Delete("document", "doc_1")])
 
 
 async def test_a_lost_answer_does_not_hide_another_writers_commit(ready, records_proxy):
