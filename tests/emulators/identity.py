@@ -16,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 from .servers import HttpServer, Request, Response
 
 TENANT = "7f0c7a3e-6a54-4b0a-9d38-0d6a5a0f5c11"
+CLIENT_ID = "3d1f5a86-0d3e-4a8e-9b64-5f2f7c1e9a70"
+"""The user-assigned identity; there is no system-assigned one, as in the deployment."""
+
 TOKEN_SECONDS = 3600
 
 
@@ -29,13 +32,22 @@ class IdentityEndpoint(HttpServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"IDENTITY_ENDPOINT": f"{self.url}/msi/token", "IDENTITY_HEADER": self.header}
+        """What the host and the deployment give the app."""
+        return {
+            "IDENTITY_ENDPOINT": f"{self.url}/msi/token",
+            "IDENTITY_HEADER": self.header,
+            "AZURE_CLIENT_ID": CLIENT_ID,
+            "AZURE_TOKEN_CREDENTIALS": "prod",
+        }
 
     def handle(self, request: Request) -> Response:
         self.counts["token"] += 1
         if not secrets.compare_digest(request.headers.get("x-identity-header", ""), self.header):
             return Response(401, {"message": "Wrong identity header."})
-        audience = parse_qs(urlsplit(request.target).query)["resource"][0]
+        query = parse_qs(urlsplit(request.target).query)
+        if query.get("client_id") != [CLIENT_ID]:
+            return Response(400, {"message": "No such managed identity is assigned to the app."})
+        audience = query["resource"][0]
         now = int(time.time())
         token = _token(
             {

@@ -1,7 +1,8 @@
 """A Key Vault emulator: HTTPS on 127.0.0.1, as far as azure-keyvault-keys speaks it.
 
 Reference: https://learn.microsoft.com/rest/api/keyvault/keys. The clock is the machine's, and
-nothing here waits: a deleted key is deleted when the answer leaves.
+nothing here waits: a deleted key is deleted when the answer leaves, or when ``slow_deletions`` more
+requests for it were refused.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ class Version:
 
 @dataclass
 class Key:
+    kind: str
     operations: list[str]
     size: int | None
     tags: dict[str, str]
     versions: dict[str, Version] = field(default_factory=dict)
     deleted_at: int | None = None
+    refusals_left: int = 0
 
     @property
     def current(self) -> str:
@@ -68,7 +71,10 @@ class Vault(HttpServer):
         certificate: What it is served under.
         accepts: Whether a bearer token is one that the identity endpoint issued.
         purge_protection: Whether deleted keys stay until their retention is over.
+        premium: Whether the vault has a hardware module; without, it refuses to make keys in it.
     """
+
+    slow_deletions = 0
 
     def __init__(
         self,
@@ -76,10 +82,12 @@ class Vault(HttpServer):
         accepts: Callable[[str], bool],
         *,
         purge_protection: bool = False,
+        premium: bool = True,
     ) -> None:
         super().__init__(certificate)
         self.keys: dict[str, Key] = {}
         self.purge_protection = purge_protection
+        self._premium = premium
         self._accepts = accepts
         self._lock = threading.Lock()
 
@@ -105,7 +113,9 @@ class Vault(HttpServer):
                 return error.response
 
     def _route(self, request: Request, base: str) -> Response:
-        path = urlsplit(request.target).path
+        path, query = urlsplit(request.target)[2:4]
+        if "api-version=" not in query:
+            raise VaultError(400, "BadParameter", "The api-version query parameter is missing.")
         if found := DELETED.fullmatch(path):
             return self._deleted(request.method, found["name"], found["operation"], base)
         found = KEY.fullmatch(path)
@@ -133,13 +143,22 @@ class Vault(HttpServer):
             self.counts["delete"] += 1
             key = self._live(name)
             key.deleted_at = int(time.time())
+            key.refusals_left = self.slow_deletions
             return Response(200, _deleted_bundle(base, name, key))
         if request.method == "POST" and operation is not None:
             return self._use(name, version, operation, body, base)
         raise VaultError(405, "MethodNotAllowed", request.method)
 
-    def _live(self, name: str) -> Key:
+    def _known(self, name: str) -> Key | None:
+        """The key, deleted or not; while it is being deleted, everything is refused."""
         key = self.keys.get(name)
+        if key is not None and key.refusals_left > 0:
+            key.refusals_left -= 1
+            raise VaultError(409, "Conflict", f"Key {name} is currently being deleted.")
+        return key
+
+    def _live(self, name: str) -> Key:
+        key = self._known(name)
         if key is None or key.deleted_at is not None:
             raise VaultError(404, "KeyNotFound", f"A key with (name/id) {name} was not found.")
         return key
@@ -152,19 +171,22 @@ class Vault(HttpServer):
 
     def _create(self, name: str, body: dict[str, Any], base: str) -> Response:
         self.counts["create"] += 1
-        key = self.keys.get(name)
+        kind: str = body["kty"]
+        if kind.endswith("-HSM") and not self._premium:
+            raise VaultError(400, "BadParameter", "HSM keys need a vault of the premium tier.")
+        key = self._known(name)
         if key is not None and key.deleted_at is not None:
             raise VaultError(409, "Conflict", f"Key {name} is deleted but recoverable.")
         if key is None:
-            size = body["key_size"] if body["kty"].startswith("RSA") else None
+            size = body["key_size"] if kind.startswith("RSA") else None
             key = self.keys[name] = Key(
-                body.get("key_ops") or OPERATIONS, size, body.get("tags") or {}
+                kind, body.get("key_ops") or OPERATIONS, size, body.get("tags") or {}
             )
         _add_version(key)
         return Response(200, _bundle(base, name, key, key.current))
 
     def _deleted(self, method: str, name: str, operation: str | None, base: str) -> Response:
-        key = self.keys.get(name)
+        key = self._known(name)
         if key is None or key.deleted_at is None:
             raise VaultError(404, "KeyNotFound", f"Deleted key {name} was not found.")
         if operation == "recover":
@@ -230,14 +252,14 @@ def _identity(base: str, name: str, key: Key, version: str) -> dict[str, Any]:
 def _bundle(base: str, name: str, key: Key, version: str) -> dict[str, Any]:
     identity = _identity(base, name, key, version)
     private = key.versions[version].private
-    jwk: dict[str, Any] = {"kid": identity.pop("kid"), "key_ops": key.operations}
+    jwk: dict[str, Any] = {"kid": identity.pop("kid"), "kty": key.kind, "key_ops": key.operations}
     if isinstance(private, rsa.RSAPrivateKey):
         numbers = private.public_key().public_numbers()
-        jwk |= {"kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
+        jwk |= {"n": _number(numbers.n), "e": _number(numbers.e)}
     else:
         point = private.public_key().public_numbers()
         x, y = (_encode(part.to_bytes(32, "big")) for part in (point.x, point.y))
-        jwk |= {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+        jwk |= {"crv": "P-256", "x": x, "y": y}
     return {"key": jwk, **identity}
 
 

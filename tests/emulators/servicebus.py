@@ -66,6 +66,7 @@ class Broker(Handler):
         self._faults: Counter[str] = Counter()
         self._connections: list[Connection] = []
         self._consumers: dict[Sender, tuple[Queue, str | None]] = {}
+        self._producers: set[Receiver] = set()
         self._waiting: dict[Sender, Queue] = {}
         self._replies: dict[tuple[Connection, str], Sender] = {}
         self._held: list[Delivery] = []
@@ -126,10 +127,10 @@ class Broker(Handler):
         self._call(lambda: self._expire(self.now() + timedelta(days=1)))
 
     def detach_links(self, condition: str = "amqp:link:detach-forced") -> None:
-        """Detach every consumer's link, as the service does when it moves an entity."""
+        """Detach every link, as the service does when it moves an entity, or after ten idle minutes."""
 
         def detach() -> None:
-            for link in list(self._consumers):
+            for link in [*self._consumers, *self._producers]:
                 self._close_link(link, condition)
 
         self._call(detach)
@@ -229,6 +230,7 @@ class Broker(Handler):
             self._leave(link)
         for link in [k for k in self._waiting if k.connection == connection]:
             del self._waiting[link]
+        self._producers = {link for link in self._producers if link.connection != connection}
         self._held = [d for d in self._held if d.connection != connection]
         self._replies = {k: v for k, v in self._replies.items() if k[0] != connection}
 
@@ -270,6 +272,7 @@ class Broker(Handler):
         if link.state & Endpoint.LOCAL_ACTIVE:
             link.close()
         self._waiting.pop(link, None)
+        self._producers.discard(link)
         if link in self._consumers:
             self._leave(link)
             self._pump()
@@ -290,6 +293,7 @@ class Broker(Handler):
                 self._refuse(link, "amqp:not-found")
             else:
                 link.max_message_size = MAX_MESSAGE_SIZE
+                self._producers.add(link)
                 self._attach(link)
         else:
             self._attach_consumer(link, address)
@@ -308,6 +312,7 @@ class Broker(Handler):
     def _close_link(self, link: Link, condition: str) -> None:
         link.condition = error_named(condition)
         link.close()
+        self._producers.discard(link)
         if link in self._consumers:
             self._leave(link)
 

@@ -33,6 +33,11 @@ _FETCHED_AT_ONCE: Final = 64 * 1_048_576
 _UNREACHABLE: Final = frozenset({400, 401, 403, 404, 405, 501})
 """How the service says that it cannot, or may not, read the source of a copy."""
 
+_NO_CONTAINER: Final = frozenset(
+    {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+)
+_OBJECT_EXISTS: Final = frozenset({"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"})
+
 
 class AzureBlobs:
     """A ``BlobStore`` in one container of a storage account, which the deployment made.
@@ -283,9 +288,11 @@ def _judge(error: Exception) -> Verdict | None:
         code = getattr(error, "error_code", None)
         if code == "InvalidBlockList":
             return Verdict(_BlocksDroppedError("The blocks of an object went missing."))
+        if code in _NO_CONTAINER:
+            return Verdict(StrongroomError("The object store lacks its container; deploy again."))
         if error.status_code == 404:
             return Verdict(NotFound("There is no such object."))
-        if error.status_code in {409, 412}:
+        if code in _OBJECT_EXISTS:
             return Verdict(Conflict("An object of this name exists."))
     return judge_http("The object store", error)
 

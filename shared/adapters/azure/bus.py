@@ -82,7 +82,7 @@ class AzureBus:
                     to_dead_letter(letter, subscription) async for letter in _peek(queue, limit)
                 ]
 
-        return await call(read, judge, self._clients.patience)
+        return await call(read, judge, self._clients.patience, cut_off=False)
 
     async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
         """See ``EventBus.replay``. What is replayed comes last in its session.
@@ -101,7 +101,7 @@ class AzureBus:
                 there = [event_id(letter) async for letter in _peek(queue, None)]
                 return await self._replay(queue, topic, subscription, wanted.intersection(there))
 
-        return await call(work, judge, self._clients.patience)
+        return await call(work, judge, self._clients.patience, cut_off=False)
 
     async def _replay(
         self, queue: ServiceBusReceiver, topic: Topic, subscription: str, wanted: set[str]
@@ -132,7 +132,7 @@ class AzureBus:
             await queue.__aenter__()
             await queue.complete_message(letter)
 
-        await call(complete, judge, self._clients.patience)
+        await call(complete, judge, self._clients.patience, cut_off=False)
 
     async def _send(self, topic: Topic, messages: Sequence[ServiceBusMessage]) -> None:
         async def send(_attempts: Attempts) -> None:
@@ -146,7 +146,7 @@ class AzureBus:
                     self._senders[topic.name] = sender
                 await _send_in_batches(sender, messages)
 
-        await call(send, judge, self._clients.patience)
+        await call(send, judge, self._clients.patience, cut_off=False)
 
     @asynccontextmanager
     async def _dead_letter_queue(self, subscription: str) -> AsyncIterator[ServiceBusReceiver]:

@@ -1,7 +1,8 @@
 """One call to an Azure service: its retries, its deadline, and what its errors mean to us.
 
-The SDKs' own retries are off, because they follow a service's retry-after without any bound. What a
-status means beyond this module's table is decided by each adapter, in one function.
+The SDKs' own retries are off, because they follow a service's retry-after without any bound; those
+that cannot be switched off, such as a credential's, end with the call. What a status means beyond
+this module's table is decided by each adapter, in one function.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from shared.errors import StrongroomError, Unavailable
 T = TypeVar("T")
 
 _WORTH_RETRYING: Final = frozenset({408, 410, 429, 449, 500, 502, 503, 504})
+_THROTTLED: Final = 429
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 8.0
 _spread = random.SystemRandom()
@@ -55,11 +57,13 @@ class Verdict:
         error: What the caller of the port gets.
         again: Whether trying again may help.
         wait: Seconds that the service asked us to wait; None: it did not say.
+        untouched: Whether it is sure that the attempt had no effect.
     """
 
     error: StrongroomError
     again: bool = False
     wait: float | None = None
+    untouched: bool = False
 
 
 Judge = Callable[[Exception], Verdict | None]
@@ -77,9 +81,20 @@ class Attempts:
 
 
 async def call(
-    operation: Callable[[Attempts], Awaitable[T]], judge: Judge, patience: Patience
+    operation: Callable[[Attempts], Awaitable[T]],
+    judge: Judge,
+    patience: Patience,
+    *,
+    cut_off: bool = True,
 ) -> T:
     """The result of ``operation``, tried again as its errors advise, within ``patience.total``.
+
+    Args:
+        operation: The call, told what is known of the attempts before.
+        judge: What its errors mean.
+        patience: How long to wait.
+        cut_off: Whether an attempt that is still under way when the time is over is given up. The
+            bus's may not be: its SDK ends them by itself, and then closes the link that failed.
 
     Raises:
         StrongroomError: What ``judge`` made of the last error; an ``Unavailable`` carries the
@@ -92,7 +107,8 @@ async def call(
     while True:
         began = loop.time()
         try:
-            return await operation(attempts)
+            async with asyncio.timeout(budget if cut_off else None):
+                return await operation(attempts)
         except Exception as error:
             verdict = judge(error)
             if verdict is None:
@@ -101,7 +117,7 @@ async def call(
             budget -= loop.time() - began + wait
             if not verdict.again or budget <= 0:
                 raise _final(verdict) from error
-            attempts.uncertain = attempts.uncertain or verdict.wait is None
+            attempts.uncertain = attempts.uncertain or not verdict.untouched
         await patience.sleep(wait)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -123,6 +139,7 @@ def judge_http(service: str, error: Exception) -> Verdict | None:
             Unavailable(f"{service} did not answer in time; try again."),
             again=True,
             wait=_retry_after(error),
+            untouched=status == _THROTTLED,
         )
     if isinstance(error, AzureError):
         return Verdict(StrongroomError(f"{service} refused a request that it should have taken."))

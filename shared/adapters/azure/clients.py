@@ -26,6 +26,11 @@ T = TypeVar("T")
 
 _PATIENCE: Final = Patience()
 
+_WRITE_REGION: Final = ("write region",)
+"""The name of no region. Where all preferred regions are excluded, the SDK reads where it writes, and
+follows the account in a failover; otherwise it would repeat a read that failed in a region that is
+minutes behind, and let in whom the last write has locked out."""
+
 
 class AzureClients:
     """Every client of a process, opened lazily on the running loop and closed by ``close``.
@@ -39,6 +44,8 @@ class AzureClients:
     def __init__(self, patience: Patience = _PATIENCE) -> None:
         # At INFO the SDKs log the address of every request, and with it the names of objects.
         logging.getLogger("azure").setLevel(logging.WARNING)
+        # It warns at every start that ``_WRITE_REGION`` is no region.
+        logging.getLogger("azure.cosmos.LocationCache").setLevel(logging.ERROR)
         self.patience = patience
         self._open: dict[tuple[str, str], Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -63,8 +70,13 @@ class AzureClients:
         def make() -> CosmosClient:
             from azure.cosmos.aio import CosmosClient
 
-            # The SDK reads 0 as its default of 9, and bounds no single wait: -1 is none.
-            options = {**self._http_options(), "retry_throttle_total": -1}
+            options = {
+                **self._http_options(),
+                # The SDK reads 0 as its default of 9, and bounds no single wait: -1 is none.
+                "retry_throttle_total": -1,
+                "preferred_locations": list(_WRITE_REGION),
+                "excluded_locations": list(_WRITE_REGION),
+            }
             if not is_connection_string(account):
                 return CosmosClient(account, self.credential(), **options)
             _require_emulator(account, "AccountEndpoint")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
-from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
+from shared.adapters.azure.calls import Attempts, Judge, Verdict, call, judge_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.checks import check_key_name
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
@@ -33,19 +33,18 @@ _KNOWN_VERSIONS: Final = 1_024
 class AzureKeys:
     """A ``KeyVault`` in Azure Key Vault.
 
-    Wrapping needs the public key alone and happens here, with one request for the current version;
-    unwrapping and signing happen in the vault.
+    Keys are made in the vault's hardware module and never leave it. Wrapping needs the public key
+    alone and happens here, with one request for the current version; unwrapping and signing happen
+    in the vault.
 
     Args:
         clients: The process's clients.
-        vault: The vault's address.
-        hsm: Whether new keys are made in a hardware module (the vault must be of the premium tier).
+        vault: The vault's address. It must be of the premium tier, which has the hardware.
     """
 
-    def __init__(self, clients: AzureClients, vault: str, *, hsm: bool = False) -> None:
+    def __init__(self, clients: AzureClients, vault: str) -> None:
         self._clients = clients
         self._vault = vault
-        self._hsm = hsm
         self._versions: OrderedDict[tuple[str, str], CryptographyClient] = OrderedDict()
         # Key Vault answers a second creation with a second version.
         self._creating = asyncio.Lock()
@@ -57,7 +56,7 @@ class AzureKeys:
             try:
                 key = await self._current(name)
             except NotFound:
-                key = await self._call(lambda: self._create(name, use))
+                key = await self._call(lambda: self._create(name, use), _judge_creating)
         if _use(key) != use:
             raise Conflict("A key of this name exists for another use.")
         return _version(key)
@@ -99,7 +98,7 @@ class AzureKeys:
             answer.raise_for_status()
             return _from_base64url(answer.json()["value"])
 
-        return await self._call(unwrap)
+        return await self._call(unwrap, _judge_unwrapping)
 
     async def sign(self, name: str, digest: bytes) -> Signature:
         """See ``KeyVault.sign``.
@@ -163,13 +162,13 @@ class AzureKeys:
             return await self._client.create_rsa_key(
                 name,
                 size=_RSA_BITS,
-                hardware_protected=self._hsm,
+                hardware_protected=True,
                 key_operations=[KeyOperation.wrap_key, KeyOperation.unwrap_key],
             )
         return await self._client.create_ec_key(
             name,
             curve=KeyCurveName.p_256,
-            hardware_protected=self._hsm,
+            hardware_protected=True,
             key_operations=[KeyOperation.sign, KeyOperation.verify],
         )
 
@@ -181,8 +180,6 @@ class AzureKeys:
         except ResourceNotFoundError:
             return
         except HttpResponseError as error:
-            if error.status_code == 409:
-                raise Unavailable("The key is still being deleted; try again.") from error
             # 403: purge protection; the vault purges by itself when the retention is over.
             if error.status_code != 403:
                 raise
@@ -200,25 +197,43 @@ class AzureKeys:
             self._versions.popitem(last=False)
         return client
 
-    async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: Callable[[], Awaitable[T]], judge: Judge | None = None) -> T:
         async def attempt(_attempts: Attempts) -> T:
             return await operation()
 
-        return await call(attempt, _judge, self._clients.patience)
+        return await call(attempt, judge or _judge, self._clients.patience)
 
 
 def _judge(error: Exception) -> Verdict | None:
     """What Key Vault's errors mean."""
-    from azure.core.exceptions import HttpResponseError
-
-    status = error.status_code if isinstance(error, HttpResponseError) else None
+    status = _status(error)
     if status == 404:
         return Verdict(NotFound("There is no such key, or no such version of it."))
     if status == 409:
-        return Verdict(Conflict("A key of this name was destroyed; use another name."))
-    if status == 400:
-        return Verdict(Damaged("The wrapped key is not one that this key's version made."))
+        # The vault deletes and recovers in its own time, and refuses all else meanwhile.
+        busy = Unavailable("The key is being destroyed or brought back; try again.")
+        return Verdict(busy, again=True)
     return judge_http("The key vault", error)
+
+
+def _judge_creating(error: Exception) -> Verdict | None:
+    """What they mean when a key is made."""
+    if _status(error) == 409:
+        return Verdict(Conflict("A key of this name was destroyed; use another name."))
+    return _judge(error)
+
+
+def _judge_unwrapping(error: Exception) -> Verdict | None:
+    """What they mean when a key is unwrapped."""
+    if _status(error) == 400:
+        return Verdict(Damaged("The wrapped key is not one that this key's version made."))
+    return _judge(error)
+
+
+def _status(error: Exception) -> int | None:
+    from azure.core.exceptions import HttpResponseError
+
+    return error.status_code if isinstance(error, HttpResponseError) else None
 
 
 def _to_base64url(data: bytes) -> str:

@@ -20,7 +20,7 @@ from shared.adapters.azure.items import (
 )
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
 from shared.ports.clock import Clock
 from shared.ports.records import (
     DIRECTORY,
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 TENANTS_CONTAINER: Final = "records"
 DIRECTORY_CONTAINER: Final = "directory"
+
+_OWNER_MISSING: Final = 1_003
+_PARTITION_FULL: Final = 1_014
+"""Sub-statuses: of 404, and of 403 at 20 GB in one partition."""
 
 Order = Literal["ascending", "descending"]
 
@@ -87,14 +91,14 @@ class AzureRecords:
         conditions = sorted((where or {}).items())
         scope = ["records", kind, tenant, conditions, order]
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
-        sql, parameters = self._select(kind, tenant, conditions, order, after, limit + 1)
+        sql, values = self._select(kind, tenant, conditions, order, after, limit + 1)
         if tenant is None:
             names = [TENANTS_CONTAINER, DIRECTORY_CONTAINER]
-            found = [await self._rows(self._named(name), sql, parameters, None) for name in names]
+            found = [await self._rows(self._named(name), sql, values, None) for name in names]
             merged = heapq.merge(*found, key=_place, reverse=order == "descending")
             items = list(merged)[: limit + 1]
         else:
-            items = await self._rows(self._container(tenant), sql, parameters, tenant)
+            items = await self._rows(self._container(tenant), sql, values, tenant)
         page = [to_record(item) for item in items[:limit]]
         if len(items) <= limit:
             return Page(page, None)
@@ -121,7 +125,8 @@ class AzureRecords:
                 verdict = _judge_commit(error)
                 if verdict is None or not isinstance(verdict.error, Conflict):
                     raise
-                if attempts.uncertain and await self._took_effect(tenant, changes, mark):
+                # Even at the first attempt: the SDK sends a batch again by itself after a 503.
+                if await self._took_effect(tenant, changes, mark, attempts):
                     return
                 if not await self._remove_expired(tenant, changes):
                     raise
@@ -143,20 +148,24 @@ class AzureRecords:
             case Delete(kind, id_, etag):
                 return ("delete", (item_id(kind, id_),), {"if_match_etag": etag})
 
-    async def _took_effect(self, tenant: str, changes: Sequence[Change], mark: str) -> bool:
-        """Whether an earlier attempt, whose answer was lost, made this commit.
+    async def _took_effect(
+        self, tenant: str, changes: Sequence[Change], mark: str, attempts: Attempts
+    ) -> bool:
+        """Whether this commit was made, by an attempt whose answer was lost.
 
-        A commit is all or nothing, so one item that it wrote speaks for all; where it only deletes,
-        what is gone is gone as it should be.
+        A commit is all or nothing, so one item that still is as it wrote it speaks for all; others may
+        have been changed since. Where it only deletes, what is gone is gone as it should be.
         """
+        container = self._container(tenant)
         written = [c.record for c in changes if not isinstance(c, Delete)]
         if written:
-            item = await self._stored(tenant, written[0].kind, written[0].id)
-            return item is not None and item["commit"] == mark
-        stored = [
-            await self._stored(tenant, c.kind, c.id) for c in changes if isinstance(c, Delete)
-        ]
-        return not any(stored)
+            ids = {f"@id{n}": item_id(one.kind, one.id) for n, one in enumerate(written)}
+            sql = f'SELECT TOP 1 * FROM c WHERE c.id IN ({", ".join(ids)}) AND c["commit"] = @mark'  # noqa: S608
+            return bool(await self._rows(container, sql, {**ids, "@mark": mark}, tenant))
+        deleted = [c for c in changes if isinstance(c, Delete)]
+        return attempts.uncertain and not any(
+            [await self._stored(tenant, c.kind, c.id) for c in deleted]
+        )
 
     async def _remove_expired(self, tenant: str, changes: Sequence[Change]) -> bool:
         """Make room for new records where expired ones are still there; whether there were any."""
@@ -194,7 +203,7 @@ class AzureRecords:
         order: Order,
         after: str | None,
         limit: int,
-    ) -> tuple[str, list[JsonObject]]:
+    ) -> tuple[str, dict[str, Any]]:
         """The statement of a page, which begins after a place, with its parameters."""
         low, high = places_of(kind)
         if after is not None:
@@ -216,16 +225,17 @@ class AzureRecords:
             f" AND {' AND '.join(clauses)}"
             f" ORDER BY c.place {'ASC' if order == 'ascending' else 'DESC'}"
         )
-        return sql, [{"name": name, "value": value} for name, value in values.items()]
+        return sql, values
 
     async def _rows(
         self,
         container: ContainerProxy,
         sql: str,
-        parameters: list[JsonObject],
+        values: Mapping[str, Any],
         tenant: str | None,
     ) -> list[dict[str, Any]]:
         scope: dict[str, Any] = {} if tenant is None else {"partition_key": tenant}
+        parameters: list[JsonObject] = [{"name": k, "value": v} for k, v in values.items()]
 
         async def read(_attempts: Attempts) -> list[dict[str, Any]]:
             rows = container.query_items(
@@ -245,19 +255,42 @@ class AzureRecords:
 
 def _judge_read(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when reading."""
-    if _status(error) == 404:
+    if _status(error) == 404 and not _container_is_missing(error):
         return Verdict(NotFound("There is no such record."))
-    return judge_http("The record store", error)
+    return _judge_else(error)
 
 
 def _judge_commit(error: Exception) -> Verdict | None:
     """What Cosmos DB's errors mean when writing."""
     status = _status(error)
-    if status in {404, 409, 412}:
+    if status in {404, 409, 412} and not _container_is_missing(error):
         return Verdict(Conflict("A record was created, changed or removed; read it again."))
     if status == 413:
         return Verdict(InvalidInput("The commit is too large as a whole; split it."))
+    return _judge_else(error)
+
+
+def _judge_else(error: Exception) -> Verdict | None:
+    if _status(error) == 404:
+        return Verdict(StrongroomError("The record store lacks a container; deploy again."))
+    if _status(error) == 403 and getattr(error, "sub_status", None) == _PARTITION_FULL:
+        return Verdict(StrongroomError("A tenant's partition of the record store is full."))
     return judge_http("The record store", error)
+
+
+def _container_is_missing(error: Exception) -> bool:
+    """Whether a 404 is about the container or the database, and not about an item.
+
+    The SDK asks for a container's properties before it first uses it. Later on, the service says in
+    a sub-status that what would own the item is gone.
+    """
+    from azure.cosmos.exceptions import CosmosResourceNotFoundError
+
+    if not isinstance(error, CosmosResourceNotFoundError):
+        return False
+    request: Any = error.response.request if error.response else None
+    about_an_item = request is None or "/docs/" in request.url.rstrip("/")
+    return error.sub_status == _OWNER_MISSING or not about_an_item
 
 
 def _status(error: Exception) -> int | None:

@@ -21,6 +21,8 @@ _KEY_LIFE: Final = timedelta(days=1)
 """The service allows seven days; a leaked key should not live that long."""
 
 _CLOCK_SKEW: Final = timedelta(minutes=15)
+"""How far the service's clock may be behind ours. An account with a policy on how long accesses last
+wants them to say when they begin."""
 
 
 class SharedAccess:
@@ -63,6 +65,7 @@ class SharedAccess:
             account_key=service.credential.account_key if by_key else None,
             user_delegation_key=None if by_key else await self._delegation_key(expires_at),
             permission=permission,
+            start=self._clock.now() - _CLOCK_SKEW,
             expiry=expires_at,
             protocol="https" if service.primary_endpoint.startswith("https:") else "https,http",
         )

@@ -121,7 +121,7 @@ class AzureSource:
                 return await self._receive_of_session(source, wait)
             return await self._receive_of_any(source, limit, wait)
 
-        return await call(receive, judge, self._clients.patience)
+        return await call(receive, judge, self._clients.patience, cut_off=False)
 
     async def complete(self, delivery: Delivery) -> None:
         """See ``EventSource.complete``."""
@@ -267,7 +267,7 @@ class AzureSource:
                     raise Conflict("The message was settled, or its lock was lost.") from error
 
         try:
-            await call(work, judge, self._clients.patience)
+            await call(work, judge, self._clients.patience, cut_off=False)
         finally:
             self._release(held.link)
 
@@ -279,7 +279,7 @@ class AzureSource:
                     return await receiver.session.renew_lock()
                 return await receiver.renew_message_lock(held.message)
 
-        return await call(work, judge, self._clients.patience)
+        return await call(work, judge, self._clients.patience, cut_off=False)
 
     async def _give_up(self, held: _Held) -> None:
         await self._settle(held, lambda: held.link.receiver.abandon_message(held.message))

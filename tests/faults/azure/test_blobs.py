@@ -8,13 +8,14 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import AzureClients
-from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
+from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
 from shared.ports.clock import SystemClock
 from tests.contract.azure import machine
 from tests.emulators.front import ACCOUNT_KEY
@@ -143,6 +144,31 @@ async def test_a_longer_wait_than_a_caller_should_bear_is_passed_on(ready, blobs
     assert waits.seconds == []
 
 
+@pytest.mark.parametrize("operation", CALLS[:5])
+async def test_a_container_that_was_not_deployed_is_no_missing_object(
+    clients, blobs_proxy, operation
+):
+    account = f"{blobs_proxy.url}/devstoreaccount1"
+    elsewhere = AzureBlobs(clients, account, "absent", SystemClock())
+    with pytest.raises(StrongroomError) as refusal:
+        await operation(elsewhere)
+    assert type(refusal.value) is StrongroomError
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("GET", "BlobArchived"), ("DELETE", "BlobImmutableDueToPolicy"), ("HEAD", "BlobArchived")],
+)
+async def test_a_conflict_of_another_kind_does_not_say_that_the_object_exists(
+    ready, blobs_proxy, method, code
+):
+    blobs_proxy.answer(409, method=method, headers={"x-ms-error-code": code})
+    operation = {"GET": get, "DELETE": delete, "HEAD": head}[method]
+    with pytest.raises(StrongroomError) as refusal:
+        await operation(ready)
+    assert type(refusal.value) is StrongroomError
+
+
 @pytest.mark.parametrize(("size", "fetches"), [(0, 0), (1, 1), (1_000_000, 1), (2_500_000, 3)])
 async def test_the_service_copies_by_itself_where_it_may(
     blobs, blobs_proxy, monkeypatch, size, fetches
@@ -209,6 +235,15 @@ async def test_a_grant_ends(blobs):
     expires_at = SystemClock().now() - timedelta(minutes=1)
     granted = await blobs.grant_upload("upl_1", max_size=100, expires_at=expires_at)
     assert send(granted.url, granted.method, dict(granted.headers), b"late") == 403
+
+
+async def test_an_account_that_limits_how_long_grants_last_can_tell_that_this_one_fits(grantor):
+    """Such an account wants a beginning, and counts what has none among its violations."""
+    expires_at = SystemClock().now() + timedelta(minutes=10)
+    granted = await grantor.grant_upload("upl_1", max_size=100, expires_at=expires_at)
+    query = parse_qs(urlsplit(granted.url).query)
+    begins, ends = (datetime.fromisoformat(query[field][0]) for field in ("st", "se"))
+    assert timedelta() < ends - begins < timedelta(hours=1)
 
 
 async def test_a_grant_names_the_gateway_in_front(clients, blobs_proxy, blobs):

@@ -30,6 +30,7 @@ PUBLISH_FAULTS: dict[str, Callable[[Broker], None]] = {
     "timeout": lambda broker: broker.hang_sends(1),
     "answer lost": lambda broker: broker.lose_answers(1),
     "connection broken": lambda broker: broker.drop_connections(),
+    "link detached": lambda broker: broker.detach_links(),
 }
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from shared.adapters.azure.keys import AzureKeys
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.errors import Conflict, NotFound, StrongroomError, Unavailable
+from shared.settings import AZURE_SERVICES, Settings
+from shared.topology import load_topology
+from shared.wiring import azure_adapters
+from tests.contract.azure import machine, sockets_closed
+from tests.emulators.keyvault import Vault
 
 from .cases import FAULTS
 
@@ -137,3 +142,35 @@ async def test_wrapping_and_unwrapping_cost_one_call_each(keys, vault):
     assert vault.counts == {"unwrap": 1}
     await keys.unwrap(wrapped)
     assert vault.counts == {"unwrap": 2}
+
+
+async def test_keys_are_made_in_hardware(vault, clock):
+    """As the app is wired, so that no setting can be forgotten."""
+    services = dict.fromkeys(AZURE_SERVICES, "unused") | {"key_vault_url": vault.url}
+    adapters = azure_adapters(Settings(profile="azure", **services), load_topology(), clock)
+    await adapters.key_vault.create("tenant", "wrap")
+    await adapters.key_vault.create("log", "sign")
+    await adapters.key_vault.rotate("tenant")
+    assert [key.kind for key in vault.keys.values()] == ["RSA-HSM", "EC-HSM"]
+    wrapped = await adapters.key_vault.wrap("tenant", b"k")
+    assert await adapters.key_vault.unwrap(wrapped) == b"k"
+    await adapters.close()
+    await sockets_closed()
+
+
+async def test_a_vault_without_hardware_is_a_fault_of_the_deployment(clients):
+    """Not of the caller's data, which the same status means when a key is unwrapped."""
+    issued = machine().identity.issued
+    vault = Vault(machine().certificate, issued.__contains__, premium=False).start()
+    with pytest.raises(StrongroomError) as refusal:
+        await AzureKeys(clients, vault.url).create("tenant", "wrap")
+    assert type(refusal.value) is StrongroomError
+    vault.stop()
+
+
+async def test_a_destruction_that_takes_the_vault_a_while_is_seen_through(ready, keys_proxy, vault):
+    vault.slow_deletions = 2
+    keys_proxy.answer(503, method="GET")
+    await ready.destroy("log")
+    assert keys_proxy.pending_faults == 0
+    assert "log" not in vault.keys

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.azure.records import AzureRecords
-from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
+from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
 from shared.ports.records import DIRECTORY, Create, Delete, Record, Replace
+from tests.emulators.servers import Fault, Response
 
 from .cases import FAULTS
 
@@ -93,6 +94,21 @@ async def test_an_account_that_refuses_connections_for_a_moment(
     assert len(waits.seconds) == 1
 
 
+async def test_a_service_that_says_when_to_come_back_may_have_done_it_already(ready, records_proxy):
+    later = Response(503, headers={"Retry-After": "1"})
+    records_proxy.arm(Fault(1, lambda request: request.method == "POST", later, forwarded=True))
+    await ready.commit(TENANT, [Create(record(3))])
+    assert records_proxy.pending_faults == 0
+
+
+async def test_a_throttled_deletion_does_not_take_anothers_for_its_own(ready, records_proxy, waits):
+    """429 is no effect for sure, so that what is missing now was removed by somebody else."""
+    records_proxy.answer(429, method="POST", headers={"Retry-After": "1"})
+    records_proxy.answer(404, method="POST")
+    with pytest.raises(StrongroomError):
+        await ready.commit(TENANT, [Delete("document", "doc_1")])
+
+
 async def test_a_lost_answer_does_not_hide_another_writers_commit(ready, records_proxy):
     """The commit never took effect, and what is stored is somebody else's: a conflict."""
     await ready.commit(TENANT, [Create(record(3))])
@@ -100,6 +116,44 @@ async def test_a_lost_answer_does_not_hide_another_writers_commit(ready, records
     with pytest.raises(Conflict):
         await ready.commit(TENANT, [Create(replace(record(3), body={"mine": True}))])
     assert (await ready.get(TENANT, "document", "doc_3")).body == {"number": 3}
+
+
+async def test_a_commit_is_known_though_others_changed_a_part_of_it_since(
+    ready, records_proxy, waits, monkeypatch
+):
+    records_proxy.for_target("/docs", method="POST", fault=FAULTS["answer lost"])
+
+    async def meanwhile(_seconds: float) -> None:
+        first = await ready.get(TENANT, "document", "doc_3")
+        await ready.commit(TENANT, [Replace(replace(first, body={"theirs": True}))])
+
+    monkeypatch.setattr(type(waits), "__call__", lambda _waits, seconds: meanwhile(seconds))
+    await ready.commit(TENANT, [Create(record(3)), Create(record(4))])
+    assert (await ready.get(TENANT, "document", "doc_3")).body == {"theirs": True}
+
+
+@pytest.mark.parametrize("operation", [get, query, query_across, create, delete])
+async def test_a_container_that_was_not_deployed_is_no_missing_record(
+    clients, records_proxy, clock, operation
+):
+    elsewhere = AzureRecords(clients, records_proxy.url, "absent", clock)
+    with pytest.raises(StrongroomError) as refusal:
+        await operation(elsewhere)
+    assert type(refusal.value) is StrongroomError
+
+
+async def test_a_container_that_was_removed_is_no_missing_record(ready, records_proxy):
+    records_proxy.answer(404, headers={"x-ms-substatus": "1003"}, times=2)
+    with pytest.raises(StrongroomError) as refusal:
+        await get(ready)
+    assert type(refusal.value) is StrongroomError
+
+
+async def test_a_full_partition_is_not_taken_for_a_refused_identity(ready, records_proxy):
+    records_proxy.answer(403, headers={"x-ms-substatus": "1014"}, method="POST")
+    with pytest.raises(StrongroomError) as refusal:
+        await ready.commit(TENANT, [Create(record(3))])
+    assert "full" in refusal.value.detail
 
 
 async def test_a_stale_etag_is_a_conflict_and_changes_nothing(ready):
