@@ -71,7 +71,7 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
         services: The services.
         limits: The rate limits of this process, shared with the API.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.limits = limits
     problems.install(app)
