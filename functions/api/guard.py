@@ -221,19 +221,20 @@ def client_address(request: Request, trusted_proxies: int) -> str:
     """The client's address: the peer's, or what the outermost of our own proxies saw."""
     peer = request.client.host if request.client else ""
     if trusted_proxies:
-        hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",")]
+        # A proxy may append a line of its own, after one that the client sent.
+        lines = request.headers.getlist("x-forwarded-for")
+        hops = [hop.strip() for hop in ",".join(lines).split(",")]
         if len(hops) >= trusted_proxies:
             peer = hops[-trusted_proxies]
-    try:
-        return str(ipaddress.ip_address(peer))
-    except ValueError:
-        pass
     # Azure appends the port: 203.0.113.7:50123 or [2001:db8::7]:50123.
-    host = peer.rpartition(":")[0].strip("[]")
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return ""
+    for host in (peer, peer.rpartition(":")[0].strip("[]")):
+        try:
+            # The zone behind % is any text.
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            continue
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return ""
 
 
 def new_traceparent(given: str | None) -> str:
