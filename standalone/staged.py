@@ -43,15 +43,9 @@ async def put_content(
         content = _at_most(body_stream(request, max_size), max_size)
         size = await services.adapters.staging.put(name, content)
     except StrongroomError as error:
-        refused = services.journal.entry(
-            Action.UPLOAD_RECEIVE,
-            upload,
-            by=ANONYMOUS,
-            tenant=tenant,
-            origin=origin,
-            refused=error.slug,
+        await services.journal.note_error(
+            error, Action.UPLOAD_RECEIVE, upload, by=ANONYMOUS, tenant=tenant, origin=origin
         )
-        await services.journal.commit(refused)
         raise
     received = services.journal.entry(
         Action.UPLOAD_RECEIVE,

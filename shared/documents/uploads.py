@@ -138,7 +138,7 @@ class Uploads:
             made = await self._idempotency.replayed(key, kept)
             if made is None:
                 raise
-            upload, _ = await self._find(principal, made)
+            upload = await self.read(principal, made)
         if upload.state != "granted":
             return GrantedUpload(upload, None)
         grant = await self._staging.grant_upload(

@@ -136,7 +136,7 @@ class Accounts:
     ) -> TemporaryPassword:
         """Add a person to the caller's tenant.
 
-        A replayed request gives the same person with an empty password: it was shown once.
+        A replayed request reads the same person, with an empty password: it was shown once.
 
         Raises:
             Conflict: The username is taken.
@@ -163,7 +163,7 @@ class Accounts:
                     ) from None
             else:
                 return temporary
-        return TemporaryPassword("", (await self.load(principal.tenant, made)).user)
+        return TemporaryPassword("", (await self.read(principal, made)).user)
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None

@@ -215,7 +215,7 @@ async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
             for body in await house.entries(DIRECTORY)
             if body["entry"]["outcome"] == "refused"
         ]
-        assert refused == ["sign-in-refused"]
+        assert sorted(refused) == ["conflict"] * 3 + ["sign-in-refused"]
 
 
 async def test_without_a_bootstrap_secret_nobody_is_first(opened: Opened) -> None:
