@@ -40,6 +40,8 @@ async def put_content(
             raise NotFound("This server takes no staged contents.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
         tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
+        # What was sealed is removed from staging, so that its name alone would be free again.
+        await services.uploads.check_granted(tenant, upload)
         content = _at_most(body_stream(request, max_size), max_size)
         size = await services.adapters.staging.put(name, content)
     except StrongroomError as error:
