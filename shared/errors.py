@@ -6,7 +6,7 @@ and holds no secret, no name and no content, because it reaches logs and clients
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class StrongroomError(Exception):
@@ -14,6 +14,9 @@ class StrongroomError(Exception):
 
     Args:
         detail: One or two sentences: what was wrong with this request and what to do about it.
+
+    Attributes:
+        audited: Whether it is in the audit log; ``Journal.note_error`` puts it there once.
     """
 
     slug: ClassVar[str] = "internal"
@@ -22,6 +25,7 @@ class StrongroomError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.audited = False
 
 
 class InvalidInput(StrongroomError):
@@ -168,3 +172,7 @@ class Damaged(StrongroomError):
 
     slug = "damaged"
     title = "The stored content is damaged"
+
+
+FAILURES: Final = (Damaged, Unavailable)
+"""Something of ours failed; all other errors refuse what was asked."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from shared.access.principal import Origin, Principal
 from shared.audit.models import SYSTEM, Action, Actor, Entry
+from shared.errors import FAILURES, StrongroomError
 from shared.events import Event, EventType
 from shared.ids import new_id
 from shared.outbox import Outbox
@@ -93,6 +94,44 @@ class Journal:
             trace=origin.traceparent.split("-")[1] if origin.traceparent else "",
             details=details or {},
         )
+
+    async def note_error(
+        self,
+        error: StrongroomError,
+        action: Action,
+        resource: str = "",
+        *,
+        by: Principal | Actor,
+        tenant: str | None = None,
+        origin: Origin | None = None,
+        details: Details | None = None,
+    ) -> None:
+        """Put into the audit log what an error refused or failed, unless it is there already.
+
+        Args:
+            error: What is about to be answered.
+            action: As for ``entry``, and so are the others.
+            resource: As said.
+            by: As said.
+            tenant: As said.
+            origin: As said.
+            details: As said.
+        """
+        if error.audited:
+            return
+        failed = isinstance(error, FAILURES)
+        entry = self.entry(
+            action,
+            resource,
+            by=by,
+            tenant=tenant,
+            origin=origin,
+            refused="" if failed else error.slug,
+            failed=error.slug if failed else "",
+            details=details,
+        )
+        await self.commit(entry)
+        error.audited = True
 
     def event(
         self,

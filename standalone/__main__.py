@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from shared.environment import WrongEnvironment
 from shared.errors import StrongroomError
 from standalone import first_steps
+from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
 from standalone.host import Host
 from standalone.logs import configure_logging
@@ -38,10 +39,12 @@ def main() -> int:
     os.environ["STRONGROOM_DATA_DIR"] = str(arguments.data.resolve())
     os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", base_url)
     try:
-        if "STRONGROOM_BOOTSTRAP_SECRET_SHA256" not in os.environ:
-            secret = first_steps.bootstrap_secret(arguments.data)
-            os.environ["STRONGROOM_BOOTSTRAP_SECRET_SHA256"] = first_steps.sha256_hex(secret)
-        uvloop.run(_host(arguments).run())
+        # Held before the secret is made: another host's may lie there.
+        with exclusive_data_folder(arguments.data):
+            if "STRONGROOM_BOOTSTRAP_SECRET_SHA256" not in os.environ:
+                secret = first_steps.bootstrap_secret(arguments.data)
+                os.environ["STRONGROOM_BOOTSTRAP_SECRET_SHA256"] = first_steps.sha256_hex(secret)
+            uvloop.run(_host(arguments).run())
     except (StartError, StrongroomError, WrongEnvironment, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
@@ -93,7 +96,6 @@ def _host(arguments: argparse.Namespace) -> Host:
         shutdown=services.close,
         address=arguments.host,
         port=arguments.port,
-        data_dir=arguments.data,
         settings=ChainMap(dict(os.environ), defaults),
         route_prefix=host_json["extensions"]["http"]["routePrefix"],
         on_ready=greet,

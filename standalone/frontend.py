@@ -1,4 +1,4 @@
-"""The host's own end of HTTP: routing, one log line a request, limits on its head."""
+"""The host's own end of HTTP: routing, one log line a request, limits on sizes and on waiting."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Final
 
+import httptools
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -17,6 +18,10 @@ from standalone.routes import RouteTable
 
 MAX_HEAD_BYTES: Final = 65_536
 """Request line and headers, or trailers; what one read brings may come on top."""
+
+STALL_SECONDS: Final = 60.0
+LEAST_BYTES: Final = 16_384
+"""What a client must move in that time while it is waited for: far less than any line that works."""
 
 _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -77,17 +82,34 @@ class Frontend:
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol, which by itself takes heads and trailers of any size.
+    """uvicorn's HTTP/1.1 protocol, with limits on what it takes and how long it waits.
 
-    The parser buffers them out of sight, so what is counted is bytes that lead nowhere: those that
-    neither complete a head nor bring any body.
+    - By itself it takes heads and trailers of any size. The parser buffers them out of sight, so what
+      is counted is bytes that lead nowhere: those that neither complete a head nor bring any body.
+    - By itself it waits for ever, for a request to come or an answer to be taken. A client that is
+      waited for must move ``LEAST_BYTES`` in ``STALL_SECONDS``.
+    - A request that asks for another protocol is refused: the parser would take its body for that
+      protocol, and leave an empty content.
     """
 
     _idle_bytes = 0
     _progress = False
+    _moved = 0
+    _unsent = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a client."""
+        super().connection_made(transport)
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of a client."""
+        self._next_look.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client; refuse it when they lead nowhere for too long."""
+        self._moved += len(data)
         self._progress = False
         super().data_received(data)
         self._idle_bytes = 0 if self._progress else self._idle_bytes + len(data)
@@ -98,13 +120,51 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Take a whole head."""
+        if self.parser.should_upgrade():
+            raise httptools.HttpParserError("the request asks for another protocol")  # answers 400
         self._progress = True
+        self._moved += LEAST_BYTES
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._progress = True
         super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """Note that the client has more to take than it has taken."""
+        self._moved += LEAST_BYTES
+        self._unsent = self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that the client has taken nearly all."""
+        self._moved += LEAST_BYTES
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        self._next_look = self.loop.call_later(STALL_SECONDS, self._drop_if_stalled)
+
+    def _drop_if_stalled(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        moved = self._moved + max(0, self._unsent - unsent)
+        self._moved, self._unsent = 0, unsent
+        if moved < LEAST_BYTES and self._is_waited_for():
+            _logger.warning("client stalled")
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    def _is_waited_for(self) -> bool:
+        """Whether it is the client's turn: to take what is sent, or to send a head or a body."""
+        if self.flow.write_paused:
+            return True
+        if self.flow.read_paused:
+            return False
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        return cycle.more_body and not cycle.waiting_for_100_continue
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

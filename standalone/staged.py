@@ -40,18 +40,14 @@ async def put_content(
             raise NotFound("This server takes no staged contents.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
         tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
+        # What was sealed is removed from staging, so that its name alone would be free again.
+        await services.uploads.check_granted(tenant, upload)
         content = _at_most(body_stream(request, max_size), max_size)
         size = await services.adapters.staging.put(name, content)
     except StrongroomError as error:
-        refused = services.journal.entry(
-            Action.UPLOAD_RECEIVE,
-            upload,
-            by=ANONYMOUS,
-            tenant=tenant,
-            origin=origin,
-            refused=error.slug,
+        await services.journal.note_error(
+            error, Action.UPLOAD_RECEIVE, upload, by=ANONYMOUS, tenant=tenant, origin=origin
         )
-        await services.journal.commit(refused)
         raise
     received = services.journal.entry(
         Action.UPLOAD_RECEIVE,
@@ -71,7 +67,7 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
         services: The services.
         limits: The rate limits of this process, shared with the API.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.limits = limits
     problems.install(app)

@@ -76,6 +76,8 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # A redirect would take its address from what the client calls this host.
+        redirect_slashes=False,
         responses=problems.RESPONSES,
     )
     app.state.services = services

@@ -7,8 +7,8 @@
 5. the permission that the route names;
 6. the size of its body.
 
-A refusal on the way is an audit entry before it is an answer. A route that names no permission cannot
-be made.
+A refusal, here or by what the route calls, is one audit entry before it is an answer. A route that
+names no permission cannot be made.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from shared.access.permissions import Permission, may
 from shared.access.principal import Origin, Principal
 from shared.audit.models import ANONYMOUS, Action
 from shared.errors import (
+    FAILURES,
     Forbidden,
-    NotFound,
     RateLimited,
     StrongroomError,
     TooLarge,
@@ -168,21 +168,19 @@ class GuardedRoute(APIRoute):
             raise Forbidden(f"This needs the permission {permission.value}.")
 
     async def _audit(self, request: Request, error: StrongroomError) -> None:
-        if not isinstance(error, Unauthenticated | Forbidden | NotFound | RateLimited):
-            return
+        if isinstance(error, FAILURES):
+            return  # nothing was refused
         if isinstance(error, RateLimited) and not isinstance(error, FirstRefusal):
             return
-        services = services_of(request)
         principal: Principal | None = getattr(request.state, "principal", None)
-        entry = services.journal.entry(
+        await services_of(request).journal.note_error(
+            error,
             Action.REQUEST,
             by=principal or ANONYMOUS,
             tenant=principal.tenant if principal else DIRECTORY,
             origin=origin(request),
-            refused=error.slug,
             details={"route": f"{request.method} {self.path}"},
         )
-        await services.journal.commit(entry)
 
 
 async def _with_body(request: Request) -> Request:
@@ -225,16 +223,15 @@ def client_address(request: Request, trusted_proxies: int, header: str) -> str:
         hops = [hop.strip() for hop in ",".join(request.headers.getlist(header)).split(",")]
         if len(hops) >= trusted_proxies:
             peer = hops[-trusted_proxies]
-    try:
-        return str(ipaddress.ip_address(peer))
-    except ValueError:
-        pass
     # Azure appends the port: 203.0.113.7:50123 or [2001:db8::7]:50123.
-    host = peer.rpartition(":")[0].strip("[]")
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return ""
+    for host in (peer, peer.rpartition(":")[0].strip("[]")):
+        try:
+            # The zone behind % is any text.
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            continue
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return ""
 
 
 def new_traceparent(given: str | None) -> str:

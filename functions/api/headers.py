@@ -20,7 +20,7 @@ from shared.errors import InvalidInput, RangeNotSatisfiable
 from shared.idempotency import IdempotencyKey
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
-_RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
@@ -115,7 +115,7 @@ def byte_range(value: str | None, size: int) -> tuple[int, int] | None:
     Raises:
         RangeNotSatisfiable: The range lies outside the content.
     """
-    match = _RANGE.fullmatch(value) if value else None
+    match = _RANGE.fullmatch(value.strip()) if value else None
     if match is None or match.group(1) == match.group(2) == "":
         return None
     first, last = match.groups()
@@ -145,12 +145,19 @@ def entity_tag(value: str | None) -> str | None:
     return match.group(2)
 
 
-def matches(value: str | None, tag: str) -> bool:
-    """Whether ``If-None-Match`` or ``If-Match`` names this tag or any (RFC 9110 section 13.1)."""
+def matches(value: str | None, tag: str, *, weak: bool) -> bool:
+    """Whether a condition names this tag or any (RFC 9110 section 13.1).
+
+    Args:
+        value: The header's; None: there is none, and nothing matches.
+        tag: Of what there is.
+        weak: Whether ``W/"tag"`` names it as well: for ``If-None-Match``, not for ``If-Match``.
+    """
     if value is None:
         return False
     return value.strip() == "*" or any(
-        match.group(2) == tag for match in _ENTITY_TAG.finditer(value)
+        match.group(2) == tag and (weak or not match.group(1))
+        for match in _ENTITY_TAG.finditer(value)
     )
 
 

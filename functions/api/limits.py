@@ -5,6 +5,7 @@ They keep one caller from crowding out the others here; limits over all processe
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +63,19 @@ class RateLimit:
         bucket.refused = False
 
 
+class AddressLimit(RateLimit):
+    """A rate limit whose keys are network addresses.
+
+    An IPv6 client has a whole /64 to choose its address from, so all of one share a bucket.
+    """
+
+    def take(self, key: str) -> None:
+        """Take one token of the bucket of an address; the empty one is nobody's in particular."""
+        if ":" in key:
+            key = str(ipaddress.ip_network((key, 64), strict=False))
+        super().take(key)
+
+
 class FirstRefusal(RateLimited):
     """The first refusal of a flood: the one that is audited, so that a flood cannot fill the log."""
 
@@ -81,5 +95,5 @@ class Limits:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.user = RateLimit(settings.requests_per_minute, clock)
-        self.address = RateLimit(settings.requests_per_minute, clock)
-        self.sign_in = RateLimit(settings.sign_ins_per_minute, clock)
+        self.address = AddressLimit(settings.requests_per_minute, clock)
+        self.sign_in = AddressLimit(settings.sign_ins_per_minute, clock)

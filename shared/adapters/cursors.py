@@ -41,7 +41,7 @@ def decode_cursor(cursor: str, query: Sequence[Any], *, length: int) -> list[str
         *position, checksum = parts
         if not hmac.compare_digest(checksum.encode(), _checksum(query, position).encode()):
             raise ValueError
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
             "The cursor is not valid for this query; start again without one."
         ) from error

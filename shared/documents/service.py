@@ -123,7 +123,9 @@ class Documents:
             made = await self._idempotency.replayed(key, request)
             if made is None:
                 raise
-            return await self._opened(await self._find(principal, made))
+            opened = await self.find(principal, made)
+            await self.note_read(principal, opened)
+            return opened
         return OpenDocument(document, version, names)
 
     async def update(

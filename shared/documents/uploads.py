@@ -138,7 +138,7 @@ class Uploads:
             made = await self._idempotency.replayed(key, kept)
             if made is None:
                 raise
-            upload, _ = await self._find(principal, made)
+            upload = await self.read(principal, made)
         if upload.state != "granted":
             return GrantedUpload(upload, None)
         grant = await self._staging.grant_upload(
@@ -155,6 +155,19 @@ class Uploads:
         found, _ = await self._find(principal, upload)
         await self._journal.commit(self._journal.entry(Action.UPLOAD_READ, upload, by=principal))
         return found
+
+    async def check_granted(self, tenant: str, upload: str) -> None:
+        """Refuse a content for an upload that is past taking one.
+
+        Raises:
+            Conflict: It was completed, or has ended.
+        """
+        try:
+            found, _ = await self._store.upload(tenant, upload)
+        except NotFound:
+            found = None
+        if found is None or found.state != "granted":
+            raise Conflict("The upload takes no more content; begin a new one.")
 
     async def complete(self, principal: Principal, upload: str) -> Upload:
         """The client has put the content: have it sealed. Saying so twice is the same as once.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from shared.access.permissions import STAFF_ROLES, Role
+from shared.access.permissions import STAFF_ROLES, Permission, Role, may
 from shared.access.principal import Principal
 from shared.audit.models import Action
 from shared.crypto.passwords import temporary_password
@@ -136,7 +136,7 @@ class Accounts:
     ) -> TemporaryPassword:
         """Add a person to the caller's tenant.
 
-        A replayed request gives the same person with an empty password: it was shown once.
+        A replayed request reads the same person, with an empty password: it was shown once.
 
         Raises:
             Conflict: The username is taken.
@@ -163,7 +163,7 @@ class Accounts:
                     ) from None
             else:
                 return temporary
-        return TemporaryPassword("", (await self.load(principal.tenant, made)).user)
+        return TemporaryPassword("", (await self.read(principal, made)).user)
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None
@@ -200,8 +200,12 @@ class Accounts:
     ) -> Stored:
         """Change a person's roles or disable them; all their tokens are void at once.
 
+        A tenant always has somebody who manages its people: the caller, who cannot change their own
+        account, and whose own right is part of the commit that takes it from another.
+
         Raises:
-            Conflict: It is the caller's own account, or it has just been changed.
+            Conflict: It is the caller's own account, it has just been changed, or the caller has just
+                lost the right.
             InvalidInput: The roles do not fit the tenant.
             NotFound: There is no such person.
             PreconditionFailed: The person's etag is not ``if_match``.
@@ -218,23 +222,34 @@ class Accounts:
         if disabled is not None:
             changes["disabled"] = disabled
         changed = stored.user.model_copy(update=changes)
+        commit = [stored.replaced_by(changed)]
+        if _manages(stored.user) and not _manages(changed):
+            caller = await self.load(principal.tenant, principal.user)
+            if not _manages(caller.user):
+                raise Conflict("Your own account has just been changed; nothing was done.")
+            commit.append(caller.replaced_by(caller.user))
         entry = self._journal.entry(
             Action.USER_CHANGE,
             user,
             by=principal,
             details={"roles": sorted(changed.roles), "disabled": int(changed.disabled)},
         )
-        await self._journal.commit(entry, [stored.replaced_by(changed)])
+        await self._journal.commit(entry, commit)
         return await self.load(principal.tenant, user)
 
     async def give_temporary_password(self, principal: Principal, user: str) -> TemporaryPassword:
         """Replace a person's password with a temporary one; all their tokens are void at once.
 
         Raises:
-            Conflict: The person has just been changed; nothing was done.
+            Conflict: It is the caller's own account, or it has just been changed; nothing was done.
             NotFound: There is no such person.
         """
         stored = await self._of_tenant(principal, user)
+        if user == principal.user:
+            # Whoever holds a token, and not the password, must not come by one.
+            raise Conflict(
+                "Nobody gives a password to themselves; change yours with the present one."
+            )
         password = temporary_password(self._entropy)
         changed = stored.user.model_copy(
             update={
@@ -252,6 +267,10 @@ class Accounts:
             return await self.load(principal.tenant, user)
         except NotFound:
             raise NotFound("There is no such person in your tenant.") from None
+
+
+def _manages(user: User) -> bool:
+    return not user.disabled and may(user.roles, Permission.USERS_MANAGE)
 
 
 def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:

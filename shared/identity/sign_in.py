@@ -91,6 +91,7 @@ class SignIn:
             origin: Where the request came from.
 
         Raises:
+            Conflict: The account has just been changed; nothing was done.
             InvalidInput: The new password is not acceptable, or there is nothing for it to replace.
             PasswordChangeRequired: The password is temporary and no new one came with it.
             RateLimited: Too many failures in a row; the username is locked for a while.
@@ -99,42 +100,32 @@ class SignIn:
         tenant = await self._tenants.resolve(slug)
         partition = tenant or DIRECTORY
         attempts_id = hashlib.sha256(f"{slug}\n{username}".encode()).hexdigest()
-        await self._count_attempt(partition, attempts_id, origin)
-
-        stored = await self._find(tenant, username)
-        right = await self._hasher.verify(password, stored.user.password if stored else None)
-        if stored is None or not right or not self._usable(stored.user):
-            await self._journal.commit(
-                self._journal.entry(
-                    Action.SIGN_IN,
-                    stored.user.id if stored else "",
-                    by=ANONYMOUS,
-                    tenant=partition,
-                    origin=origin,
-                    refused=SignInRefused.slug,
-                )
-            )
-            raise SignInRefused("The tenant, the username or the password is wrong.")
-
-        by = Actor(kind="employee" if partition == DIRECTORY else "user", id=stored.user.id)
+        stored: Stored | None = None
+        by = ANONYMOUS
         try:
+            await self._count_attempt(partition, attempts_id)
+            stored = await self._find(tenant, username)
+            right = await self._hasher.verify(password, stored.user.password if stored else None)
+            if stored is None or not right or not self._usable(stored.user):
+                raise SignInRefused("The tenant, the username or the password is wrong.")
+            by = Actor(kind="employee" if partition == DIRECTORY else "user", id=stored.user.id)
             user = await self._accepted(stored, password, new_password)
-        except StrongroomError as error:
+            entry = self._journal.entry(
+                Action.SIGN_IN, user.id, by=by, tenant=partition, origin=origin
+            )
             await self._journal.commit(
-                self._journal.entry(
-                    Action.SIGN_IN,
-                    stored.user.id,
-                    by=by,
-                    tenant=partition,
-                    origin=origin,
-                    refused=error.slug,
-                )
+                entry, [] if user == stored.user else [stored.replaced_by(user)]
+            )
+        except StrongroomError as error:
+            await self._journal.note_error(
+                error,
+                Action.SIGN_IN,
+                stored.user.id if stored else "",
+                by=by,
+                tenant=partition,
+                origin=origin,
             )
             raise
-        await self._journal.commit(
-            self._journal.entry(Action.SIGN_IN, user.id, by=by, tenant=partition, origin=origin),
-            [] if user == stored.user else [stored.replaced_by(user)],
-        )
         await self._forget_attempts(partition, attempts_id)
         token, expires_at = await self._tokens.issue(user)
         return token, expires_at, user
@@ -165,23 +156,20 @@ class SignIn:
             RateLimited: Too many failures in a row.
             SignInRefused: The present password is wrong.
         """
-        stored = await self._accounts.load(principal.tenant, principal.user)
         attempts_id = hashlib.sha256(f"{principal.tenant}\n{principal.user}".encode()).hexdigest()
-        await self._count_attempt(principal.tenant, attempts_id, principal.origin)
-        if not await self._hasher.verify(password, stored.user.password):
-            refused = self._journal.entry(
-                Action.PASSWORD_CHANGE,
-                principal.user,
-                by=principal,
-                refused=SignInRefused.slug,
+        try:
+            stored = await self._accounts.load(principal.tenant, principal.user)
+            await self._count_attempt(principal.tenant, attempts_id)
+            if not await self._hasher.verify(password, stored.user.password):
+                raise SignInRefused("The present password is wrong.")
+            user = await self._with_password(stored.user, password, new_password)
+            entry = self._journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal)
+            await self._journal.commit(entry, [stored.replaced_by(user)])
+        except StrongroomError as error:
+            await self._journal.note_error(
+                error, Action.PASSWORD_CHANGE, principal.user, by=principal
             )
-            await self._journal.commit(refused)
-            raise SignInRefused("The present password is wrong.")
-        user = await self._with_password(stored.user, password, new_password)
-        await self._journal.commit(
-            self._journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal),
-            [stored.replaced_by(user)],
-        )
+            raise
         await self._forget_attempts(principal.tenant, attempts_id)
 
     async def sign_out_everywhere(self, principal: Principal) -> None:
@@ -244,7 +232,7 @@ class SignIn:
             }
         )
 
-    async def _count_attempt(self, partition: str, attempts_id: str, origin: Origin) -> None:
+    async def _count_attempt(self, partition: str, attempts_id: str) -> None:
         for _ in range(RETRIES):
             now = self._clock.now()
             try:
@@ -253,15 +241,6 @@ class SignIn:
                 record = None
             attempts = SignInAttempts.model_validate(record.body if record else {"count": 0})
             if attempts.locked_until is not None and attempts.locked_until > now:
-                await self._journal.commit(
-                    self._journal.entry(
-                        Action.SIGN_IN,
-                        by=ANONYMOUS,
-                        tenant=partition,
-                        origin=origin,
-                        refused=RateLimited.slug,
-                    )
-                )
                 wait = int((attempts.locked_until - now).total_seconds()) + 1
                 raise RateLimited("Too many failed attempts in a row; try again later.", wait)
             count = attempts.count + 1

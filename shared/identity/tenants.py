@@ -9,7 +9,7 @@ from typing import Final
 from shared.access.permissions import Role
 from shared.access.principal import Origin, Principal
 from shared.audit.models import ANONYMOUS, Action
-from shared.errors import Conflict, NotFound, SignInRefused
+from shared.errors import Conflict, NotFound, SignInRefused, StrongroomError
 from shared.idempotency import Idempotency, IdempotencyKey
 from shared.identity.accounts import Accounts, TemporaryPassword
 from shared.identity.models import Tenant
@@ -81,29 +81,25 @@ class Tenants:
             Conflict: The first operator exists.
             SignInRefused: The secret is wrong, or none is set.
         """
-        given = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
-        if not hmac.compare_digest(given, self._bootstrap_secret_sha256):
-            await self._journal.commit(
-                self._journal.entry(
-                    Action.USER_CREATE,
-                    by=ANONYMOUS,
-                    tenant=DIRECTORY,
-                    origin=origin,
-                    refused=SignInRefused.slug,
-                )
-            )
-            raise SignInRefused("The bootstrap secret is wrong, or none is set.")
-        temporary, changes = await self._accounts.draft(DIRECTORY, username, (Role.OPERATOR,))
-        once = Record(
-            DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": temporary.user.id}
-        )
-        entry = self._journal.entry(
-            Action.USER_CREATE, temporary.user.id, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
-        )
         try:
-            await self._journal.commit(entry, [*changes, Create(once)])
-        except Conflict:
-            raise Conflict("The first operator exists; ask them for an account.") from None
+            given = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+            if not hmac.compare_digest(given, self._bootstrap_secret_sha256):
+                raise SignInRefused("The bootstrap secret is wrong, or none is set.")
+            temporary, changes = await self._accounts.draft(DIRECTORY, username, (Role.OPERATOR,))
+            user = temporary.user.id
+            once = Record(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": user})
+            entry = self._journal.entry(
+                Action.USER_CREATE, user, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
+            )
+            try:
+                await self._journal.commit(entry, [*changes, Create(once)])
+            except Conflict:
+                raise Conflict("The first operator exists; ask them for an account.") from None
+        except StrongroomError as error:
+            await self._journal.note_error(
+                error, Action.USER_CREATE, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
+            )
+            raise
         return temporary
 
     async def has_operator(self) -> bool:
@@ -119,7 +115,7 @@ class Tenants:
     ) -> tuple[Tenant, TemporaryPassword]:
         """Create a tenant, its key and its first administrator.
 
-        A replayed request gives the same tenant with an empty password: it was shown once.
+        A replayed request reads the same tenant, with an empty password: it was shown once.
 
         Raises:
             Conflict: The slug is taken.
@@ -128,7 +124,7 @@ class Tenants:
         request = {"slug": slug, "administrator": administrator}
         made = await self._idempotency.replayed(key, request)
         if made is not None:
-            return await self._made(made, administrator)
+            return await self._made(principal, made, administrator)
         if slug in RESERVED_SLUGS or await self.resolve(slug) is not None:
             raise Conflict("This slug is taken; choose another.")
         now = self._clock.now()
@@ -158,7 +154,7 @@ class Tenants:
             await self._key_vault.destroy(tenant_key_name(tenant.id))
             made = await self._idempotency.replayed(key, request)
             if made is not None:
-                return await self._made(made, administrator)
+                return await self._made(principal, made, administrator)
             raise Conflict("This slug is taken; choose another.") from None
         return tenant, temporary
 
@@ -191,6 +187,8 @@ class Tenants:
             raise NotFound("There is no such tenant.") from None
         return Tenant.model_validate(record.body)
 
-    async def _made(self, tenant: str, administrator: str) -> tuple[Tenant, TemporaryPassword]:
+    async def _made(
+        self, principal: Principal, tenant: str, administrator: str
+    ) -> tuple[Tenant, TemporaryPassword]:
         stored = await self._accounts.find(tenant, administrator)
-        return await self._load(tenant), TemporaryPassword("", stored.user)
+        return await self.read(principal, tenant), TemporaryPassword("", stored.user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from shared.errors import Damaged, Unavailable
+from shared.identity.sign_in import FREE_ATTEMPTS
 from shared.ports.records import DIRECTORY, Change, Create, Replace
 from tests.api.test_uploads import begin, complete, put
-from tests.house import House, problem
+from tests.house import PASSWORD, House, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +208,78 @@ async def test_without_its_entry_nothing_is_answered(
     answer = await house.http.get(f"documents/{document}/content", headers=auth)
     assert answer.content == CONTENT
     assert set(before) <= set(house.stored("vault"))
+
+
+async def outcomes(house: House, tenant: str) -> Counter[tuple[str, str]]:
+    """How often the tenant's log has each action with each reason."""
+    return Counter(
+        (body["entry"]["action"], body["entry"]["reason"]) for body in await house.entries(tenant)
+    )
+
+
+async def test_each_refusal_is_one_entry(house: House, alpha: str, auth: dict[str, str]) -> None:
+    document = (await house.upload(auth, CONTENT)).json()["id"]
+    content = f"documents/{document}/content"
+    member = (await house.services.accounts.find(alpha, "member")).user.id
+    admin = (await house.services.accounts.find(alpha, "admin")).user.id
+    named = {"Content-Disposition": 'attachment; filename="a"'}
+    passwords = {"password": PASSWORD, "new_password": "short"}
+    digest = {"Repr-Digest": f"sha-256=:{'A' * 43}=:"}
+    upload = await begin(house, auth)
+    requests: list[tuple[str, str, dict[str, Any], str, str]] = [
+        ("GET", content, {"headers": {"Range": "bytes=9999-"}}, "request", "range-not-satisfiable"),
+        ("GET", content, {"headers": {"If-Match": '"x"'}}, "request", "precondition-failed"),
+        ("DELETE", f"documents/{document}", {"headers": {"If-Match": '"x"'}}, "request",
+         "precondition-failed"),
+        ("POST", "documents", {"content": b"x", "headers": named | digest}, "request",
+         "digest-mismatch"),
+        ("POST", "users", {"json": {"username": "member", "roles": ["reader"]}}, "request",
+         "conflict"),
+        ("POST", "users", {"json": {"username": "mallory", "roles": ["operator"]}}, "request",
+         "invalid-input"),
+        ("PATCH", f"users/{admin}", {"json": {"disabled": True}}, "request", "conflict"),
+        ("PATCH", f"users/{member}", {"json": {"roles": ["officer"]}}, "request", "invalid-input"),
+        ("POST", f"users/{admin}/temporary-password", {}, "request", "conflict"),
+        ("POST", f"uploads/{upload['id']}/complete", {}, "request", "conflict"),
+        ("POST", "uploads", {"json": {"name": "a", "size": 10**12}}, "request", "too-large"),
+        ("GET", "tenants", {}, "request", "forbidden"),
+        ("GET", "documents/doc_" + "0" * 26, {}, "request", "not-found"),
+        ("PUT", "auth/password", {"json": passwords}, "account.password-change", "invalid-input"),
+        *[("PUT", "auth/password", {"json": passwords | {"password": "wrong"}},
+           "account.password-change", "sign-in-refused")] * (FREE_ATTEMPTS - 1),
+        ("PUT", "auth/password", {"json": passwords}, "account.password-change", "rate-limited"),
+    ]  # fmt: skip
+    for method, path, request, action, slug in requests:
+        before = await outcomes(house, alpha)
+        headers = auth | request.get("headers", {})
+        answer = await house.http.request(method, path, **request | {"headers": headers})
+        assert problem(answer) == slug, (method, path)
+        assert await outcomes(house, alpha) - before == {(action, slug): 1}, (method, path)
+    assert (await house.http.get(content, headers=auth)).content == CONTENT
+
+
+async def test_an_answer_to_a_repeated_request_is_an_entry(
+    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = await house.auth(DIRECTORY, "operator")
+    named = {"Content-Disposition": 'attachment; filename="a"'}
+    requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
+        (alpha, "documents", {"content": CONTENT}, auth | named),
+        (alpha, "uploads", {"json": {"name": "a", "size": 1}}, auth),
+        (alpha, "users", {"json": {"username": "anna", "roles": ["reader"]}}, auth),
+        (DIRECTORY, "tenants", {"json": {"slug": "gamma", "administrator": "admin"}}, operator),
+    ]
+    for tenant, path, request, headers in requests:
+        headers = headers | {"Idempotency-Key": "b5c9a1d2-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
+        assert (await house.http.post(path, headers=headers, **request)).status_code == 201
+        before = await outcomes(house, tenant)
+        assert (await house.http.post(path, headers=headers, **request)).status_code == 201
+        read = path.removesuffix("s") + ".read"
+        assert await outcomes(house, tenant) - before == {(read, ""): 1}, path
+        with monkeypatch.context() as patch:
+            Deaf(house, patch, read)
+            answer = await house.http.post(path, headers=headers, **request)
+            assert (answer.status_code, problem(answer)) == (503, "unavailable")
 
 
 async def test_no_byte_leaves_when_opening_cannot_be_logged(

@@ -148,6 +148,8 @@ async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
         f"attachment; filename*=undefined''{SECRET}",
         f"attachment; filename*=unicode_escape''%5Cud800{SECRET}",
         f'attachment; filename="{SECRET}{"x" * 246}"',
+        f"attachment; filename*=punycode''{SECRET}{'9' * 8_192}",
+        f'attachment{";" * 8_192}; filename="{SECRET}"',
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")
@@ -308,6 +310,7 @@ async def test_a_bad_id(house: House, auth: dict[str, str], path: str, bad: str)
         "cursor=%00",
         "cursor=" + "A" * 2_049,
         "cursor=eyJhIjoxfQ",
+        "cursor=" + "W1tb" * 500,
         "limit=0",
         "limit=-1",
         "limit=201",
@@ -497,6 +500,14 @@ async def test_an_address_and_a_method_that_are_not_there(house: House) -> None:
     refused(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
     refused(await house.http.get("http://house.test/staged/x"), 405, "method-not-allowed")
+
+
+@pytest.mark.parametrize("path", ["documents/", "auth/sign-in/", "health/", "docs/"])
+async def test_nobody_is_sent_to_another_host(house: House, path: str) -> None:
+    for method in ("GET", "POST", "PUT"):
+        answer = await house.http.request(method, path, headers={"Host": SECRET})
+        refused(answer, 404, "no-such-route")
+        assert "location" not in answer.headers
 
 
 async def test_every_error_has_a_status_of_its_own(house: House) -> None:

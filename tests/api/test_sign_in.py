@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from shared.access.permissions import Role
-from shared.errors import Unavailable
+from shared.access.principal import Principal
+from shared.errors import Conflict, Unavailable
+from shared.identity.accounts import Stored
 from shared.identity.sign_in import FREE_ATTEMPTS
 from shared.identity.tokens import ACTIVATION
 from shared.ports.records import DIRECTORY
@@ -182,6 +184,35 @@ async def test_a_disabled_person_cannot_sign_in(house: House, auth: dict[str, st
     assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
 
 
+async def test_nobody_gives_themselves_a_password(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    admin = (await house.services.accounts.find(alpha, "admin")).user.id
+    answer = await house.http.post(f"users/{admin}/temporary-password", headers=auth)
+    assert (answer.status_code, problem(answer)) == (409, "conflict")
+    assert (await sign_in(house)).status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"roles": (Role.READER,)}])
+async def test_two_administrators_cannot_remove_each_other(
+    house: House, alpha: str, change: dict[str, Any]
+) -> None:
+    accounts = house.services.accounts
+    admins = [(await accounts.find(alpha, "admin")).user.id]
+    admins.append(await house.user(alpha, "second", Role.ADMINISTRATOR))
+    full: dict[str, Any] = {"roles": None, "disabled": None, "if_match": None} | change
+    outcomes = await asyncio.gather(
+        *(
+            accounts.change(Principal(alpha, one, (Role.ADMINISTRATOR,)), other, **full)
+            for one, other in (admins, reversed(admins))
+        ),
+        return_exceptions=True,
+    )
+    assert {type(outcome) for outcome in outcomes} == {Conflict, Stored}
+    left = [(await accounts.load(alpha, admin)).user for admin in admins]
+    assert sum(not user.disabled and Role.ADMINISTRATOR in user.roles for user in left) == 1
+
+
 async def test_changing_ones_password(house: House, auth: dict[str, str]) -> None:
     async def change(password: str, new_password: str) -> httpx.Response:
         body = {"password": password, "new_password": new_password}
@@ -215,7 +246,7 @@ async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
             for body in await house.entries(DIRECTORY)
             if body["entry"]["outcome"] == "refused"
         ]
-        assert refused == ["sign-in-refused"]
+        assert sorted(refused) == ["conflict"] * 3 + ["sign-in-refused"]
 
 
 async def test_without_a_bootstrap_secret_nobody_is_first(opened: Opened) -> None:

@@ -134,6 +134,23 @@ async def test_a_grant_is_for_one_object_one_size_and_once(
     assert answer.content == CONTENT
 
 
+async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
+    house: House, alpha: str, auth: dict[str, str]
+) -> None:
+    sealed, cancelled = await begin(house, auth), await begin(house, auth)
+    await put(house, sealed)
+    await complete(house, auth, sealed)
+    assert problem(await put(house, sealed, b"other")) == "conflict"
+    await house.settle()
+    await house.http.delete(f"uploads/{cancelled['id']}", headers=auth)
+    for upload in (sealed, cancelled):
+        answer = await put(house, upload, b"other")
+        assert (answer.status_code, problem(answer)) == (409, "conflict")
+        reasons = [body["entry"]["reason"] for body in await house.entries(alpha, upload["id"])]
+        assert "conflict" in reasons
+    assert house.stored("staging") == []
+
+
 async def test_a_grant_expires(house: House, auth: dict[str, str]) -> None:
     upload = await begin(house, auth)
     house.clock.advance(3600)

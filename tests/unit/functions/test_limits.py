@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.api import limits
-from functions.api.limits import FirstRefusal, RateLimit
+from functions.api.limits import AddressLimit, FirstRefusal, RateLimit
 from shared.errors import RateLimited
 from tests.fakes import FakeClock
 
@@ -50,6 +50,16 @@ def test_keys_do_not_share() -> None:
     limit.take("b")
     with pytest.raises(RateLimited):
         limit.take("a")
+
+
+def test_an_address_of_a_network_that_one_client_owns_gains_nothing() -> None:
+    limit = AddressLimit(2, FakeClock())
+    limit.take("2001:db8:0:1::1")
+    limit.take("2001:db8:0:1:ffff::2")
+    with pytest.raises(RateLimited):
+        limit.take("2001:db8:0:1::3")
+    for other in ("2001:db8:0:2::1", "203.0.113.1", "203.0.113.2", "203.0.113.3", ""):
+        limit.take(other)
 
 
 def test_a_clock_that_goes_back_gives_nothing_away() -> None:

@@ -1,0 +1,40 @@
+"""One host at a time uses a data folder, and leaves no trace in another's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from standalone.data_lock import exclusive_data_folder
+from standalone.errors import StartError
+from standalone.first_steps import FILE_NAME
+from tests.process import ROOT, environment
+
+
+def test_the_folder_is_private_and_held(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "data"
+    with exclusive_data_folder(folder):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(StartError), exclusive_data_folder(folder):
+            pass
+    with exclusive_data_folder(folder):
+        pass
+
+
+def test_a_second_host_makes_no_secret_in_a_folder_that_is_in_use(tmp_path: Path) -> None:
+    with exclusive_data_folder(tmp_path):
+        second = subprocess.run(
+            [sys.executable, "-m", "standalone", "--port", "0", "--data", str(tmp_path)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert "Another host uses the data folder" in second.stderr
+        assert not (tmp_path / FILE_NAME).exists()

@@ -1,0 +1,223 @@
+"""The host's own end of HTTP: heads without end, clients that stall, requests for other protocols."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from standalone.frontend import LEAST_BYTES, MAX_HEAD_BYTES, STALL_SECONDS, LimitedHttpProtocol
+
+pytestmark = pytest.mark.anyio
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    """A client that a test plays: what it was sent, what it has not taken, how it was let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.unsent = 0
+        self.aborted = self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Loop:
+    """The test's event loop, on which time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: Callable[[], None] | None = None
+        self.watch: asyncio.TimerHandle | None = None
+
+    def call_later(self, seconds: float, due: Callable[[], None]) -> asyncio.TimerHandle:
+        handle = self._loop.call_later(3_600, due)
+        if seconds == STALL_SECONDS:
+            self._due, self.watch = due, handle
+        return handle
+
+    def pass_time(self) -> None:
+        """Let one period of watching pass."""
+        due, self._due = self._due, None
+        if due is not None:
+            due()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+class Connection:
+    """A protocol and the client at its other end."""
+
+    def __init__(self) -> None:
+        self.requests: list[Scope] = []
+        self.answer = asyncio.Event()
+        self.reading = asyncio.Event()
+        self.loop = Loop()
+        self.client = Transport()
+        config = uvicorn.Config(
+            self._app, interface="asgi3", ws="none", lifespan="off", log_config=None
+        )
+        self.protocol = LimitedHttpProtocol(config, ServerState(), {}, self.loop)  # type: ignore[arg-type]
+        self.protocol.connection_made(self.client)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests.append(scope)
+        await self.reading.wait()
+        await receive()
+        await self.answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    connection = Connection()
+    yield connection
+    connection.protocol.connection_lost(None)
+    connection.reading.set()
+    connection.answer.set()
+    await connection.settle()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n",
+        b"CONNECT / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_another_protocol_is_refused_before_its_body_is_lost(
+    connection: Connection, head: bytes
+) -> None:
+    connection.protocol.data_received(head.replace(b"1.1\r\n", b"1.1\r\nHost: x\r\n"))
+    await connection.settle()
+    assert connection.client.sent.startswith(b"HTTP/1.1 400 ")
+    assert connection.client.closed
+    assert connection.requests == []
+
+
+async def test_a_head_has_an_end(connection: Connection) -> None:
+    connection.protocol.data_received(b"GET / HTTP/1.1\r\nX: ")
+    connection.protocol.data_received(b"a" * (MAX_HEAD_BYTES - 100))
+    assert not connection.client.closed
+    connection.protocol.data_received(b"a" * 100)
+    assert connection.client.sent.startswith(b"HTTP/1.1 431 ")
+    assert connection.client.closed
+
+
+@pytest.mark.parametrize(
+    "drips", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: a"]
+)
+async def test_who_sends_no_whole_head_is_let_go(connection: Connection, drips: bytes) -> None:
+    if drips:
+        connection.protocol.data_received(drips)
+    connection.loop.pass_time()
+    assert connection.client.aborted
+
+
+async def test_who_stalls_in_a_body_is_let_go(connection: Connection) -> None:
+    connection.protocol.data_received(POST)
+    await connection.settle()
+    for _ in range(3):
+        connection.loop.pass_time()
+        assert not connection.client.aborted
+        connection.protocol.data_received(bytes(LEAST_BYTES))
+    connection.loop.pass_time()
+    connection.protocol.data_received(bytes(LEAST_BYTES - 1))
+    connection.loop.pass_time()
+    assert connection.client.aborted
+
+
+async def test_who_goes_on_sending_a_refused_body_drop_by_drop_is_let_go(
+    connection: Connection,
+) -> None:
+    connection.reading.set()
+    connection.answer.set()
+    connection.protocol.data_received(POST + b"x")
+    await connection.settle()
+    assert b" 204 " in connection.client.sent
+    connection.loop.pass_time()
+    connection.protocol.data_received(b"x")
+    connection.loop.pass_time()
+    assert connection.client.aborted
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(GET, id="the answer takes long"),
+        pytest.param(POST + bytes(70_000), id="the body is not being read"),
+        pytest.param(
+            POST.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"), id="it was told to wait"
+        ),
+    ],
+)
+async def test_who_waits_for_us_is_kept(connection: Connection, sent: bytes) -> None:
+    connection.protocol.data_received(sent)
+    await connection.settle()
+    for _ in range(5):
+        connection.loop.pass_time()
+    assert len(connection.requests) == 1
+    assert not connection.client.aborted
+
+
+async def test_who_takes_no_answer_is_let_go_and_who_takes_it_slowly_is_not(
+    connection: Connection,
+) -> None:
+    connection.protocol.data_received(GET)
+    connection.loop.pass_time()
+    connection.client.unsent = 1_000_000
+    connection.protocol.pause_writing()
+    connection.loop.pass_time()
+    for _ in range(5):
+        connection.client.unsent -= LEAST_BYTES
+        connection.loop.pass_time()
+        assert not connection.client.aborted
+    connection.protocol.resume_writing()
+    connection.client.unsent = 2_000_000
+    connection.protocol.pause_writing()
+    connection.loop.pass_time()
+    assert not connection.client.aborted, "more was written meanwhile"
+    connection.client.unsent -= LEAST_BYTES - 1
+    connection.loop.pass_time()
+    assert connection.client.aborted
+
+
+async def test_a_client_that_left_is_not_watched(connection: Connection) -> None:
+    connection.protocol.connection_lost(None)
+    assert connection.loop.watch is not None
+    assert connection.loop.watch.cancelled()
