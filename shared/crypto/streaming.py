@@ -189,17 +189,20 @@ class Opener:
         associated_data: What the content was bound to when it was sealed.
         header: The first ``HEADER_SIZE`` bytes of the sealed content.
 
+    Attributes:
+        header: The same.
+
     Raises:
         Damaged: The header is none. Whether it is the right one, the first segment shows.
     """
 
-    __slots__ = ("_aead", "_header")
+    __slots__ = ("_aead", "header")
 
     def __init__(self, key: bytes, associated_data: bytes, header: Buffer) -> None:
-        self._header = bytes(header)
-        if len(self._header) != HEADER_SIZE or self._header[0] != HEADER_SIZE:
+        self.header = bytes(header)
+        if len(self.header) != HEADER_SIZE or self.header[0] != HEADER_SIZE:
             raise Damaged(_NOT_AUTHENTIC)
-        self._aead = _content_aead(key, associated_data, self._header)
+        self._aead = _content_aead(key, associated_data, self.header)
 
     def open_segment(self, index: int, sealed: Buffer, out: WritableBuffer, *, last: bool) -> int:
         """Open one segment.
@@ -223,7 +226,7 @@ class Opener:
         target = memoryview(out)[:size]
         try:
             return self._aead.decrypt_into(
-                _nonce(self._header, index, last=last), sealed, None, target
+                _nonce(self.header, index, last=last), sealed, None, target
             )
         except InvalidTag:
             # The library decrypts before it compares the tag, and leaves what it decrypted.
