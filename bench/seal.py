@@ -32,7 +32,7 @@ from aws_encryption_sdk.key_providers.raw import RawMasterKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tink import new_keyset_handle, streaming_aead
 
-from shared.crypto.streaming import open_sealed, seal
+from shared.crypto.contents import open_sealed, seal
 
 MEBIBYTE = 1_048_576
 BUFFER = 16 * MEBIBYTE

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from shared.errors import Conflict, StrongroomError
+from shared.errors import Conflict, InvalidInput, StrongroomError
 from shared.events import Event
 from shared.ids import earliest_id
 from shared.ports.bus import EventBus
@@ -61,20 +61,23 @@ class Outbox:
             self._publishing = asyncio.create_task(self._publish_waiting())
 
     async def relay(self) -> int:
-        """Publish what was committed and not published; return how many events that was."""
+        """Publish what was committed and not published; return how many events that was.
+
+        What cannot be read, such as an event of a release that was taken back, is logged and left.
+        """
         limit = earliest_id("evt", self._clock.now() - RELAY_AFTER)
         relayed = 0
+        cursor: str | None = None
         while True:
-            page = await self._records.query(KIND, tenant=None, limit=BATCH)
-            events = [
-                Event.from_json(record.body["event"].encode())
-                for record in page.records
-                if record.id < limit
-            ]
-            if not events:
-                return relayed
-            await self._publish(events)
+            page = await self._records.query(KIND, tenant=None, limit=BATCH, cursor=cursor)
+            old = [record for record in page.records if record.id < limit]
+            events = [event for record in old if (event := _event(record)) is not None]
+            if events:
+                await self._publish(events)
             relayed += len(events)
+            cursor = page.cursor
+            if cursor is None or len(old) < len(page.records):
+                return relayed
 
     async def close(self) -> None:
         """Wait until what is being published is published or left to ``relay``."""
@@ -108,3 +111,11 @@ class Outbox:
                     await self._records.commit(tenant, [Delete(KIND, event.id)])
                 except Conflict:
                     continue
+
+
+def _event(record: Record) -> Event | None:
+    try:
+        return Event.from_json(str(record.body["event"]).encode())
+    except (InvalidInput, KeyError):
+        _log.error("left %s of %s in the outbox: it is no event", record.id, record.tenant)
+        return None

@@ -282,7 +282,9 @@ def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
             adapters.staging,
             clock,
         ),
-        replication=Replication(store, journal, adapters.vault, adapters.replica, clock, entropy),
+        replication=Replication(
+            store, journal, opener, adapters.vault, adapters.replica, clock, entropy
+        ),
     )
 
 

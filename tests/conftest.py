@@ -3,6 +3,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("strongroom", deadline=None)
+settings.load_profile("strongroom")
 
 CONTRACT = "contract"
 """The property of a test's report that names the port and the adapter it ran against."""

@@ -14,7 +14,7 @@ from shared.documents.models import Description, Document, Upload
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import UPLOAD_KIND, DocumentRecords, new_document
-from shared.errors import Conflict, DigestMismatch, NotFound, TooLarge
+from shared.errors import Conflict, Damaged, DigestMismatch, NotFound, TooLarge
 from shared.events import Event, EventType
 from shared.idempotency import Idempotency, IdempotencyKey
 from shared.ids import new_id
@@ -195,7 +195,15 @@ class Uploads:
             traceparent=principal.origin.traceparent,
         )
         entry = self._journal.entry(Action.UPLOAD_COMPLETE, upload, by=principal)
-        await self._journal.commit(entry, [_replaced(record, principal.tenant, completed)], [event])
+        try:
+            await self._journal.commit(
+                entry, [_replaced(record, principal.tenant, completed)], [event]
+            )
+        except Conflict:
+            found, _ = await self._find(principal, upload)
+            if found.state not in {"completed", "sealed"}:
+                raise
+            return found  # the same was said at the same time
         return completed
 
     async def cancel(self, principal: Principal, upload: str) -> None:
@@ -244,7 +252,7 @@ class Uploads:
         user = Actor(kind="user", id=upload.created_by)
         try:
             version, _ = await self._sealer.seal(incoming)
-        except (DigestMismatch, NotFound, TooLarge) as error:
+        except (Damaged, DigestMismatch, NotFound, TooLarge) as error:
             entry = self._journal.entry(
                 Action.UPLOAD_FAIL, upload.id, by=user, tenant=tenant, failed=error.slug
             )

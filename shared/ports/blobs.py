@@ -60,6 +60,7 @@ class BlobStore(Protocol):
 
         Raises:
             NotFound: There is no such object (raised by the first ``anext``).
+            Damaged: The store has noticed that it cannot give back what was put.
         """
         ...
 

@@ -1,19 +1,21 @@
 """Replication: every sealed content gets a verified copy in the second region, and damage is healed.
 
-Both work on sealed bytes alone: a copy is verified by reading it back and comparing its SHA-256 with the
-record's, so replication needs no key.
+A copy is verified by reading it back and comparing its SHA-256 with the record's, which needs no key. Only
+where no copy is whole are keys used: each segment tells by its tag in which copy it is good.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Final, Literal
 
 from shared.audit.models import Action
 from shared.documents.models import Version
+from shared.documents.opening import ContentOpener
 from shared.documents.sealing import object_name
 from shared.documents.store import DocumentRecords, StoredVersion
 from shared.errors import Conflict, Damaged, NotFound, Unavailable
@@ -39,6 +41,7 @@ class Replication:
     Args:
         store: Finds documents and versions.
         journal: Commits changes with their audit entries.
+        opener: Tells which segments are good where no copy is.
         vault: Sealed objects.
         replica: The second region.
         clock: Time.
@@ -49,6 +52,7 @@ class Replication:
         self,
         store: DocumentRecords,
         journal: Journal,
+        opener: ContentOpener,
         vault: BlobStore,
         replica: BlobStore,
         clock: Clock,
@@ -56,6 +60,7 @@ class Replication:
     ) -> None:
         self._store = store
         self._journal = journal
+        self._opener = opener
         self._places: Mapping[Place, BlobStore] = {"vault": vault, "replica": replica}
         self._clock = clock
         self._entropy = entropy
@@ -70,33 +75,35 @@ class Replication:
         """
         found = await self._version(event)
         if found is not None and found.version.replica is None:
-            await self._copy(event, found, "vault", "replica", Action.DOCUMENT_REPLICATE)
+            await self._copy(event, found.version, "vault", "replica", Action.DOCUMENT_REPLICATE)
             age = self._clock.now() - event.time
             if age > LATE:
                 _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
     async def heal(self, event: Event) -> None:
-        """Replace the bad copies of a content from a good one; the effect of ``document.damaged``.
+        """Bring every copy of a content back into order; the effect of ``document.damaged``.
 
-        Where every copy is good, there is nothing to do; where none is, that is audited and logged.
+        A bad copy is replaced from a good one. Where none is good, the segments that are good in one or the
+        other become a new one; where a segment is good in neither, that is audited and logged.
 
         Raises:
-            Unavailable: A store does not answer, or the record keeps changing; try again.
+            Unavailable: A store does not answer, a copy did not arrive whole, or the record keeps
+                changing; try again.
         """
         found = await self._version(event)
         if found is None:
             return
         good = [place for place in self._places if await self._is_good(found.version, place)]
-        bad = [
-            place
-            for place in self._places
-            if place not in good and _name(found.version, place) is not None
-        ]
         if not good:
-            await self._lost(event, found.version)
-            return
-        for place in bad:
-            await self._copy(event, found, good[0], place, Action.DOCUMENT_HEAL)
+            if not await self._mend(event, found.version):
+                return
+            found = await self._version(event)
+            if found is None:
+                return
+            good = ["vault"]
+        for place in self._places:
+            if place not in good and _name(found.version, place) is not None:
+                await self._copy(event, found.version, good[0], place, Action.DOCUMENT_HEAL)
 
     async def erase(self, event: Event) -> None:
         """Remove objects that no record names any more, wherever they are."""
@@ -105,34 +112,60 @@ class Replication:
                 await store.delete(name)
 
     async def _copy(
+        self, event: Event, version: Version, source: Place, target: Place, action: Action
+    ) -> None:
+        """Make a copy in ``target`` of the one in ``source``."""
+
+        async def copy(store: BlobStore, name: str) -> None:
+            await store.copy_from(self._places[source], _name(version, source) or "", name)
+
+        try:
+            arrived = await self._make(event, version, target, copy, action)
+        except (Damaged, NotFound):
+            arrived = False
+        if not arrived:
+            if await self._is_good(version, source):
+                raise Unavailable(_NOT_WHOLE)
+            await self._lost(event, version)
+
+    async def _mend(self, event: Event, version: Version) -> bool:
+        """Make a good copy in the vault from what is good in all of them; False if that is not enough."""
+
+        async def mend(store: BlobStore, name: str) -> None:
+            sealed = self._opener.mended(event.tenant, event.subject, version)
+            async with aclosing(sealed):
+                await store.put(name, sealed)
+
+        try:
+            arrived = await self._make(event, version, "vault", mend, Action.DOCUMENT_HEAL)
+        except Damaged:
+            await self._lost(event, version)
+            return False
+        if not arrived:
+            raise Unavailable(_NOT_WHOLE)
+        return True
+
+    async def _make(
         self,
         event: Event,
-        found: StoredVersion,
-        source: Place,
+        version: Version,
         target: Place,
+        write: Callable[[BlobStore, str], Awaitable[None]],
         action: Action,
-    ) -> None:
-        """Make a new object in ``target``, verify it, and let the record name it."""
-        version = found.version
-        name = object_name(
-            event.tenant,
-            f"{self._clock.now():%Y-%m-%d}",
-            event.subject,
-            version.number,
-            self._entropy,
-        )
+    ) -> bool:
+        """Write a new object, verify it by reading it back, and let the record name it.
+
+        Returns:
+            Whether it arrived as it was sealed; if not, it is gone again.
+        """
+        day = f"{self._clock.now():%Y-%m-%d}"
+        name = object_name(event.tenant, day, event.subject, version.number, self._entropy)
         store = self._places[target]
-        try:
-            await store.copy_from(self._places[source], _name(version, source) or "", name)
-            intact = await _sha256(store, name) == version.sealed_sha256
-        except NotFound:
-            intact = False
-        if not intact:
+        await write(store, name)
+        arrived = await _is_whole(store, name, version)
+        if not arrived or not await self._adopt(event, version, target, name, action):
             await store.delete(name)
-            await self._lost(event, version)
-            return
-        if not await self._adopt(event, version, target, name, action):
-            await store.delete(name)
+        return arrived
 
     async def _adopt(
         self, event: Event, version: Version, place: Place, name: str, action: Action
@@ -177,12 +210,19 @@ class Replication:
         name = _name(version, place)
         if name is None:
             return False
-        try:
-            return await _sha256(self._places[place], name) == version.sealed_sha256
-        except NotFound:
-            return False
+        return await _is_whole(self._places[place], name, version)
 
     async def _lost(self, event: Event, version: Version) -> None:
+        """Put into the audit log and before the operators that no copy is good.
+
+        Raises:
+            Unavailable: The copies are others by now; try again with those.
+        """
+        found = await self._version(event)
+        if found is None:
+            return  # it was deleted meanwhile
+        if found.version != version:
+            raise Unavailable("The copies were replaced meanwhile; try again.")
         _log.error("no good copy of %s, version %d", event.subject, version.number)
         entry = self._journal.entry(
             Action.DOCUMENT_LOST,
@@ -194,6 +234,7 @@ class Replication:
         await self._journal.commit(entry)
 
 
+_NOT_WHOLE: Final = "The copy did not arrive as it left; try again."
 _FIELDS: Final[Mapping[Place, str]] = {"vault": "object", "replica": "replica"}
 _RELEASED: Final[Mapping[Place, str]] = {"vault": "objects", "replica": "replicas"}
 
@@ -202,8 +243,12 @@ def _name(version: Version, place: Place) -> str | None:
     return version.object if place == "vault" else version.replica
 
 
-async def _sha256(store: BlobStore, name: str) -> bytes:
+async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:
+    """Whether an object is the version's content as it was sealed."""
     digest = hashlib.sha256()
-    async for piece in store.get(name):
-        await off_loop(digest.update, piece)
-    return digest.digest()
+    try:
+        async for piece in store.get(name):
+            await off_loop(digest.update, piece)
+    except (Damaged, NotFound):
+        return False
+    return digest.digest() == version.sealed_sha256

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -326,6 +328,26 @@ async def test_bytes_after_the_end_are_not_served(
     vault, _ = await copies(house, alpha, document)
     vault.write_bytes(vault.read_bytes() + b"appended")
     assert (await get(house, auth, document)).content == CONTENT
+
+
+async def test_a_sector_that_the_disk_cannot_read_is_damage(
+    house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, replica = await copies(house, alpha, document)
+    broken, real = vault.stat().st_ino, os.pread
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        if os.fstat(descriptor).st_ino == broken and offset + size > 2 * SEGMENT_SIZE:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert (await get(house, auth, document)).content == CONTENT
+    assert (await house.actions(alpha, document)).count("document.damage") == 1
+    await house.settle()
+    repaired, kept = await copies(house, alpha, document)
+    assert (repaired != vault, kept == replica) == (True, True)
+    assert repaired.read_bytes() == replica.read_bytes()
 
 
 class Silent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -131,12 +132,49 @@ async def test_a_copy_that_arrives_damaged_is_not_adopted(
 
     monkeypatch.setattr(replica, "copy_from", corrupting)
     sealed = event(house, alpha, document, EventType.DOCUMENT_SEALED)
-    await house.services.replication.replicate(sealed)
+    with pytest.raises(Unavailable):
+        await house.services.replication.replicate(sealed)
+    assert "document.lost" not in await house.actions(alpha, document), "the vault's copy is good"
     assert (await house.version(alpha, document)).replica is None
     assert house.stored("replica") == []
     monkeypatch.setattr(replica, "copy_from", real)
     await house.services.replication.replicate(sealed)
     await agree(house, alpha, document)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_copy_that_went_while_it_was_copied_is_not_lost(
+    house: House,
+    alpha: str,
+    auth: dict[str, str],
+    document: str,
+    monkeypatch: pytest.MonkeyPatch,
+    deleted: bool,
+) -> None:
+    replication = house.services.replication
+    replica = type(house.services.adapters.replica)
+    real = replica.copy_from
+
+    async def late(*args: Any) -> int:
+        monkeypatch.setattr(replica, "copy_from", real)
+        if deleted:
+            await house.http.delete(f"documents/{document}", headers=auth)
+        else:
+            await replication.heal(event(house, alpha, document, EventType.DOCUMENT_DAMAGED))
+        await house.settle()
+        size: int = await real(*args)
+        return size
+
+    vault = house.object("vault", (await house.version(alpha, document)).object)
+    vault.write_bytes(vault.read_bytes() + b"appended")
+    monkeypatch.setattr(replica, "copy_from", late)
+    with nullcontext() if deleted else pytest.raises(Unavailable):
+        await replication.replicate(event(house, alpha, document, EventType.DOCUMENT_SEALED))
+    assert "document.lost" not in await house.actions(alpha, document)
+    if deleted:
+        assert house.stored("vault") == house.stored("replica") == []
+    else:
+        await agree(house, alpha, document)
 
 
 async def test_a_silent_store_leaves_the_event_for_another_try(

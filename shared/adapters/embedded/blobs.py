@@ -8,6 +8,7 @@ first. Every path is walked segment by segment without following symbolic links.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -24,7 +25,7 @@ from shared.adapters.embedded.folders import make_private_folder
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.threads import on_disk
-from shared.errors import Conflict, Forbidden, NotFound
+from shared.errors import Conflict, Damaged, Forbidden, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Clock
 
@@ -71,7 +72,11 @@ class FileBlobs:
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
-        """See ``BlobStore.get``."""
+        """See ``BlobStore.get``.
+
+        Raises:
+            Damaged: The disk cannot read a part of it any more.
+        """
         check_blob_name(name)
         check_range(start, end)
         with contextlib.ExitStack() as opened:
@@ -237,9 +242,19 @@ class FileBlobs:
 
 
 def _read(descriptor: int, start: int, end: int | None) -> bytes:
-    """The next piece of a range, empty at its end or the object's."""
+    """The next piece of a range, empty at its end or the object's.
+
+    Raises:
+        Damaged: The disk cannot read its own sectors any more. Trying again would not help, but
+            another copy does.
+    """
     size = PIECE if end is None else min(PIECE, end - start)
-    return os.pread(descriptor, size, start)
+    try:
+        return os.pread(descriptor, size, start)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Damaged("The disk cannot read a part of the object; read another copy.") from error
 
 
 def _entries(folder: int) -> Sequence[str]:

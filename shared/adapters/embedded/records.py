@@ -121,9 +121,8 @@ class SqliteRecords:
             now = self._clock.now()
             for change, body in zip(changes, bodies, strict=True):
                 _apply(writer, tenant, change, body, to_microseconds(now))
-            if now - self._pruned_at >= _PRUNE_EVERY:
+            if now - self._pruned_at >= _PRUNE_EVERY and _prune(writer, to_microseconds(now)):
                 self._pruned_at = now
-                _prune(writer, to_microseconds(now))
 
         await self._database.write(work)
 
@@ -244,7 +243,8 @@ def _remove(
     )
 
 
-def _prune(writer: sqlite3.Connection, now: int) -> None:
+def _prune(writer: sqlite3.Connection, now: int) -> bool:
+    """Remove expired records, as many as one commit may; return whether that was all of them."""
     expired = writer.execute(
         "SELECT tenant, kind, id, fields FROM records"
         " WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT ?",
@@ -252,6 +252,7 @@ def _prune(writer: sqlite3.Connection, now: int) -> None:
     ).fetchall()
     for tenant, kind, name, fields in expired:
         _remove(writer, tenant, kind, name, json.loads(fields))
+    return len(expired) < _PRUNE_AT_MOST
 
 
 def _record(row: Sequence[Any]) -> Record:

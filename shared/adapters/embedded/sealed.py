@@ -7,10 +7,10 @@ data too. So an object that is renamed on disk does not open.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -30,6 +30,7 @@ from shared.crypto.streaming import (
 )
 from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
 from shared.ports.clock import Entropy
+from shared.streams import off_loop, regroup
 
 
 class SealedBlobs:
@@ -67,7 +68,7 @@ class SealedBlobs:
         opener = Opener(self._object_key(name), name.encode(), header)
         for segment in segments(size, min(start, end), end):
             sealed = await self._read(name, segment.sealed_start, segment.sealed_end)
-            plaintext = await asyncio.to_thread(_open, opener, segment, sealed)
+            plaintext = await off_loop(partial(_open, opener, segment), sealed)
             wanted = plaintext[
                 max(0, start - segment.plaintext_start) : end - segment.plaintext_start
             ]
@@ -106,19 +107,8 @@ class SealedBlobs:
     async def _seal(self, name: str, content: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
         sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
         yield sealer.header
-        held, wanted = bytearray(), FIRST_SEGMENT_PLAINTEXT
-        async for chunk in content:
-            used = 0
-            while len(held) + len(chunk) - used > wanted:
-                # More follows, so this segment is not the last.
-                part = wanted - len(held)
-                held += memoryview(chunk)[used : used + part]
-                used += part
-                yield await asyncio.to_thread(_seal, sealer, held, last=False)
-                held.clear()
-                wanted = SEGMENT_PLAINTEXT
-            held += memoryview(chunk)[used:]
-        yield await asyncio.to_thread(_seal, sealer, held, last=True)
+        async for piece, last in regroup(content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
+            yield await off_loop(partial(_seal, sealer, last=last), piece)
 
     async def _read(self, name: str, start: int, end: int) -> bytes:
         pieces = self._store.get(name, start=start, end=end)
@@ -128,7 +118,7 @@ class SealedBlobs:
         return HKDF(SHA256(), KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
 
 
-def _seal(sealer: Sealer, plaintext: bytearray, *, last: bool) -> bytearray:
+def _seal(sealer: Sealer, plaintext: bytearray, last: bool) -> bytearray:
     sealed = bytearray(len(plaintext) + TAG_SIZE)
     sealer.seal_segment(plaintext, sealed, last=last)
     return sealed

@@ -15,6 +15,7 @@ from tink import cleartext_keyset_handle, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from shared.crypto import streaming
+from shared.crypto.contents import StreamOpener, StreamSealer, open_sealed, seal
 from shared.crypto.streaming import (
     FIRST_SEGMENT_PLAINTEXT,
     HEADER_SIZE,
@@ -23,11 +24,7 @@ from shared.crypto.streaming import (
     TAG_SIZE,
     Opener,
     Sealer,
-    StreamOpener,
-    StreamSealer,
-    open_sealed,
     plaintext_size,
-    seal,
     sealed_size,
     segments,
 )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.crypto.contents import open_sealed, seal
 from shared.crypto.streaming import (
     HEADER_SIZE,
     SEGMENT_PLAINTEXT,
@@ -13,8 +14,6 @@ from shared.crypto.streaming import (
     TAG_SIZE,
     Buffer,
     Opener,
-    open_sealed,
-    seal,
     segments,
 )
 from shared.errors import Damaged

@@ -218,6 +218,27 @@ async def test_expired_records_leave_the_disk(tmp_path):
     file.close()
 
 
+async def test_many_expired_records_leave_the_disk_commit_by_commit(tmp_path):
+    clock = FakeClock()
+    store = SqliteRecords(tmp_path / "records.sqlite", clock)
+    expires_at = clock.now() + timedelta(seconds=60)
+    for start in range(0, 450, 50):
+        await store.commit(
+            "ten_a",
+            [
+                Create(Record("ten_a", "token", f"{n}", {}, {}, expires_at))
+                for n in range(start, start + 50)
+            ],
+        )
+    clock.advance(61)
+    for n in range(3):
+        await store.commit("ten_a", [Create(Record("ten_a", "token", f"new{n}", {}))])
+    await store.close()
+    file = sqlite3.connect(tmp_path / "records.sqlite")
+    assert file.execute("SELECT count(*) FROM records").fetchone() == (3,)
+    file.close()
+
+
 COMMITTER = """
 import asyncio, sys
 from pathlib import Path

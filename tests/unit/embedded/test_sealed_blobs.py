@@ -8,7 +8,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.sealed import SealedBlobs
-from shared.crypto.streaming import SEGMENT_SIZE, open_sealed, sealed_size
+from shared.crypto.contents import open_sealed
+from shared.crypto.streaming import (
+    SEGMENT_SIZE,
+    sealed_size,
+)
 from shared.errors import Damaged
 from shared.ports.clock import system_entropy
 from tests.fakes import FakeClock

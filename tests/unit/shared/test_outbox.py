@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from shared.errors import Unavailable
 from shared.events import Event, EventType
 from shared.ids import new_id
 from shared.outbox import BATCH, KIND, RELAY_AFTER, Outbox
+from shared.ports.records import Replace
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +141,22 @@ async def test_the_relay_leaves_young_events_to_those_who_made_them(office: Offi
     office.clock.advance(RELAY_AFTER.total_seconds())
     assert await office.outbox.relay() == 1
     assert office.bus.published == [old[0].id, young[0].id]
+
+
+async def test_what_cannot_be_read_does_not_hold_up_the_rest(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable = await office.committed(BATCH + 1)
+    for event in unreadable:
+        record = await office.records.get(event.tenant, KIND, event.id)
+        body = {"event": record.body["event"].replace("audit.recorded", "unheard.of")}
+        await office.records.commit(event.tenant, [Replace(replace(record, body=body))])
+    good = await office.committed(3)
+    office.clock.advance(60)
+    assert await office.outbox.relay() == 3
+    assert office.bus.published == [event.id for event in good]
+    assert await office.left() == len(unreadable)
+    assert f"left {unreadable[0].id} of ten_a in the outbox" in caplog.text
 
 
 async def test_two_relays_and_the_process_itself_at_once(office: Office) -> None:

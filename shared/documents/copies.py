@@ -1,0 +1,185 @@
+"""The copies of one content, read as one: each segment comes from a copy in which it is authentic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shared.crypto.streaming import HEADER_SIZE, TAG_SIZE, Opener, Segment
+from shared.errors import Damaged, NotFound, StrongroomError, Unavailable
+from shared.ports.blobs import BlobStore
+
+DamageReport = Callable[[str], Awaitable[None]]
+"""Called once a copy that turns out to be damaged or gone, with the copy's label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An authentic segment as it was sealed, and in clear."""
+
+    sealed: memoryview
+    plaintext: memoryview
+
+
+class Copies:
+    """The copies of one content, read as one.
+
+    Args:
+        copies: Each of them, in the order in which to ask them.
+        data_key: Of the content.
+        bound_to: The content's associated data.
+        on_damage: Called once a copy that is damaged or gone.
+    """
+
+    def __init__(
+        self,
+        copies: list[Copy],
+        data_key: bytes,
+        bound_to: bytes,
+        on_damage: DamageReport,
+    ) -> None:
+        self._copies = copies
+        self._data_key = data_key
+        self._bound_to = bound_to
+        self._on_damage = on_damage
+        self._opener: Opener | None = None
+
+    @property
+    def header(self) -> bytes:
+        """The content's header, once a segment under it was authentic."""
+        if self._opener is None:
+            raise ValueError("no segment was opened yet")
+        return self._opener.header
+
+    async def open(self, segment: Segment) -> Opened:
+        """The segment from the first copy that has it; that copy is asked first from then on.
+
+        Raises:
+            Damaged: No copy has it.
+            Unavailable: No copy has it, and one does not answer.
+        """
+        unavailable: Unavailable | None = None
+        for copy in list(self._copies):
+            try:
+                return await self._open(copy, segment)
+            except (Damaged, NotFound):
+                await self._report(copy)
+            except Unavailable as error:
+                unavailable = error
+            await copy.close()
+            self._copies.remove(copy)
+            self._copies.append(copy)
+        if unavailable is not None:
+            raise unavailable
+        raise Damaged("No copy of this content is good; the operator has been told.")
+
+    async def close(self) -> None:
+        """Let go of the stores."""
+        for copy in self._copies:
+            await copy.close()
+
+    async def _open(self, copy: Copy, segment: Segment) -> Opened:
+        """The segment as this copy has it.
+
+        A header that an authentic segment has proven right serves for every copy. Until then the
+        copy's own is tried, then those of the others: its segments may be good where it is not.
+        """
+        if self._opener is not None:
+            return _authentic(self._opener, segment, await copy.read(segment))
+        await copy.read_header(segment)
+        sealed = await copy.read(segment)
+        for source in (copy, *(each for each in self._copies if each is not copy)):
+            try:
+                header = await source.read_header(segment)
+                opener = Opener(self._data_key, self._bound_to, header)
+                opened = _authentic(opener, segment, sealed)
+            except (Damaged, NotFound, Unavailable):
+                continue
+            if source is not copy:
+                await self._report(copy)
+            self._opener = opener
+            return opened
+        raise Damaged("The segment is authentic under no copy's header.")
+
+    async def _report(self, copy: Copy) -> None:
+        if not copy.damaged:
+            copy.damaged = True
+            await self._on_damage(copy.label)
+
+
+def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
+    plaintext = memoryview(bytearray(len(sealed) - TAG_SIZE))
+    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
+    return Opened(sealed, plaintext)
+
+
+@dataclass(slots=True)
+class Copy:
+    """Reads one copy; reads on from where it is if the next segment follows.
+
+    Attributes:
+        label: Which copy it is.
+        store: Where it is.
+        name: Its name there.
+        until: Offset in the sealed content after the last byte that will be wanted.
+        damaged: Whether it is known to be damaged or gone.
+    """
+
+    label: str
+    store: BlobStore
+    name: str
+    until: int
+    damaged: bool = False
+    _header: bytes | None = None
+    _stream: AsyncIterator[bytes] | None = None
+    _position: int = 0
+    _rest: memoryview = field(default_factory=lambda: memoryview(b""))
+
+    async def read_header(self, before: Segment) -> bytes:
+        """Its header, in one go with the segment that will be read next, if that follows.
+
+        Raises:
+            Damaged: The copy is too short to have one.
+            NotFound: The copy is gone.
+            Unavailable: Its store does not answer.
+        """
+        if self._header is None:
+            until = self.until if before.index == 0 else HEADER_SIZE
+            self._header = bytes(await self._read(0, HEADER_SIZE, until))
+        return self._header
+
+    async def read(self, segment: Segment) -> memoryview:
+        """A segment as it is stored.
+
+        Raises:
+            Damaged: The copy ends before it does.
+            NotFound: The copy is gone.
+            Unavailable: Its store does not answer.
+        """
+        return await self._read(segment.sealed_start, segment.sealed_end, self.until)
+
+    async def close(self) -> None:
+        """Let go of the store; what is read next is read afresh."""
+        stream, self._stream, self._rest = self._stream, None, memoryview(b"")
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+    async def _read(self, start: int, end: int, until: int) -> memoryview:
+        if self._stream is None or self._position != start:
+            await self.close()
+            self._stream = self.store.get(self.name, start=start, end=until)
+        size = end - start
+        gathered = self._rest
+        try:
+            while len(gathered) < size:
+                piece = await anext(self._stream)
+                gathered = memoryview(b"".join((gathered, piece)) if gathered else piece)
+        except StopAsyncIteration:
+            await self.close()
+            raise Damaged("The copy is shorter than what was sealed.") from None
+        except StrongroomError:
+            await self.close()
+            raise
+        self._rest = gathered[size:]
+        self._position = end
+        return gathered[:size]
