@@ -34,8 +34,10 @@ $(INSTALLED): requirements-dev.txt
 		-r requirements-dev.txt
 	@touch $@
 
+# Through the environment, so that no character of a file's name means anything to make or the shell.
+demo: export DEMO_FILE := $(value FILE)
 demo: $(INSTALLED) ## send a file (FILE=path, or one of this machine) through everything
-	@$(PY) -m standalone.demo $(if $(FILE),"$(FILE)")
+	@$(PY) -m standalone.demo $(if $(value FILE),"$$DEMO_FILE")
 
 serve: $(INSTALLED) ## run the server on 127.0.0.1:7071 with its data in ./data
 	@$(PY) -m standalone
