@@ -9,7 +9,6 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import azure.functions as func
@@ -18,7 +17,6 @@ from starlette.types import ASGIApp
 
 from shared.ports.bus import EventSource
 from shared.ports.clock import Clock, SystemClock
-from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
 from standalone.frontend import Frontend, LimitedHttpProtocol
 from standalone.pump import MessagePump
@@ -45,7 +43,6 @@ class Host:
         shutdown: Closes them, after everything has ended.
         address: The address to listen at, such as ``127.0.0.1``.
         port: The port to listen at; 0: any free one.
-        data_dir: The data folder, which no other host may use meanwhile.
         settings: App settings by name, for schedules given as ``%NAME%``.
         route_prefix: The ``routePrefix`` of host.json.
         on_ready: Called with the base URL once requests are taken.
@@ -62,7 +59,6 @@ class Host:
     shutdown: Callable[[], Awaitable[None]]
     address: str
     port: int
-    data_dir: Path
     settings: Mapping[str, str]
     route_prefix: str
     on_ready: Callable[[str], None]
@@ -75,8 +71,8 @@ class Host:
         """Run until SIGTERM or SIGINT, then finish what is in work; a second signal ends at once.
 
         Raises:
-            StartError: The host cannot start: the data folder or the port is taken, or a trigger is
-                not one that it can run.
+            StartError: The host cannot start: the port is taken, or a trigger is not one that it can
+                run.
         """
         functions = read_functions(self.app)
         routes = RouteTable(self.api, functions.http, prefix=self.route_prefix, mounts=self.mounts)
@@ -94,10 +90,7 @@ class Host:
             grace_seconds=self.grace_seconds,
         )
         stopping = asyncio.Event()
-        with (
-            exclusive_data_folder(self.data_dir),
-            _listening(self.address, self.port) as listener,
-        ):
+        with _listening(self.address, self.port) as listener:
             server = _Server(self._config(routes), lambda: self.on_ready(_base_url(listener)))
 
             def stop() -> None:
