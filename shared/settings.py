@@ -65,9 +65,9 @@ class Settings(BaseSettings):
         replica_account_url: The same of the account in the second region, container ``replica``.
         staging_account_url: The same of the account that takes staged uploads, container
             ``staging``.
-            cosmos_endpoint: The endpoint of the Cosmos DB account.
+        cosmos_endpoint: The endpoint of the Cosmos DB account.
         cosmos_database: The database, with the containers ``records`` and ``directory``.
-            key_vault_url: The address of the Key Vault of tenant keys.
+        key_vault_url: The address of the Key Vault of tenant keys.
         service_bus_namespace: The host name of the Service Bus namespace.
 
     A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
