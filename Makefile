@@ -78,5 +78,6 @@ lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## remove what the tools made; data/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCANNER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
+		tests/emulators/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
