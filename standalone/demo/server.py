@@ -39,8 +39,8 @@ def server(data: Path, largest: int) -> Iterator[str]:
             cwd=ROOT,
             env=_environment(largest),
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
             start_new_session=True,  # Ctrl-C is for the demo, which then ends the server
         )
     try:

@@ -12,7 +12,6 @@ from typing import Final
 from urllib.parse import quote
 
 import httpx
-from rich.table import Table
 
 from standalone.demo.client import TIMEOUT_SECONDS, Client, bearer
 from standalone.demo.contents import Content
@@ -22,6 +21,9 @@ from standalone.first_steps import bootstrap_secret
 SLOWEST_BYTES_PER_SECOND: Final = 5_000_000
 RANGE: Final = (1_048_000, 1_049_500)
 """Across the border of the first two segments."""
+
+ROW: Final = "  {:>8}  {:12}  {:18}  {:7}  {}"
+"""Of the audit log: lines, because a table would cut its words in a narrow terminal."""
 
 
 class Demo:
@@ -219,19 +221,20 @@ class Demo:
             )
             log = self.client.get(f"audit?limit=100&resource={document}", token)
             done(f"{log['head']['size']} entries in all, root {log['head']['root'][:16]}…")
-        table = Table("position", "time", "action", "outcome", "by")
+        console.print(ROW.format("position", "time", "action", "outcome", "by"), style="bold")
         for item in reversed(log["items"]):
             if item["position"] is None:
                 continue  # the reading of this very page
             entry = item["entry"]
-            table.add_row(
-                str(item["position"]),
-                entry["time"][11:23],
-                entry["action"],
-                entry["outcome"],
-                entry["actor"]["kind"],
+            console.print(
+                ROW.format(
+                    item["position"],
+                    entry["time"][11:23],
+                    entry["action"],
+                    entry["outcome"],
+                    entry["actor"]["kind"],
+                )
             )
-        console.print(table)
 
     def try_others(self, operator: str, document: str) -> None:
         """Those who may not read the document ask for it."""

@@ -35,13 +35,14 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(
     scratch.mkdir()
     file = tmp_path / os.fsdecode(name)
     file.write_bytes(content)
-    # What is set for a server of one's own is not for the demo's.
-    demo = run_demo(file, scratch, STRONGROOM_PROFILE="azure", STRONGROOM_DATA_DIR="/nowhere")
+    # In a narrow terminal, and with a setting for a server of one's own, which is not for the demo's.
+    demo = run_demo(file, scratch, STRONGROOM_PROFILE="azure", COLUMNS="40")
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert demo.stdout.splitlines()[-1] == "demo: ok"
     readable = "".join(each if each.isprintable() else "_" for each in file.name)
     assert readable[:150] in demo.stdout
     assert demo.stderr == ""
+    assert "document.replicate" in demo.stdout
     assert list(scratch.iterdir()) == []
     assert not processes_with(str(scratch))
 
