@@ -35,8 +35,10 @@ $(INSTALLED): requirements-dev.txt
 		-r requirements-dev.txt
 	@touch $@
 
+# Through the environment, so that no character of a file's name means anything to make or the shell.
+demo: export DEMO_FILE := $(value FILE)
 demo: $(INSTALLED) ## send a file (FILE=path, or one of this machine) through everything
-	@$(PY) -m standalone.demo $(if $(FILE),"$(FILE)")
+	@$(PY) -m standalone.demo $(if $(value FILE),"$$DEMO_FILE")
 
 serve: $(INSTALLED) ## run the server on 127.0.0.1:7071 with its data in ./data
 	@$(PY) -m standalone
@@ -87,5 +89,6 @@ lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	$(LOCK) --group worker --python-version 3.13 --no-deps --output-file requirements-worker.txt
 
 clean: ## remove what the tools made; data/ stays
-	rm -rf $(VENV) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCANNER) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache tests/emulators/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.environment import WrongEnvironment
 from shared.errors import StrongroomError
@@ -24,39 +25,64 @@ from standalone.host import Host
 from standalone.logs import configure_logging
 
 ROOT = Path(__file__).parents[1]
+SECRET_SETTING = "STRONGROOM_BOOTSTRAP_SECRET_SHA256"
 
 
 def main() -> int:
     """Read the command line and run the host; the value is the exit code."""
     parser = argparse.ArgumentParser(prog="python -m standalone", description="Run Strongroom.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
-    parser.add_argument("--port", type=int, default=7071, help="port to listen at (%(default)s)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="data folder (%(default)s)")
+    parser.add_argument("--port", type=_port, default=7071, help="port to listen at (%(default)s)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("STRONGROOM_DATA_DIR") or "data"),
+        help="data folder (%(default)s)",
+    )
     arguments = parser.parse_args()
 
     configure_logging()
-    base_url = f"http://{arguments.host}:{arguments.port}"
-    os.environ["STRONGROOM_DATA_DIR"] = str(arguments.data.resolve())
-    os.environ.setdefault("STRONGROOM_PUBLIC_BASE_URL", base_url)
+    data: Path = arguments.data.absolute()
+    address = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    os.environ["STRONGROOM_DATA_DIR"] = str(data)
+    if not os.environ.get("STRONGROOM_PUBLIC_BASE_URL"):
+        os.environ["STRONGROOM_PUBLIC_BASE_URL"] = f"http://{address}:{arguments.port}"
     try:
         # Held before the secret is made: another host's may lie there.
-        with exclusive_data_folder(arguments.data):
-            if "STRONGROOM_BOOTSTRAP_SECRET_SHA256" not in os.environ:
-                secret = first_steps.bootstrap_secret(arguments.data)
-                os.environ["STRONGROOM_BOOTSTRAP_SECRET_SHA256"] = first_steps.sha256_hex(secret)
-            uvloop.run(_host(arguments).run())
+        with exclusive_data_folder(data):
+            if not os.environ.get(SECRET_SETTING):
+                secret = first_steps.bootstrap_secret(data)
+                os.environ[SECRET_SETTING] = first_steps.sha256_hex(secret)
+            uvloop.run(_host(arguments.host, arguments.port, data).run())
     except (StartError, StrongroomError, WrongEnvironment, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
     except ValidationError as error:
         for problem in error.errors(include_input=False):
-            setting = "STRONGROOM_" + "_".join(str(part) for part in problem["loc"]).upper()
-            sys.stderr.write(f"strongroom: the setting {setting} is not valid: {problem['msg']}\n")
+            sys.stderr.write(f"strongroom: {_explained(problem)}\n")
         return 1
     return 0
 
 
-def _host(arguments: argparse.Namespace) -> Host:
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _explained(problem: ErrorDetails) -> str:
+    """What is wrong with the settings, and what the setting is for."""
+    if not problem["loc"]:  # the settings do not agree with each other, and the text names them
+        return problem["msg"].removeprefix("Value error, ") + "."
+    setting = f"STRONGROOM_{problem['loc'][0]}".upper()
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text("utf-8"))
+    wrong = problem["msg"]
+    if problem["type"] == "string_pattern_mismatch":
+        wrong = f"it does not have the form of, for example, {sample['Values'][setting]!r}"
+    return f"The setting {setting} is not valid: {wrong}. {sample['Explained'][setting]}"
+
+
+def _host(address: str, port: int, data: Path) -> Host:
     # The app and the services read their settings from the environment, which is complete only now.
     from function_app import app
     from functions.http import get_api
@@ -71,11 +97,9 @@ def _host(arguments: argparse.Namespace) -> Host:
     async def startup() -> None:
         await services.start()
         if await services.tenants.has_operator():
-            first_steps.forget_secret(arguments.data)
+            first_steps.forget_secret(data)
         else:
-            first_lines.append(
-                first_steps.instructions(get_settings().public_base_url, arguments.data)
-            )
+            first_lines.append(first_steps.instructions(get_settings().public_base_url, data))
 
     def greet(base_url: str) -> None:
         sys.stdout.write(f"Strongroom serves {base_url}\n")
@@ -94,8 +118,8 @@ def _host(arguments: argparse.Namespace) -> Host:
         source=services.adapters.source,
         startup=startup,
         shutdown=services.close,
-        address=arguments.host,
-        port=arguments.port,
+        address=address,
+        port=port,
         settings=ChainMap(dict(os.environ), defaults),
         route_prefix=host_json["extensions"]["http"]["routePrefix"],
         on_ready=greet,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -38,17 +39,24 @@ def instructions(base_url: str, data_dir: Path) -> str:
     """How to get from an empty installation to a tenant's first token, in commands to paste."""
     api = f"{base_url}/api/v1"
     post = "curl -sS -H 'Content-Type: application/json'"
+    path = data_dir / FILE_NAME
+    # From a file and through printf, so that the secret is in no list of processes.
+    secret = f'"$(cat {shlex.quote(str(path))})"' if path.exists() else "'YOUR BOOTSTRAP SECRET'"
     return f"""
 There is no operator yet. To create the first operator, tenant and administrator:
 
 1. The first operator; the answer holds a temporary password:
-   {post} {api}/auth/bootstrap \\
-     -d "{{\\"username\\": \\"operator\\", \\"secret\\": \\"$(cat '{data_dir / FILE_NAME}')\\"}}"
+   printf '{{"username": "operator", "secret": "%s"}}' {secret} \\
+     | {post} {api}/auth/bootstrap -d @-
 2. Sign in with it, and choose a password of your own; the answer holds a token:
-   {post} {api}/auth/sign-in -d '{{"tenant": "operator", "username": "operator",
-     "password": "TEMPORARY PASSWORD", "new_password": "YOUR PASSWORD"}}'
-3. The first tenant; the answer holds its administrator's temporary password:
+   {post} {api}/auth/sign-in \\
+     -d '{{"tenant": "operator", "username": "operator",
+          "password": "TEMPORARY PASSWORD", "new_password": "YOUR PASSWORD"}}'
+3. The first tenant, with that token; the answer holds its administrator's temporary password:
    {post} {api}/tenants -H 'Authorization: Bearer TOKEN' \\
      -d '{{"slug": "acme", "administrator": "admin"}}'
 4. The administrator signs in as in step 2, with "tenant": "acme" and "username": "admin".
+   Their token works with every command of README.md, and adds further users:
+   {post} {api}/users -H 'Authorization: Bearer TOKEN' \\
+     -d '{{"username": "USERNAME", "roles": ["member"]}}'
 """

@@ -9,10 +9,12 @@ from typing import Final
 
 import httptools
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from functions.api import problems
+from functions.api.app import Envelope
 from standalone.logs import describe_error
 from standalone.routes import RouteTable
 
@@ -64,7 +66,7 @@ class Frontend:
             bytes_out += len(message.get("body", b""))
             await send(message)
 
-        app = match.app if match else _not_found
+        app = match.app if match else _no_such_route
         level = logging.INFO
         try:
             await app(scope, counting_receive, counting_send)
@@ -167,12 +169,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return cycle.more_body and not cycle.waiting_for_100_continue
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = {
-        "type": "urn:strongroom:problem:no-such-route",
-        "title": "There is no such address",
-        "status": 404,
-        "detail": "No function answers this method and path. The API's documentation lists them.",
-    }
-    response = JSONResponse(problem, status_code=404, media_type="application/problem+json")
-    await response(scope, receive, send)
+async def _answer_no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
+    await problems.no_such_route(Request(scope))(scope, receive, send)
+
+
+_no_such_route: Final = Envelope(_answer_no_such_route)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Path, Request, Response
 from fastapi.routing import APIRouter
 
 from functions.api import problems
@@ -26,13 +26,13 @@ PREFIX = "/staged"
 router = APIRouter(route_class=GuardedRoute)
 
 
-@router.put(PREFIX + "/{name:path}", status_code=201, **public())
+@router.put(PREFIX + "/{name:path}", status_code=201, response_class=Response, **public())
 async def put_content(
     name: Annotated[str, Path(max_length=512)],
     request: Request,
     services: FromServices,
     origin: FromOrigin,
-) -> None:
+) -> Response:
     """Take the content of a staged upload."""
     tenant, upload = DIRECTORY, ""
     try:
@@ -58,6 +58,7 @@ async def put_content(
         details={"size": size},
     )
     await services.journal.commit(received)
+    return Response(status_code=201)
 
 
 def create_staged(services: Services, limits: Limits) -> FastAPI:

@@ -109,24 +109,26 @@ class Timers:
 
 def _schedule(function: TimerFunction, settings: Mapping[str, str], now: datetime) -> str:
     schedule = function.schedule
+    timer = f"The timer {function.name}"
     if setting := re.fullmatch(r"%(\w+)%", schedule):
         if setting[1] not in settings:
             raise StartError(
-                f"The timer {function.name} takes its schedule from the setting {setting[1]}, which"
+                f"{timer} takes its schedule from the setting {setting[1]}, which"
                 " is not set: give it an NCRONTAB expression."
             )
         schedule = settings[setting[1]]
+        timer += f" (setting {setting[1]})"
     if not _NCRONTAB.fullmatch(schedule):
         raise StartError(
-            f"The timer {function.name} has the schedule {schedule!r}, which is no NCRONTAB"
-            " expression: six fields, second minute hour day month weekday."
+            f"{timer} has the schedule {schedule!r}, which is no NCRONTAB expression: six fields,"
+            " second minute hour day month weekday."
         )
     try:
         _next_occurrence(schedule, now)
     except (CronSimError, StopIteration) as error:
         reason = str(error) or "It never occurs"
         raise StartError(
-            f"The timer {function.name} cannot follow its schedule {schedule!r}: {reason}."
+            f"{timer} cannot follow its schedule {schedule!r}: {reason}. Correct it."
         ) from None
     return schedule
 

@@ -44,6 +44,19 @@ def free_port() -> int:
     return port
 
 
+def start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected to refuse."""
+    return subprocess.run(
+        [sys.executable, "-m", "standalone", *arguments],
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
 class ServerProcess:
     """``python -m standalone`` on a data folder, at the same address at each start.
 

@@ -40,7 +40,8 @@ Disposition = Annotated[
         description='`attachment; filename="NAME"` (RFC 6266).',
     ),
 ]
-MediaType = Annotated[str | None, Header(alias="Content-Type")]
+# OpenAPI ignores a parameter of this name; the body's description says what it does.
+MediaType = Annotated[str | None, Header(alias="Content-Type", include_in_schema=False)]
 Metadata = Annotated[
     str | None,
     Header(alias="Strongroom-Metadata", description="A JSON object of strings."),
@@ -50,6 +51,7 @@ Number = Annotated[int | None, Query(ge=1, alias="version", description="Default
 CONTENT_BODY = {
     "requestBody": {
         "required": True,
+        "description": "The content. Its `Content-Type` is kept as the document's media type.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }

@@ -31,7 +31,10 @@ ReprDigest = Annotated[
         description="RFC 9530: `sha-256=:BASE64:` of the content; checked on arrival.",
     ),
 ]
-IfMatch = Annotated[str | None, Header(description="The change holds only for this entity tag.")]
+IfMatch = Annotated[
+    str | None,
+    Header(alias="If-Match", description="The change holds only for this entity tag."),
+]
 IdempotencyHeader = Annotated[
     str | None,
     Header(

@@ -48,14 +48,16 @@ async def openapi(request: Request) -> JSONResponse:
 
 
 @router.get("/docs", include_in_schema=False, **public())
-async def docs(services: FromServices) -> HTMLResponse:
-    """The page on which the OpenAPI document is read and tried."""
-    base = f"{services.settings.public_base_url}/api/v1"
+async def docs() -> HTMLResponse:
+    """The page on which the OpenAPI document is read and tried.
+
+    Its addresses are relative, because its policy lets it load from where it came from alone.
+    """
     page = get_swagger_ui_html(
-        openapi_url=f"{base}/openapi.json",
+        openapi_url="openapi.json",
         title="Strongroom API",
-        swagger_js_url=f"{base}/docs/swagger-ui-bundle.js",
-        swagger_css_url=f"{base}/docs/swagger-ui.css",
+        swagger_js_url="docs/swagger-ui-bundle.js",
+        swagger_css_url="docs/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
     page.headers["Content-Security-Policy"] = DOCS_POLICY

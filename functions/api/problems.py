@@ -144,6 +144,12 @@ _HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
 }
 
 
+def no_such_route(request: Request) -> JSONResponse:
+    """The answer to a request that no route takes."""
+    slug, title, detail = _HTTP_DETAILS[404]
+    return problem(404, slug, title, detail, {}, instance=_instance(request))
+
+
 async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -43,6 +45,10 @@ class Served:
         self._house = house
         self._tenant = tenant
         self.document: dict[str, Any] = house.apps[0].openapi()
+
+    def get(self, address: str) -> Any:
+        """The answer to somebody who has not signed in."""
+        return self.ask(requests.Request("GET", BASE_URL + address).prepare(), None)
 
     def ask(self, request: requests.PreparedRequest, permission: str | None) -> Any:
         return self._portal.call(self._ask, request, permission)
@@ -108,6 +114,30 @@ def test_every_route_is_in_the_document(served: Served, furnished: Furnished) ->
     }
     hidden = {("GET", f"/api/v1/{path}") for path in ("openapi.json", "docs", "docs/{asset}")}
     assert documented == routes - hidden
+
+
+def test_header_parameters_are_named_as_they_are_written(served: Served) -> None:
+    names = {
+        parameter["name"]
+        for _, _, operation in operations(served.document)
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "header"
+    }
+    assert names == {name.title() for name in names}
+    # Parameters of these names are ignored, says OpenAPI 3.1 of the Parameter Object.
+    assert names.isdisjoint({"Accept", "Authorization", "Content-Type"})
+
+
+def test_the_page_loads_what_it_needs_from_where_it_came_from(served: Served) -> None:
+    page = served.get("/api/v1/docs")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    addresses = re.findall(r"""(?:src="|href="|url: ')([^"']+)["']""", page.text)
+    assert len(addresses) == 4
+    for address in addresses:
+        if not address.startswith("data:"):
+            found = urljoin("http://another.test/api/v1/docs", address)
+            assert found.startswith("http://another.test/")
+            assert served.get(found.removeprefix("http://another.test")).status_code == 200
 
 
 def test_the_document_says_what_each_route_needs(served: Served) -> None:

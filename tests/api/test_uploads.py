@@ -52,7 +52,8 @@ async def test_the_whole_story(house: House, alpha: str, auth: dict[str, str]) -
     digest = digest_header(hashlib.sha256(CONTENT).digest())
     upload = await begin(house, auth, repr_digest=digest)
     assert (upload["state"], upload["failure"]) == ("granted", None)
-    assert (await put(house, upload)).status_code == 201
+    taken = await put(house, upload)
+    assert (taken.status_code, taken.content) == (201, b"")
     assert (await state(house, auth, upload))["grant"] is None, "an address is shown once"
     answer = await complete(house, auth, upload)
     assert (answer.status_code, answer.json()["state"]) == (202, "completed")

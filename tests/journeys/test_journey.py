@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import random
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ import pytest
 from standalone.first_steps import FILE_NAME
 from tests.journeys.profiles import Embedded, Profile, azure
 from tests.people import PASSWORD, bearer, bootstrap, create_tenant, create_user
-from tests.process import ROOT, ServerProcess, environment, free_port, wait_until
+from tests.process import ServerProcess, free_port, start, wait_until
 
 MEBIBYTE = 1_048_576
 PAPER = random.Random("paper").randbytes(300_000)
@@ -288,100 +285,9 @@ def test_a_second_server_on_the_same_port_refuses(server: ServerProcess, tmp_pat
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("environment", "elsewhere"),
-        ("requests_per_minute", "0"),
-        ("staged_public_base_url", "ftp://127.0.0.1"),
-        ("outbox_relay_schedule", "every minute"),
-        ("outbox_relay_schedule", "61 * * * * *"),
-        ("bootstrap_secret_sha256", "secret"),
-    ],
-)
-def test_wrong_settings_are_refused_in_one_line(name: str, value: str, tmp_path: Path) -> None:
-    refused = start("--port", str(free_port()), "--data", str(tmp_path / "data"), **{name: value})
-    assert refused.returncode == 1
-    [line] = refused.stderr.splitlines()
-    assert line.startswith("strongroom: ")
-    assert f"STRONGROOM_{name.upper()}" in line or value in line
-    assert refused.stdout == ""
-
-
-def test_a_data_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    refused = start("--port", str(free_port()), "--data", str(tmp_path / "file" / "data"))
-    assert refused.returncode == 1
-    [line] = refused.stderr.splitlines()
-    assert line.startswith("strongroom: ")
-
-
-def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    file = tmp_path / NAME
-    file.write_bytes(PAPER)
-    demo = run_demo(file, scratch)
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert demo.stdout.splitlines()[-1] == "demo: ok"
-    assert NAME in demo.stdout
-    assert list(scratch.iterdir()) == []
-    assert not _processes_with(str(scratch))
-
-
-def test_the_demo_refuses_a_file_that_it_cannot_use(tmp_path: Path) -> None:
-    missing = run_demo(tmp_path / "missing", tmp_path)
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert missing.stderr.startswith("demo: cannot read")
-    (tmp_path / "empty").touch()
-    empty = run_demo(tmp_path / "empty", tmp_path)
-    assert (empty.returncode, empty.stdout) == (2, "")
-    assert "is empty" in empty.stderr
-
-
-def start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Start a server that is expected to refuse."""
-    return subprocess.run(
-        [sys.executable, "-m", "standalone", *arguments],
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def run_demo(file: Path, scratch: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "standalone.demo", str(file)],
-        cwd=ROOT,
-        env=environment() | {"TMPDIR": str(scratch), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-    )
-
-
 def _connects(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except ConnectionRefusedError:
         return False
     return True
-
-
-def _processes_with(argument: str) -> list[str]:
-    """The commands of running processes that have something in their arguments."""
-    commands = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (
-                (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            )
-        except OSError:
-            continue
-        if argument in command and process.name != str(os.getpid()):
-            commands.append(command)
-    return commands

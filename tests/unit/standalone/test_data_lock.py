@@ -27,7 +27,7 @@ def test_the_folder_is_private_and_held(tmp_path: Path) -> None:
 def test_a_second_host_makes_no_secret_in_a_folder_that_is_in_use(tmp_path: Path) -> None:
     with exclusive_data_folder(tmp_path):
         second = subprocess.run(
-            [sys.executable, "-m", "standalone", "--port", "0", "--data", str(tmp_path)],
+            [sys.executable, "-m", "standalone", "--port", "1", "--data", str(tmp_path)],
             cwd=ROOT,
             env=environment(),
             capture_output=True,

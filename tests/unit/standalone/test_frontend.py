@@ -6,12 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from standalone.frontend import LEAST_BYTES, MAX_HEAD_BYTES, STALL_SECONDS, LimitedHttpProtocol
+from functions.api.app import ANSWER_HEADERS
+from standalone.frontend import (
+    LEAST_BYTES,
+    MAX_HEAD_BYTES,
+    STALL_SECONDS,
+    Frontend,
+    LimitedHttpProtocol,
+)
+from standalone.routes import RouteTable
 
 pytestmark = pytest.mark.anyio
 
@@ -221,3 +230,25 @@ async def test_a_client_that_left_is_not_watched(connection: Connection) -> None
     connection.protocol.connection_lost(None)
     assert connection.loop.watch is not None
     assert connection.loop.watch.cancelled()
+
+
+async def api(*_: object) -> None:
+    raise AssertionError("no function takes this")
+
+
+async def test_an_address_that_no_function_takes_is_answered_as_the_api_answers() -> None:
+    frontend = Frontend(RouteTable(api, [], prefix="api", mounts={}))
+    transport = httpx.ASGITransport(app=frontend)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://house.test") as http:
+        answer = await http.get("/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {name: answer.headers[name] for name in ANSWER_HEADERS} == ANSWER_HEADERS
+    trace = answer.headers["traceparent"].split("-")[1]
+    assert answer.json() == {
+        "type": "urn:strongroom:problem:no-such-route",
+        "title": "There is no such address",
+        "status": 404,
+        "detail": "See /api/v1/docs for every address.",
+        "instance": f"urn:strongroom:trace:{trace}",
+    }
