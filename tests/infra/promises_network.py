@@ -112,6 +112,22 @@ def web_firewall(snapshot: Snapshot) -> list[str]:
             wrong.append(f"{name} only watches")
         if not policy["managedRules"]["managedRuleSets"]:
             wrong.append(f"{name} has no managed rules")
+        off = {
+            rule["ruleId"]
+            for rules in policy["managedRules"]["managedRuleSets"]
+            for group in rules.get("ruleGroupOverrides", [])
+            for rule in group["rules"]
+        }
+        # It knows a few media types; a content may have any, and JSON routes take JSON.
+        if off != (set() if name == "api" else {"920420"}):
+            wrong.append(f"{name} has these managed rules off: {sorted(off)}")
+        scrubbed = {
+            rule["selector"]
+            for rule in settings.get("logScrubbing", {}).get("scrubbingRules", [])
+            if settings["logScrubbing"]["state"] == rule["state"] == "Enabled"
+        }
+        if "sig" not in scrubbed:
+            wrong.append(f"{name} writes signatures into its log")
         rules = {rule["name"]: rule for rule in policy["customRules"]}
         if any(rule["action"] != "Block" for rule in rules.values()):
             wrong.append(f"{name} has a rule that does not block")
@@ -120,7 +136,7 @@ def web_firewall(snapshot: Snapshot) -> list[str]:
         needed = (
             {"onlyPut", "onlyStaging", "onlySigned"}
             if name == "uploads"
-            else {"onlyTheApi", "staffFromTheirNetworks", "signInRate"}
+            else {"onlyTheApi", "plainPaths", "staffFromTheirNetworks", "signInRate"}
         )
         wrong += [f"{name} lacks {rule}" for rule in sorted(needed - set(rules))]
         staff = rules.get("staffFromTheirNetworks", {}).get("matchConditions", [])
