@@ -196,7 +196,8 @@ def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adap
         records=AzureRecords(
             clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
         ),
-        key_vault=AzureKeys(clients, named(settings.key_vault_url)),
+        # The vault that the infrastructure makes is of the premium tier everywhere.
+        key_vault=AzureKeys(clients, named(settings.key_vault_url), hsm=True),
         bus=bus,
         source=source,
         verify_grant=None,

@@ -224,6 +224,6 @@ async def keys(_folder: Path) -> AsyncIterator[KeysHarness]:
         async def reopen() -> AzureKeys:
             clients = AzureClients()
             stack.push_async_callback(clients.close)
-            return AzureKeys(clients, vault.url)
+            return AzureKeys(clients, vault.url, hsm=True)
 
         yield KeysHarness(await reopen(), reopen)

@@ -42,6 +42,7 @@ class Version:
 
 @dataclass
 class Key:
+    kty: str
     operations: list[str]
     size: int | None
     tags: dict[str, str]
@@ -158,7 +159,7 @@ class Vault(HttpServer):
         if key is None:
             size = body["key_size"] if body["kty"].startswith("RSA") else None
             key = self.keys[name] = Key(
-                body.get("key_ops") or OPERATIONS, size, body.get("tags") or {}
+                body["kty"], body.get("key_ops") or OPERATIONS, size, body.get("tags") or {}
             )
         _add_version(key)
         return Response(200, _bundle(base, name, key, key.current))
@@ -233,11 +234,11 @@ def _bundle(base: str, name: str, key: Key, version: str) -> dict[str, Any]:
     jwk: dict[str, Any] = {"kid": identity.pop("kid"), "key_ops": key.operations}
     if isinstance(private, rsa.RSAPrivateKey):
         numbers = private.public_key().public_numbers()
-        jwk |= {"kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
+        jwk |= {"kty": key.kty, "n": _number(numbers.n), "e": _number(numbers.e)}
     else:
         point = private.public_key().public_numbers()
         x, y = (_encode(part.to_bytes(32, "big")) for part in (point.x, point.y))
-        jwk |= {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+        jwk |= {"kty": key.kty, "crv": "P-256", "x": x, "y": y}
     return {"key": jwk, **identity}
 
 
