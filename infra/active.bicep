@@ -253,8 +253,8 @@ module alerts 'modules/alerts.bicep' = if (full) {
   dependsOn: [gateway]
 }
 
-@description('The name of the function app.')
-output appName string = names.app
+@description('The id of the function app.')
+output appId string = resourceId('Microsoft.Web/sites', names.app)
 
 @description('Where clients find the API.')
 output publicBaseUrl string = settings.STRONGROOM_PUBLIC_BASE_URL

@@ -568,11 +568,8 @@ module policies 'modules/policies.bicep' = {
   }
 }
 
-@description('The resource group of the app.')
-output appGroup string = groups.primary
-
-@description('The name of the function app.')
-output appName string = active.outputs.appName
+@description('The id of the function app.')
+output appId string = active.outputs.appId
 
 @description('Where clients find the API.')
 output publicBaseUrl string = active.outputs.publicBaseUrl
