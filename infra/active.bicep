@@ -179,6 +179,8 @@ var endpoints endpointPlan[] = [
   }
 ]
 
+// The account of the host has two, and takes one at a time.
+@batchSize(1)
 module doors 'modules/private-endpoint.bicep' = [
   for endpoint in endpoints: {
     params: {
@@ -230,47 +232,30 @@ module gateway 'modules/gateway.bicep' = if (full) {
   dependsOn: [appDoor, doors]
 }
 
-module alerts 'modules/alerts.bicep' = {
-  dependsOn: [app, gateway]
+module alerts 'modules/alerts.bicep' = if (full) {
   params: {
     location: region.name
     context: context
     logAlerts: []
-    metricAlerts: concat(
-      [
-        {
-          name: 'app-errors'
-          target: resourceId('Microsoft.Web/sites', names.app)
-          namespace: 'Microsoft.Web/sites'
-          metric: 'Http5xx'
-          aggregation: 'Total'
-          threshold: 10
-          severity: 1
-          dimension: ''
-          values: []
-        }
-      ],
-      full
-        ? [
-            {
-              name: 'gateway-unhealthy'
-              target: resourceId('Microsoft.Network/applicationGateways', localName('agw', environment, region.code))
-              namespace: 'Microsoft.Network/applicationGateways'
-              metric: 'UnhealthyHostCount'
-              aggregation: 'Average'
-              threshold: 0
-              severity: 0
-              dimension: ''
-              values: []
-            }
-          ]
-        : []
-    )
+    metricAlerts: [
+      {
+        name: 'gateway-unhealthy'
+        target: resourceId('Microsoft.Network/applicationGateways', localName('agw', environment, region.code))
+        namespace: 'Microsoft.Network/applicationGateways'
+        metric: 'UnhealthyHostCount'
+        aggregation: 'Average'
+        threshold: 0
+        severity: 0
+        dimension: ''
+        values: []
+      }
+    ]
   }
+  dependsOn: [gateway]
 }
 
-@description('The name of the function app.')
-output appName string = names.app
+@description('The id of the function app.')
+output appId string = resourceId('Microsoft.Web/sites', names.app)
 
 @description('Where clients find the API.')
 output publicBaseUrl string = settings.STRONGROOM_PUBLIC_BASE_URL

@@ -122,9 +122,10 @@ def _standing(resources: list[dict[str, Any]]) -> Iterator[Line]:
     yield _monthly("alerts on logs", "log alert", alerts["Microsoft.Insights/scheduledQueryRules"])
     yield _monthly("alerts on metrics", "metric alert", alerts["Microsoft.Insights/metricAlerts"])
     keys = _of(resources, "Microsoft.KeyVault/vaults/keys")
-    yield _monthly("keys of the platform in the HSM", "key in HSM", len(keys))
+    yield _monthly("keys of the platform in the HSM", "key in HSM, 3072 bits", len(keys))
     for plan in _of(resources, "Microsoft.Security/pricings"):
-        yield _monthly(f"Defender, {plan['name']}", f"Defender {plan['name']}", 1)
+        vaults = _of(resources, "Microsoft.KeyVault/vaults")
+        yield _monthly(f"Defender, {plan['name']}", f"Defender {plan['name']}", len(vaults))
 
 
 def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
@@ -149,6 +150,10 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
     writes = use.documents * 10 / 10_000
     yield _used("storage, writes", "storage 10,000 writes", writes, "x 10,000")
     yield _used("logs", "logs GB", use.log_gigabytes, "GB")
+    for workspace in _of(resources, "Microsoft.OperationalInsights/workspaces"):
+        # The first 31 days are in the price of taking them in.
+        months = (workspace["properties"]["retentionInDays"] - 31) / 30
+        yield _used("logs, kept", "logs GB month", use.log_gigabytes * months, "GB months")
     yield _used("functions, time", "function GB second", use.busy_gigabyte_seconds, "GB s")
     # Four events a document, and each of its requests.
     yield _used(
@@ -163,11 +168,13 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         yield _used("firewall, traffic", "firewall GB", traffic, "GB")
     if _of(resources, "Microsoft.Network/natGateways"):
         yield _used("NAT gateway, traffic", "NAT GB", traffic, "GB")
-    if _of(resources, "Microsoft.Network/applicationGateways"):
+    for gateway in _of(resources, "Microsoft.Network/applicationGateways"):
+        # An instance that always runs counts as ten units, used or not.
+        reserved = 10 * gateway["properties"]["autoscaleConfiguration"]["minCapacity"]
         yield _hourly(
             "application gateway, capacity units",
             "gateway WAF_v2 capacity unit",
-            use.gateway_units,
+            max(use.gateway_units, reserved),
         )
 
 

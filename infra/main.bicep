@@ -232,6 +232,14 @@ var logAlerts logAlertPlan[] = [
     severity: 1
   }
   {
+    // The plan's own metric of failed requests is not documented for Flex Consumption.
+    name: 'app-errors'
+    query: 'AppRequests | where toint(ResultCode) >= 500'
+    threshold: 10
+    every: 'PT15M'
+    severity: 1
+  }
+  {
     name: 'certificate-expiry'
     query: 'AzureDiagnostics | where ResourceProvider == "MICROSOFT.KEYVAULT" and OperationName in ("SecretNearExpiryEventGridNotification", "SecretExpiredEventGridNotification", "KeyNearExpiryEventGridNotification")'
     threshold: 0
@@ -303,12 +311,38 @@ module platformKeys 'modules/key-vault.bicep' = {
   dependsOn: [ourIdentities, watching]
 }
 
+module primaryNetwork 'modules/region-network.bicep' = {
+  scope: primaryGroup
+  params: {
+    region: primary
+    context: context
+    tier: tier
+    zones: map(items(zones), zone => zone.value)
+    operations: edge.operations
+  }
+  dependsOn: [platformKeys]
+}
+
+module standbyNetwork 'modules/region-network.bicep' = if (full) {
+  scope: secondaryGroup
+  params: {
+    region: secondary
+    context: context
+    tier: tier
+    zones: map(items(zones), zone => zone.value)
+    operations: edge.operations
+  }
+  dependsOn: [platformKeys]
+}
+
 module platformKeyring 'modules/platform-keys.bicep' = {
   scope: primaryGroup
   params: {
     vaultName: names.platformKeys
   }
-  dependsOn: [platformKeys]
+  // Stores use these keys by a role, and a role needs minutes until it holds everywhere: those that the
+  // networks take.
+  dependsOn: [platformKeys, primaryNetwork, standbyNetwork]
 }
 
 module gatewayCertificate 'modules/certificate.bicep' = if (!empty(certificate)) {
@@ -453,31 +487,30 @@ module bus 'modules/bus.bicep' = {
   dependsOn: [platformKeyring]
 }
 
-module primaryNetwork 'modules/region-network.bicep' = {
-  scope: primaryGroup
-  params: {
-    region: primary
-    context: context
-    tier: tier
-    zones: map(items(zones), zone => zone.value)
-    operations: edge.operations
-    endpoints: endpoints
+module primaryDoors 'modules/private-endpoint.bicep' = [
+  for endpoint in endpoints: {
+    scope: primaryGroup
+    params: {
+      region: primary
+      context: context
+      endpoint: endpoint
+    }
+    dependsOn: [vault, replica, backup, appKeys, records, bus]
   }
-  dependsOn: [vault, replica, backup, appKeys, records, bus]
-}
+]
 
-module standbyNetwork 'modules/region-network.bicep' = if (full) {
-  scope: secondaryGroup
-  params: {
-    region: secondary
-    context: context
-    tier: tier
-    zones: map(items(zones), zone => zone.value)
-    operations: edge.operations
-    endpoints: endpoints
+module standbyDoors 'modules/private-endpoint.bicep' = [
+  for endpoint in endpoints: if (full) {
+    scope: secondaryGroup
+    params: {
+      region: secondary
+      context: context
+      endpoint: endpoint
+    }
+    // A store takes one endpoint at a time, and fails the second of two.
+    dependsOn: [primaryDoors]
   }
-  dependsOn: [vault, replica, backup, appKeys, records, bus]
-}
+]
 
 module active 'active.bicep' = {
   scope: primaryGroup
@@ -489,7 +522,7 @@ module active 'active.bicep' = {
     edge: edge
     bootstrapDigest: bootstrapDigest
   }
-  dependsOn: [primaryNetwork, gatewayCertificate]
+  dependsOn: [primaryDoors, gatewayCertificate]
 }
 
 module subscriptionWatch 'modules/subscription-watch.bicep' = {
@@ -531,15 +564,12 @@ module workbook 'modules/workbook.bicep' = {
 module policies 'modules/policies.bicep' = {
   params: {
     regions: [primary.name, secondary.name]
-    publicBus: !full
+    small: !full
   }
 }
 
-@description('The resource group of the app.')
-output appGroup string = groups.primary
-
-@description('The name of the function app.')
-output appName string = active.outputs.appName
+@description('The id of the function app.')
+output appId string = active.outputs.appId
 
 @description('Where clients find the API.')
 output publicBaseUrl string = active.outputs.publicBaseUrl

@@ -1,9 +1,26 @@
-metadata description = 'Tells people when someone changes who may do what, unlocks a store, or stops the logs.'
+metadata description = 'Tells people when someone changes who may do what, unlocks a store, loosens a policy, changes the app, or stops the logs.'
 
 import { contextPlan } from '../types.bicep'
 
 @description('What every resource of the environment carries and refers to.')
 param context contextPlan
+
+@description('What is told.')
+var operations = [
+  'Microsoft.Authorization/roleAssignments/write'
+  'Microsoft.Authorization/roleAssignments/delete'
+  'Microsoft.Authorization/roleDefinitions/write'
+  'Microsoft.Authorization/locks/delete'
+  'Microsoft.Authorization/policyAssignments/write'
+  'Microsoft.Authorization/policyAssignments/delete'
+  'Microsoft.Authorization/policyDefinitions/write'
+  'Microsoft.Authorization/policyExemptions/write'
+  'Microsoft.Insights/diagnosticSettings/write'
+  'Microsoft.Insights/diagnosticSettings/delete'
+  'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write'
+  'Microsoft.Web/sites/write'
+  'Microsoft.Web/sites/config/write'
+]
 
 resource changes 'Microsoft.Insights/activityLogAlerts@2026-01-01' = {
   name: 'administration'
@@ -17,13 +34,7 @@ resource changes 'Microsoft.Insights/activityLogAlerts@2026-01-01' = {
         { field: 'category', equals: 'Administrative' }
         { field: 'status', equals: 'Succeeded' }
         {
-          anyOf: [
-            { field: 'operationName', equals: 'Microsoft.Authorization/roleAssignments/write' }
-            { field: 'operationName', equals: 'Microsoft.Authorization/roleAssignments/delete' }
-            { field: 'operationName', equals: 'Microsoft.Authorization/locks/delete' }
-            { field: 'operationName', equals: 'Microsoft.Authorization/policyAssignments/delete' }
-            { field: 'operationName', equals: 'Microsoft.Insights/diagnosticSettings/delete' }
-          ]
+          anyOf: [for operation in operations: { field: 'operationName', equals: operation }]
         }
       ]
     }

@@ -44,6 +44,14 @@ resource policy 'Microsoft.Network/firewallPolicies@2026-03-01' = {
               protocols: [{ protocolType: 'Https', port: 443 }]
               targetFqdns: [signInHost, '*.identity.azure.net']
             }
+            {
+              // The host asks there for its extensions when it starts, and fails where it gets no answer.
+              name: 'extensions-of-the-host'
+              ruleType: 'ApplicationRule'
+              sourceAddresses: [region.addressSpace]
+              protocols: [{ protocolType: 'Https', port: 443 }]
+              targetFqdns: ['cdn.functions.azure.com']
+            }
           ]
         }
         {

@@ -44,6 +44,21 @@ var closed = {
   }
 }
 
+@description('A small environment has no endpoint for its bus: the app speaks AMQP to the public address of a shared one.')
+var toTheSharedBus = {
+  name: 'to-the-shared-bus'
+  properties: {
+    priority: 120
+    direction: 'Outbound'
+    access: 'Allow'
+    protocol: 'Tcp'
+    sourceAddressPrefix: subnets.application
+    sourcePortRange: '*'
+    destinationAddressPrefix: 'ServiceBus'
+    destinationPortRange: '5671'
+  }
+}
+
 resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   name: localName('nsg', context.environment, '${region.code}-gateway')
   location: region.name
@@ -142,6 +157,7 @@ resource applicationRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' =
           destinationPortRange: '443'
         }
       }
+      ...(firewalled ? [] : [toTheSharedBus])
       {
         name: 'nothing-else-goes-out'
         properties: {

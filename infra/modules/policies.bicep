@@ -5,8 +5,8 @@ metadata description = 'What keeps it so: Azure itself refuses what these rules 
 @description('The regions in which anything may exist.')
 param regions string[]
 
-@description('Whether the bus may be public, as that of a small environment is.')
-param publicBus bool
+@description('Whether bus and app may have public addresses, as those of a small environment have.')
+param small bool
 
 @description('The types that must send their logs to the workspace.')
 var logged = [
@@ -22,7 +22,7 @@ var logged = [
 resource noPublicStores 'Microsoft.Authorization/policyDefinitions@2026-07-01' = {
   name: 'strongroom-no-public-stores'
   properties: {
-    displayName: 'Strongroom: no store has a public address'
+    displayName: 'Strongroom: no store has a public address, nor has the app where a gateway is'
     policyType: 'Custom'
     mode: 'All'
     parameters: { exempt: { type: 'Array' } }
@@ -52,6 +52,13 @@ resource noPublicStores 'Microsoft.Authorization/policyDefinitions@2026-07-01' =
               { field: 'type', equals: 'Microsoft.ServiceBus/namespaces' }
               { field: 'type', notIn: '[parameters(\'exempt\')]' }
               { field: 'Microsoft.ServiceBus/namespaces/publicNetworkAccess', notEquals: 'Disabled' }
+            ]
+          }
+          {
+            allOf: [
+              { field: 'type', equals: 'Microsoft.Web/sites' }
+              { field: 'type', notIn: '[parameters(\'exempt\')]' }
+              { field: 'Microsoft.Web/sites/publicNetworkAccess', notEquals: 'Disabled' }
             ]
           }
         ]
@@ -151,7 +158,7 @@ resource everythingLogged 'Microsoft.Authorization/policyDefinitions@2026-07-01'
 
 @description('The assignments, with the values of their parameters. Rules hold no expression of the template, which Azure would take for one of the policy.')
 var assigned = {
-  'no-public-stores': { exempt: { value: publicBus ? ['Microsoft.ServiceBus/namespaces'] : [] } }
+  'no-public-stores': { exempt: { value: small ? ['Microsoft.ServiceBus/namespaces', 'Microsoft.Web/sites'] : [] } }
   'only-our-regions': { regions: { value: regions } }
   'modern-tls': {}
   'everything-logged': { types: { value: logged } }

@@ -29,6 +29,9 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
     properties: {
       virtualNetwork: { id: networkId }
       registrationEnabled: false
+      // A tenant's storage account may have private endpoints of its own, elsewhere; its public address must
+      // still be found. Our own stores answer at no public address, and the firewall lets none of them through.
+      resolutionPolicy: 'NxDomainRedirect'
     }
   }
 ]

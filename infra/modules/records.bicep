@@ -130,9 +130,9 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
     properties: {
       principalId: identity.properties.principalId
       roleDefinitionId: recordKeeper.id
-      scope: '${account.id}/dbs/strongroom'
+      // The SDK reads the account itself before anything in it; there is one database.
+      scope: account.id
     }
-    dependsOn: [database]
   }
 }
 

@@ -1,6 +1,6 @@
-metadata description = 'The network of one region, with its zones, the way out of a small environment, and endpoints for every store.'
+metadata description = 'The network of one region, with its zones and the way out of a small environment.'
 
-import { contextPlan, endpointPlan, operationsPlan, regionPlan, tierName } from '../types.bicep'
+import { contextPlan, operationsPlan, regionPlan, tierName } from '../types.bicep'
 
 @description('The region and its address space.')
 param region regionPlan
@@ -16,9 +16,6 @@ param zones string[]
 
 @description('Where releases are shipped from.')
 param operations operationsPlan
-
-@description('What can be reached from it.')
-param endpoints endpointPlan[]
 
 module egress 'egress-nat.bicep' = if (tier == 'small') {
   params: {
@@ -44,14 +41,3 @@ module names 'private-dns.bicep' = {
     tags: context.tags
   }
 }
-
-module doors 'private-endpoint.bicep' = [
-  for endpoint in endpoints: {
-    params: {
-      region: region
-      context: context
-      endpoint: endpoint
-    }
-    dependsOn: [names]
-  }
-]

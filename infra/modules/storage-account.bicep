@@ -76,7 +76,6 @@ resource account 'Microsoft.Storage/storageAccounts@2026-06-01' = {
     name: 'default'
     properties: {
       isVersioningEnabled: plan.versioning
-      changeFeed: { enabled: plan.versioning }
       deleteRetentionPolicy: plan.recoveryDays == 0
         ? { enabled: false }
         : { enabled: true, days: plan.recoveryDays, allowPermanentDelete: false }

@@ -26,6 +26,22 @@ var managedRules = {
   ]
 }
 
+@description('The same for contents, whose media type is the customer\'s own: rule 920420 knows a few types and would refuse a PDF.')
+var contentRules = {
+  managedRuleSets: [
+    {
+      ...managedRules.managedRuleSets[0]
+      ruleGroupOverrides: [
+        {
+          ruleGroupName: 'PROTOCOL-ENFORCEMENT'
+          rules: [{ ruleId: '920420', state: 'Disabled' }]
+        }
+      ]
+    }
+    managedRules.managedRuleSets[1]
+  ]
+}
+
 @description('Any address: a rate limit needs a condition, and this one always holds.')
 var anyone = {
   matchVariables: [{ variableName: 'RemoteAddr' }]
@@ -49,6 +65,21 @@ var apiRules = [
         negationConditon: true
         transforms: ['Lowercase', 'UrlDecode']
         matchValues: ['/api/v1/']
+      }
+    ]
+  }
+  {
+    // The rules below compare paths as they are sent; the app reads /x/../y and /x//y as others do /y.
+    name: 'plainPaths'
+    priority: 15
+    ruleType: 'MatchRule'
+    action: 'Block'
+    matchConditions: [
+      {
+        matchVariables: [{ variableName: 'RequestUri' }]
+        operator: 'Contains'
+        transforms: ['UrlDecode']
+        matchValues: ['/.', '//', '\\', '%']
       }
     ]
   }
@@ -160,6 +191,14 @@ var uploadRules = [
   }
 ]
 
+@description('The signature of a staged upload is a secret while it is valid: the log shows asterisks.')
+var withoutSignatures = {
+  state: 'Enabled'
+  scrubbingRules: [
+    { matchVariable: 'RequestArgNames', selectorMatchOperator: 'Equals', selector: 'sig', state: 'Enabled' }
+  ]
+}
+
 @description('For JSON: every body is read, and none may be large.')
 var inspected = {
   state: 'Enabled'
@@ -170,6 +209,7 @@ var inspected = {
   maxRequestBodySizeInKb: 2000
   fileUploadEnforcement: true
   fileUploadLimitInMb: 100
+  logScrubbing: withoutSignatures
 }
 
 @description('For contents: any bytes are allowed, so reading them would only raise false alarms; the app and the store keep the limit.')
@@ -179,6 +219,7 @@ var uninspected = {
   requestBodyCheck: false
   requestBodyEnforcement: false
   fileUploadEnforcement: false
+  logScrubbing: withoutSignatures
 }
 
 resource apiPolicy 'Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies@2026-03-01' = {
@@ -198,7 +239,7 @@ resource contentPolicy 'Microsoft.Network/ApplicationGatewayWebApplicationFirewa
   tags: context.tags
   properties: {
     policySettings: uninspected
-    managedRules: managedRules
+    managedRules: contentRules
     customRules: apiRules
   }
 }
@@ -209,7 +250,7 @@ resource uploadPolicy 'Microsoft.Network/ApplicationGatewayWebApplicationFirewal
   tags: context.tags
   properties: {
     policySettings: uninspected
-    managedRules: managedRules
+    managedRules: contentRules
     customRules: uploadRules
   }
 }

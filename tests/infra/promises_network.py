@@ -112,6 +112,22 @@ def web_firewall(snapshot: Snapshot) -> list[str]:
             wrong.append(f"{name} only watches")
         if not policy["managedRules"]["managedRuleSets"]:
             wrong.append(f"{name} has no managed rules")
+        off = {
+            rule["ruleId"]
+            for rules in policy["managedRules"]["managedRuleSets"]
+            for group in rules.get("ruleGroupOverrides", [])
+            for rule in group["rules"]
+        }
+        # It knows a few media types; a content may have any, and JSON routes take JSON.
+        if off != (set() if name == "api" else {"920420"}):
+            wrong.append(f"{name} has these managed rules off: {sorted(off)}")
+        scrubbed = {
+            rule["selector"]
+            for rule in settings.get("logScrubbing", {}).get("scrubbingRules", [])
+            if settings["logScrubbing"]["state"] == rule["state"] == "Enabled"
+        }
+        if "sig" not in scrubbed:
+            wrong.append(f"{name} writes signatures into its log")
         rules = {rule["name"]: rule for rule in policy["customRules"]}
         if any(rule["action"] != "Block" for rule in rules.values()):
             wrong.append(f"{name} has a rule that does not block")
@@ -120,7 +136,7 @@ def web_firewall(snapshot: Snapshot) -> list[str]:
         needed = (
             {"onlyPut", "onlyStaging", "onlySigned"}
             if name == "uploads"
-            else {"onlyTheApi", "staffFromTheirNetworks", "signInRate"}
+            else {"onlyTheApi", "plainPaths", "staffFromTheirNetworks", "signInRate"}
         )
         wrong += [f"{name} lacks {rule}" for rule in sorted(needed - set(rules))]
         staff = rules.get("staffFromTheirNetworks", {}).get("matchConditions", [])
@@ -178,6 +194,15 @@ def names_only(snapshot: Snapshot) -> list[str]:
     # The tokens of identities come from numbered hosts under this one name of Azure's own.
     allowed_wildcards = {"*.identity.azure.net"}
     (group,) = snapshot.of("Microsoft.Network/firewallPolicies/ruleCollectionGroups")
+    named = {
+        name
+        for collection in group["properties"]["ruleCollections"]
+        for rule in collection["rules"]
+        for name in rule.get("targetFqdns", [])
+    }
+    # The Functions host does not start without the answer of this one.
+    if "cdn.functions.azure.com" not in named:
+        wrong.append("the host cannot fetch its extensions")
     for collection in group["properties"]["ruleCollections"]:
         for rule in collection["rules"]:
             if rule["ruleType"] != "ApplicationRule":
@@ -189,3 +214,55 @@ def names_only(snapshot: Snapshot) -> list[str]:
                 if "*" in name and name not in allowed_wildcards
             ]
     return wrong
+
+
+def app_reaches_its_services(snapshot: Snapshot) -> list[str]:
+    """The app gets to its stores and its bus, and to no other port of anything."""
+    (group,) = (
+        item
+        for item in snapshot.of("Microsoft.Network/networkSecurityGroups")
+        if item["name"].endswith("-application") and item["location"] == _active(snapshot)
+    )
+    rules = [rule["properties"] for rule in group["properties"]["securityRules"]]
+    out = [rule for rule in rules if rule["direction"] == "Outbound"]
+    wrong = []
+    last = max(out, key=lambda rule: rule["priority"])
+    if (last["access"], last["destinationAddressPrefix"]) != ("Deny", "*"):
+        wrong.append("the app reaches what no rule names")
+    allowed = {
+        (rule["destinationAddressPrefix"], port)
+        for rule in out
+        if rule["access"] == "Allow"
+        for port in rule.get("destinationPortRanges") or [rule["destinationPortRange"]]
+    }
+    endpoints = next(
+        subnet["properties"]["addressPrefix"]
+        for network in snapshot.of("Microsoft.Network/virtualNetworks")
+        if network["location"] == _active(snapshot)
+        for subnet in network["properties"]["subnets"]
+        if subnet["name"] == "endpoints"
+    )
+    wanted = {(endpoints, "443"), (endpoints, "5671"), ("Internet", "443")}
+    # Service Bus speaks AMQP; where it has no private endpoint, at its public address.
+    if snapshot.one("Microsoft.ServiceBus/namespaces")["properties"]["publicNetworkAccess"] != (
+        "Disabled"
+    ):
+        wanted.add(("ServiceBus", "5671"))
+    wrong += [f"the app does not reach {item}" for item in sorted(wanted - allowed)]
+    wrong += [f"the app reaches {item}" for item in sorted(allowed - wanted)]
+    return wrong
+
+
+def names_of_tenants_resolve(snapshot: Snapshot) -> list[str]:
+    """A tenant's account that is private elsewhere is found at its public address, not nowhere."""
+    return [
+        f"{link['id'].split('/privateDnsZones/')[1]} hides the accounts of tenants"
+        for link in snapshot.of("Microsoft.Network/privateDnsZones/virtualNetworkLinks")
+        if "privatelink.blob." in link["id"]
+        and link["properties"].get("resolutionPolicy") != "NxDomainRedirect"
+    ]
+
+
+def _active(snapshot: Snapshot) -> str:
+    """The region in which the app runs."""
+    return str(snapshot.one(APP)["location"])

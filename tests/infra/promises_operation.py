@@ -89,6 +89,19 @@ PLATFORM_SETTINGS = {
 """Read by the host and the SDKs, not by shared/settings.py."""
 
 
+ADMINISTRATION = {
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Authorization/roleDefinitions/write",
+    "Microsoft.Authorization/locks/delete",
+    "Microsoft.Authorization/policyAssignments/delete",
+    "Microsoft.Authorization/policyExemptions/write",
+    "Microsoft.Insights/diagnosticSettings/delete",
+    "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write",
+    "Microsoft.Web/sites/config/write",
+}
+"""Acts by which someone could let himself in, or hide it: people hear of each at once."""
+
+
 def everything_logged(snapshot: Snapshot) -> list[str]:
     """Whatever can tell what happened to it sends that to the workspace."""
     workspace = snapshot.one("Microsoft.OperationalInsights/workspaces")["id"]
@@ -257,6 +270,10 @@ def roles(snapshot: Snapshot) -> list[str]:
         for permission in role["properties"]["permissions"]:
             actions = permission["actions"] + permission["dataActions"]
             wrong += [f"{action} in {role['name']}" for action in actions if "*" in action]
+    for grant in snapshot.of("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments"):
+        # The SDK reads the account itself, which a grant for the database alone does not allow.
+        if grant["properties"]["scope"].split("/")[-2] != "databaseAccounts":
+            wrong.append(f"{grant['properties']['scope']} is not the account")
     for role in snapshot.of("Microsoft.DocumentDB/databaseAccounts/sqlRoleDefinitions"):
         for permission in role["properties"]["permissions"]:
             wrong += [action for action in permission["dataActions"] if "*" in action]
@@ -311,7 +328,20 @@ def kept_so(snapshot: Snapshot) -> list[str]:
         for name, effect in wanted.items()
         if name not in assigned or effects.get(name) != effect
     ]
+    denied = next(
+        item["properties"]["policyRule"]["if"]
+        for item in snapshot.of("Microsoft.Authorization/policyDefinitions")
+        if item["name"] == "strongroom-no-public-stores"
+    )
+    if "Microsoft.Web/sites/publicNetworkAccess" not in texts(denied):
+        wrong.append("whoever ships the app could open it to everyone")
     if snapshot.environment in FULL:
+        exempt = {
+            name
+            for item in snapshot.of("Microsoft.Authorization/policyAssignments")
+            for name in item["properties"]["parameters"].get("exempt", {}).get("value", [])
+        }
+        wrong += [f"{name} may be public" for name in sorted(exempt)]
         locked = {
             item["id"].split("/providers/Microsoft.Authorization/locks/")[0]
             for item in snapshot.of("Microsoft.Authorization/locks")
@@ -343,6 +373,9 @@ def alerts(snapshot: Snapshot) -> list[str]:
     # Without a gateway there is none to be unhealthy.
     absent = set() if snapshot.environment in FULL else {"gateway-unhealthy"}
     wrong += [f"no alert {name}" for name in sorted(described - set(found) - absent)]
+    if "administration" in found:
+        told = set(texts(found["administration"]["properties"]["condition"]))
+        wrong += [f"nobody hears of {act}" for act in sorted(ADMINISTRATION - told)]
     people = snapshot.one("Microsoft.Insights/actionGroups")["id"]
     for name, item in found.items():
         if not item["properties"]["enabled"]:

@@ -183,6 +183,10 @@ def in_two_regions(snapshot: Snapshot) -> list[str]:
     records = snapshot.one(RECORDS)["properties"]
     if len({item["locationName"] for item in records["locations"]}) < 2:
         wrong.append("records are in one region")
+    for item in snapshot.of(f"{ACCOUNT}/blobServices"):
+        # Azure refuses a planned fail-over, the one without loss, where there is a change feed.
+        if item["properties"].get("changeFeed", {}).get("enabled"):
+            wrong.append(f"{item['id'].split('/')[-3]} cannot change places with its copy")
     if not records["enableAutomaticFailover"]:
         wrong.append("records do not fail over")
     if records["consistencyPolicy"].get("maxIntervalInSeconds", 9999) > 300:

@@ -43,6 +43,30 @@ def test_entry_compiles(entry: str) -> None:
 
 
 @needs_bicep
+def test_a_store_gets_one_endpoint_at_a_time() -> None:
+    """Two at once fail: "an operation is in progress which requires exclusive access"."""
+    main = json.loads(_run("build", INFRA / "main.bicep", "--stdout"))["resources"]
+    assert "primaryDoors" in main["standbyDoors"]["dependsOn"]
+    assert "primaryDoors" in main["active"]["dependsOn"]
+    active = main["active"]["properties"]["template"]["resources"]
+    assert (active["doors"]["copy"]["mode"], active["doors"]["copy"]["batchSize"]) == ("serial", 1)
+
+
+@needs_bicep
+def test_the_role_for_the_keys_is_given_long_before_a_store_uses_them() -> None:
+    main = json.loads(_run("build", INFRA / "main.bicep", "--stdout"))["resources"]
+
+    def before(name: str) -> set[str]:
+        needed = set(main[name].get("dependsOn", []))
+        return needed.union(*(before(other) for other in needed))
+
+    slow = {"platformKeys", "primaryNetwork", "standbyNetwork", "platformKeyring"}
+    for store in ("vault", "replica", "backup", "archive", "records", "bus", "active"):
+        assert slow <= before(store), store
+    assert all("platformKeys" in before(name) for name in ("primaryNetwork", "standbyNetwork"))
+
+
+@needs_bicep
 def test_everything_lints() -> None:
     _run("lint", "--pattern", f"{INFRA}/**/*.bicep")
     _run("lint", "--pattern", f"{INFRA}/*.bicepparam")

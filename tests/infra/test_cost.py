@@ -74,3 +74,28 @@ def test_a_dedicated_bus_in_development_would_be_noticed(copy: Path) -> None:
     path.write_text(json.dumps(snapshot))
     development, _, production = _sums(_table(copy))
     assert development > production / 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "least"),
+    [
+        # Ten capacity units an instance, at 0.0144 an hour each.
+        (
+            "Microsoft.Network/applicationGateways",
+            {"autoscaleConfiguration": {"minCapacity": 10, "maxCapacity": 10}},
+            8 * 10 * 0.0144 * 730,
+        ),
+        ("Microsoft.OperationalInsights/workspaces", {"retentionInDays": 730}, 100 * 12 * 0.12),
+    ],
+)
+def test_what_is_kept_ready_or_kept_long_costs_more(
+    copy: Path, kind: str, change: dict[str, object], least: float
+) -> None:
+    before = _sums(_table(copy))[2]
+    path = copy / "snapshots" / "production.snapshot.json"
+    snapshot = json.loads(path.read_text())
+    for item in snapshot["predictedResources"]:
+        if item["type"] == kind:
+            item["properties"] |= change
+    path.write_text(json.dumps(snapshot))
+    assert _sums(_table(copy))[2] >= before + int(least)

@@ -14,7 +14,10 @@ from tests.infra.snapshots import INFRA
 
 DEVELOPMENT = "00000000-0000-4000-8000-000000000001"
 
-FAKE = """#!/usr/bin/env python3
+PUBLISH = "https://door.example/api/publish?RemoteBuild=false"
+"""Where a package goes that is not to be built again."""
+
+FAKE = """#!/usr/bin/env -S python3 -IS
 import json, os, pathlib, sys
 
 home = pathlib.Path(os.environ["FAKE_HOME"])
@@ -28,16 +31,38 @@ def option(name):
 
 
 line = " ".join(arguments)
-if pathlib.Path(sys.argv[0]).name == "curl":
+if pathlib.Path(sys.argv[0]).name == "curl" and "--config" in arguments:
+    if 'Authorization: Bearer a-token' not in sys.stdin.read():
+        sys.exit("401")
+    address = next(word for word in arguments if word.startswith("https://"))
+    if address == "https://door.example/api/publish?RemoteBuild=false":
+        shipped = pathlib.Path(option("--data-binary")[1:]).read_bytes()
+        (home / "running").write_bytes(shipped)
+        print('"deployment-1"', end="")
+    elif address == "https://door.example/api/deployments/deployment-1":
+        status = int(os.environ.get("FAKE_STATUS", "4"))
+        print(json.dumps({"id": "deployment-1", "status": status, "status_text": ""}))
+    else:
+        sys.exit(22)
+elif pathlib.Path(sys.argv[0]).name == "curl":
     answers = json.loads((home / "health").read_text())
     answer = answers.pop(0) if answers else True
     (home / "health").write_text(json.dumps(answers))
     sys.exit(0 if answer else 22)
-if line.startswith("account show"):
+elif line.startswith("account show"):
     print(os.environ["FAKE_SUBSCRIPTION"])
+elif line.startswith("account get-access-token"):
+    print("a-token")
 elif line.startswith("deployment sub show"):
-    name = option("--query").split(".")[2]
-    print({"publicBaseUrl": "https://api.example"}.get(name, name))
+    if os.environ.get("FAKE_READS_DEPLOYMENTS", "yes") != "yes":
+        sys.exit("AuthorizationFailed")
+    app = "/resourceGroups/g/providers/Microsoft.Web/sites/a"
+    print("/subscriptions/" + os.environ["FAKE_SUBSCRIPTION"] + app)
+elif line.startswith("resource show"):
+    hosts = "hostNameSslStates" in option("--query")
+    print("door.example" if hosts else "https://releases.blob.core.windows.net/deployments")
+elif line.startswith("functionapp config appsettings list"):
+    print("https://api.example")
 elif line.startswith(("deployment sub what-if", "deployment sub create")):
     sys.exit(1 if os.environ.get("FAKE_BREAKS", "nothing") in line else 0)
 elif line.startswith("storage blob"):
@@ -51,8 +76,6 @@ elif line.startswith("storage blob"):
         pathlib.Path(option("--file")).write_bytes(blob.read_bytes())
     else:
         sys.exit("ErrorCode:BlobNotFound")
-elif line.startswith("functionapp deployment source config-zip"):
-    (home / "running").write_bytes(pathlib.Path(option("--src")).read_bytes())
 """
 
 
@@ -63,9 +86,9 @@ class Azure:
         self.home = home
         self.programs = home / "bin"
         self.programs.mkdir()
-        for name in ("az", "curl", "sleep"):
+        for name, text in (("az", FAKE), ("curl", FAKE), ("sleep", "#!/bin/sh\n")):
             program = self.programs / name
-            program.write_text(FAKE)
+            program.write_text(text)
             program.chmod(0o755)
         self.health([])
 
@@ -91,18 +114,23 @@ class Azure:
             check=False,
         )
 
+    def lines(self) -> list[list[str]]:
+        """What was asked: the program, and what it was given."""
+        return [json.loads(line) for line in (self.home / "calls").read_text().splitlines()]
+
     def calls(self) -> list[str]:
-        """What was asked of az, without the values of options."""
-        lines = [json.loads(line) for line in (self.home / "calls").read_text().splitlines()]
+        """What was asked of az, without the values of options, and of the app's deployment door."""
         return [
             " ".join(word for word in line[1:5] if not word.startswith("--"))
-            for line in lines
             if line[0] == "az"
+            else next(word for word in line if word.startswith("https://"))
+            for line in self.lines()
+            if line[0] == "az" or "--config" in line
         ]
 
     def changes(self) -> list[str]:
         """The calls that change something."""
-        words = ("create", "upload", "config-zip")
+        words = ("create", "upload", "publish")
         return [call for call in self.calls() if any(word in call for word in words)]
 
     def release(self, name: str) -> str:
@@ -127,9 +155,7 @@ def test_shows_the_changes_before_it_asks_and_deploys(azure: Azure) -> None:
     assert done.returncode == 0, done.stderr
     calls = azure.calls()
     assert calls.index("deployment sub what-if") < calls.index("deployment sub create")
-    assert calls.index("deployment sub create") < calls.index(
-        "functionapp deployment source config-zip"
-    )
+    assert calls.index("deployment sub create") < calls.index(PUBLISH)
     assert azure.running() == "1.0"
     assert azure.release("current") == "1.0"
 
@@ -167,6 +193,42 @@ def test_waits_for_health(azure: Azure) -> None:
     done = azure.deploy("development", "--app", *azure.package("1.0"), "--yes")
     assert done.returncode == 0, done.stderr
     assert "1.0 runs in development" in done.stdout
+
+
+def test_ships_without_the_right_to_read_deployments(azure: Azure) -> None:
+    """As the identity of the workflows does, which may read the app alone."""
+    app = f"/subscriptions/{DEVELOPMENT}/resourceGroups/g/providers/Microsoft.Web/sites/a"
+    package = azure.package("1.0")
+    alone = {"FAKE_READS_DEPLOYMENTS": "no"}
+    assert azure.deploy("development", "--app", *package, "--yes", **alone).returncode != 0
+    done = azure.deploy("development", "--app", *package, "--yes", STRONGROOM_APP_ID=app, **alone)
+    assert done.returncode == 0, done.stderr
+    assert azure.running() == "1.0"
+    assert not any("deployment sub" in call for call in azure.calls())
+
+
+def test_refuses_an_app_of_another_subscription(azure: Azure) -> None:
+    app = "/subscriptions/another/resourceGroups/g/providers/Microsoft.Web/sites/a"
+    done = azure.deploy(
+        "development", "--app", *azure.package("1.0"), "--yes", STRONGROOM_APP_ID=app
+    )
+    assert done.returncode == 1
+    assert "is no app of subscription" in done.stderr
+    assert azure.changes() == []
+
+
+def test_no_token_is_in_a_list_of_processes(azure: Azure) -> None:
+    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
+    assert not any("a-token" in word for line in azure.lines() for word in line)
+
+
+@pytest.mark.parametrize("status", ["3", "-1"])
+def test_goes_back_where_azure_does_not_take_the_package(azure: Azure, status: str) -> None:
+    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
+    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS=status)
+    assert done.returncode == 1
+    assert azure.running() == "1.0"
+    assert azure.release("current") == "1.0"
 
 
 def test_goes_back_by_itself(azure: Azure) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 from fastapi import FastAPI
@@ -52,6 +53,54 @@ def test_staff_paths_are_the_routes_that_only_staff_may_use(environment: str, po
     paths = _staff_paths(environment, policy)
     assert len(wanted) >= 4
     assert {path for path, _ in routes if path.startswith(paths)} == wanted
+
+
+@pytest.mark.parametrize("policy", ["api", "contents"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "/api/v1/tenants",
+        "/API/v1/Tenants",
+        "/api/v1/%74enants",
+        "/api/v1/documents/../tenants",
+        "/api/v1/documents/%2e%2E/tenants",
+        "/api/v1/documents/%2e%2e%2ftenants",
+        "/api/v1/./tenants",
+        "/api/v1//tenants",
+        "/api/v1/%2ftenants",
+        "/api/v1\\tenants",
+        "/api/v1/%2574enants",
+    ],
+)
+def test_no_spelling_of_a_staff_path_passes_from_elsewhere(spelling: str, policy: str) -> None:
+    assert _blocked(policy, spelling)
+
+
+@pytest.mark.parametrize("policy", ["api", "contents"])
+def test_paths_that_clients_send_pass(policy: str) -> None:
+    sent = [path.replace("{", "").replace("}", "") for path, _ in _routes()]
+    staff = _staff_paths("production", policy)
+    assert [path for path in sent if not path.startswith(staff) and _blocked(policy, path)] == []
+    assert not _blocked(policy, "/api/v1/documents?limit=50&cursor=eyJhIjoxfQ-_%3D")
+
+
+def _blocked(policy: str, address: str) -> bool:
+    """Whether a rule on the address blocks a request that comes from outside the staff's networks."""
+    rules = load("production").one(WEB_FIREWALL, f"-{policy}")["properties"]["customRules"]
+    for rule in rules:
+        if rule["ruleType"] != "MatchRule":
+            continue
+        on_address, *others = rule["matchConditions"]
+        assert all(other["operator"] == "IPMatch" for other in others)
+        seen = unquote(address) if "UrlDecode" in on_address["transforms"] else address
+        seen = seen.lower() if "Lowercase" in on_address["transforms"] else seen
+        test = {"BeginsWith": seen.startswith, "Contains": seen.__contains__}[
+            on_address["operator"]
+        ]
+        found = any(test(value) for value in on_address["matchValues"])
+        if found != on_address.get("negationConditon", False):
+            return True
+    return False
 
 
 def test_every_route_passes_the_gateway() -> None:

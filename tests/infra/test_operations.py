@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.snapshots import INFRA
+from tests.infra.snapshots import INFRA, load
 
 ROOT = INFRA.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -64,6 +64,34 @@ def test_workflow_trusts_nothing_that_can_change(workflow: Path) -> None:
     # What a person types reaches a shell only as a variable, never as part of the script.
     for step in re.findall(r"run: \|?\n?((?:.|\n)*?)(?=\n {6}- |\Z)", text):
         assert "${{" not in step.split("env:")[0]
+
+
+def test_a_release_is_what_its_tag_built_and_goes_to_the_named_app() -> None:
+    text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text()
+    assert '--source-ref "refs/tags/$RELEASE"' in text
+    assert "--signer-workflow" in text
+    # Its identity may not read the deployments of the subscription, where the app's name is.
+    assert "STRONGROOM_APP_ID: ${{ vars.STRONGROOM_APP_ID }}" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("config-zip", "has Python packages built again at Azure, whatever --build-remote says"),
+        ("customDnsConfigs", "is empty where an endpoint has a group of private DNS zones"),
+        ('storage account update -n "$VAULT" -g "$GROUP" --sku Standard_RAGZRS', "adds no zones"),
+    ],
+)
+def test_no_command_is_known_to_fail(words: str, why: str) -> None:
+    commands = "\n".join(BLOCKS) + "".join(script.read_text() for script in SCRIPTS)
+    assert words not in commands, why
+
+
+def test_azd_looks_for_the_app_where_it_is() -> None:
+    (group,) = re.findall(
+        r"^resourceGroup: (\S+)$", (ROOT / "azure.yaml").read_text(), re.MULTILINE
+    )
+    assert f"/resourceGroups/{group}/" in load("development").one("Microsoft.Web/sites")["id"]
 
 
 def test_workbook_watches_what_the_alerts_watch() -> None:

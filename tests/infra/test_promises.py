@@ -26,6 +26,8 @@ PROMISES: tuple[Promise, ...] = (
     promises_network.edge_tls,
     promises_network.web_firewall,
     promises_network.names_only,
+    promises_network.app_reaches_its_services,
+    promises_network.names_of_tenants_resolve,
     promises_operation.everything_logged,
     promises_operation.app_settings,
     promises_operation.roles,
