@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
+from functions.deliveries import backing_off
 from shared.events import Event
 from shared.wiring import ready_services
 
@@ -20,6 +21,7 @@ blueprint = func.Blueprint()
 )
 async def audit(message: func.ServiceBusMessage) -> None:
     """Every event: append what waits in its tenant's log."""
-    await (await ready_services()).audit_log.append_pending(
-        Event.from_json(message.get_body()).tenant
-    )
+    async with backing_off(message):
+        await (await ready_services()).audit_log.append_pending(
+            Event.from_json(message.get_body()).tenant
+        )

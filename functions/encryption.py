@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
+from functions.deliveries import backing_off
 from shared.events import Event
 from shared.wiring import ready_services
 
@@ -19,4 +20,5 @@ blueprint = func.Blueprint()
 )
 async def encryption(message: func.ServiceBusMessage) -> None:
     """``upload.completed``: seal the staged content into its document."""
-    await (await ready_services()).uploads.seal(Event.from_json(message.get_body()))
+    async with backing_off(message):
+        await (await ready_services()).uploads.seal(Event.from_json(message.get_body()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
+from functions.deliveries import backing_off
 from shared.events import Event, EventType
 from shared.wiring import ready_services
 
@@ -19,12 +20,13 @@ blueprint = func.Blueprint()
 )
 async def replication(message: func.ServiceBusMessage) -> None:
     """``document.*``: bring the copies of a document into the state that its record asks for."""
-    service = (await ready_services()).replication
-    effects = {
-        EventType.DOCUMENT_SEALED: service.replicate,
-        EventType.DOCUMENT_DAMAGED: service.heal,
-        EventType.DOCUMENT_HEALED: service.erase,
-        EventType.DOCUMENT_DELETED: service.erase,
-    }
-    event = Event.from_json(message.get_body())
-    await effects[event.type](event)
+    async with backing_off(message):
+        service = (await ready_services()).replication
+        effects = {
+            EventType.DOCUMENT_SEALED: service.replicate,
+            EventType.DOCUMENT_DAMAGED: service.heal,
+            EventType.DOCUMENT_HEALED: service.erase,
+            EventType.DOCUMENT_DELETED: service.erase,
+        }
+        event = Event.from_json(message.get_body())
+        await effects[event.type](event)

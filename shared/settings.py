@@ -60,6 +60,9 @@ class Settings(BaseSettings):
             it saw to ``client_address_header``; 0: the peer's address is the client's.
         client_address_header: The header in which those proxies say it. The Functions host replaces
             ``X-Forwarded-For``, so a gateway before it has to use another.
+        longest_delivery_pause_seconds: How long a function at most keeps a message whose delivery
+            failed, so that not every try is used up at once; 0 where the host of the functions gives
+            failed messages back later by itself, as ``standalone`` does. The Functions host does not.
         outbox_relay_schedule: When events that were committed but not published are looked for.
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
@@ -97,6 +100,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
+    longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"

@@ -162,6 +162,8 @@ def app_settings(snapshot: Snapshot) -> list[str]:
     ]
     if read.trusted_proxies != 1:
         wrong.append(f"1 proxy of ours is in front, not {read.trusted_proxies}")
+    if not read.longest_delivery_pause_seconds:
+        wrong.append("a function that fails uses up every delivery at once")
     if snapshot.environment in FULL:
         # The Functions host writes this one anew, with the address of the gateway.
         if read.client_address_header.lower() == "x-forwarded-for":
