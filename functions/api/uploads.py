@@ -27,7 +27,7 @@ class NewUpload(Body):
     name: Name
     media_type: MediaType = "application/octet-stream"
     metadata: Labels = Field(default_factory=dict)
-    size: Annotated[int, Field(ge=0, description="Bytes; the content may have no more.")]
+    size: Annotated[int, Field(ge=0, description="Bytes of the content.")]
     repr_digest: Annotated[
         str | None, Field(max_length=256, description="`sha-256=:BASE64:`; checked when sealed.")
     ] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from shared.access.principal import Principal
 from shared.audit.models import Action, Actor, Entry
@@ -173,7 +173,8 @@ class Uploads:
         """The client has put the content: have it sealed. Saying so twice is the same as once.
 
         Raises:
-            Conflict: The content has not arrived, or the upload has failed.
+            Conflict: The content has not arrived or not as many bytes as granted, or the upload has
+                failed.
             NotFound: There is no such upload.
         """
         found, record = await self._find(principal, upload)
@@ -181,12 +182,7 @@ class Uploads:
             return found
         if found.state == "failed":
             raise Conflict("The upload has failed; begin a new one.")
-        try:
-            await self._staging.head(found.object)
-        except NotFound:
-            raise Conflict(
-                "The content has not arrived; put it to the upload's URL first."
-            ) from None
+        await self._check_arrived(principal.tenant, found)
         completed = found.model_copy(update={"state": "completed"})
         event = self._journal.event(
             EventType.UPLOAD_COMPLETED,
@@ -236,8 +232,7 @@ class Uploads:
         if upload.state != "completed":
             await self._staging.delete(upload.object)
             return
-        epoch = await self._epochs.of(tenant, upload.epoch)
-        kept = open_metadata(epoch.key, self._bound_to(tenant, upload.id), upload.description)
+        kept = await self._kept(tenant, upload)
         size, sha256 = kept.pop("size"), kept.pop("sha256")
         incoming = Incoming(
             tenant,
@@ -299,6 +294,25 @@ class Uploads:
             return await self._store.upload(principal.tenant, upload)
         except NotFound:
             raise NotFound("There is no such upload in your tenant.") from None
+
+    async def _check_arrived(self, tenant: str, upload: Upload) -> None:
+        try:
+            arrived = await self._staging.head(upload.object)
+        except NotFound:
+            raise Conflict(
+                "The content has not arrived; put it to the upload's URL first."
+            ) from None
+        granted = (await self._kept(tenant, upload))["size"]
+        if arrived.size != granted:
+            raise Conflict(
+                f"The content that arrived has {arrived.size} bytes, not {granted};"
+                " cancel this upload and begin a new one."
+            )
+
+    async def _kept(self, tenant: str, upload: Upload) -> dict[str, Any]:
+        """What the client said of the content."""
+        epoch = await self._epochs.of(tenant, upload.epoch)
+        return open_metadata(epoch.key, self._bound_to(tenant, upload.id), upload.description)
 
     def _bound_to(self, tenant: str, upload: str) -> bytes:
         return metadata_associated_data(self._environment, tenant, "upload", upload)

@@ -135,6 +135,20 @@ async def test_a_grant_is_for_one_object_one_size_and_once(
     assert answer.content == CONTENT
 
 
+@pytest.mark.parametrize("arrived", [b"", CONTENT[:-1]])
+async def test_a_content_that_was_cut_on_its_way_is_not_completed(
+    house: House, auth: dict[str, str], arrived: bytes
+) -> None:
+    upload = await begin(house, auth)
+    assert (await put(house, upload, arrived)).status_code == 201
+    answer = await complete(house, auth, upload)
+    assert (answer.status_code, problem(answer)) == (409, "conflict")
+    assert f"{len(arrived)} bytes, not {len(CONTENT)}" in answer.json()["detail"]
+    assert (await state(house, auth, upload))["state"] == "granted"
+    assert (await house.http.delete(f"uploads/{upload['id']}", headers=auth)).status_code == 204
+    assert house.stored("staging") == []
+
+
 async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
     house: House, alpha: str, auth: dict[str, str]
 ) -> None:
