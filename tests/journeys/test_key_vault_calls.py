@@ -46,9 +46,7 @@ async def process(
     make = wiring.embedded_adapters
 
     def with_key_vault(*arguments: Any) -> wiring.Adapters:
-        return dataclasses.replace(
-            make(*arguments), key_vault=AzureKeys(clients, vault.url, hsm=True)
-        )
+        return dataclasses.replace(make(*arguments), key_vault=AzureKeys(clients, vault.url))
 
     with monkeypatch.context() as patch:
         patch.setattr(wiring, "embedded_adapters", with_key_vault)
