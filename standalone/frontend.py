@@ -90,8 +90,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
       is counted is bytes that lead nowhere: those that neither complete a head nor bring any body.
     - By itself it waits for ever, for a request to come or an answer to be taken. A client that is
       waited for must move ``LEAST_BYTES`` in ``STALL_SECONDS``.
-    - A request that asks for another protocol is refused: the parser would take its body for that
-      protocol, and leave an empty content.
+    - A request with a body that offers another protocol is refused: the parser would take the body
+      for that protocol, and leave an empty content. Other offers are ignored (RFC 9110 section 7.8).
     """
 
     _idle_bytes = 0
@@ -122,7 +122,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Take a whole head."""
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() and self._has_payload():
             raise httptools.HttpParserError("the request asks for another protocol")  # answers 400
         self._progress = True
         self._moved += LEAST_BYTES
@@ -143,6 +143,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Note that the client has taken nearly all."""
         self._moved += LEAST_BYTES
         super().resume_writing()
+
+    def _has_payload(self) -> bool:
+        """Whether more than a head follows: a body, or whatever ``CONNECT`` is meant to carry."""
+        return self.parser.get_method() == b"CONNECT" or any(
+            name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0)
+            for name, value in self.headers
+        )
 
     def _look_later(self) -> None:
         self._next_look = self.loop.call_later(STALL_SECONDS, self._drop_if_stalled)

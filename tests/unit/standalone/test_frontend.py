@@ -125,7 +125,6 @@ async def connection() -> AsyncIterator[Connection]:
         b"POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n",
         b"CONNECT / HTTP/1.1\r\n\r\n",
     ],
 )
@@ -137,6 +136,17 @@ async def test_another_protocol_is_refused_before_its_body_is_lost(
     assert connection.client.sent.startswith(b"HTTP/1.1 400 ")
     assert connection.client.closed
     assert connection.requests == []
+
+
+async def test_an_offer_of_another_protocol_is_ignored(connection: Connection) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"
+    connection.reading.set()
+    connection.answer.set()
+    for _ in range(2):
+        connection.protocol.data_received(GET.replace(b"\r\n\r\n", b"\r\n" + offer + b"\r\n"))
+        await connection.settle()
+    assert connection.client.sent.count(b"HTTP/1.1 204 ") == 2
+    assert not connection.client.closed
 
 
 async def test_a_head_has_an_end(connection: Connection) -> None:
