@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from functions.api.bodies import Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, body_stream, needs
 from functions.api.headers import (
+    NEEDED,
     IdempotencyHeader,
     IfMatch,
     ReprDigest,
@@ -38,6 +39,15 @@ Disposition = Annotated[
         # The longest name percent-encoded is well below; the parser's time grows with the square.
         max_length=8_192,
         description='`attachment; filename="NAME"` (RFC 6266).',
+        json_schema_extra={NEEDED: True},
+    ),
+]
+Follows = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The etag of the version that this one follows.",
+        json_schema_extra={NEEDED: True},
     ),
 ]
 # OpenAPI ignores a parameter of this name; the body's description says what it does.
@@ -177,13 +187,13 @@ async def update_document(
     response: Response,
     services: FromServices,
     principal: FromPrincipal,
-    if_match: IfMatch = None,
+    if_match: Follows = None,
     disposition: Disposition = None,
     media_type: MediaType = None,
     metadata: Metadata = None,
     digest: ReprDigest = None,
 ) -> DocumentView:
-    """Upload a content as a new version of a document. ``If-Match`` names the version it follows."""
+    """Upload a content as a new version of a document."""
     tag = entity_tag(if_match)
     if tag is None:
         raise InvalidInput("Send If-Match with the etag of the version that this one follows.")

@@ -12,12 +12,18 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import Header
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from shared.access.principal import Principal
 from shared.documents.models import Description
 from shared.errors import InvalidInput, RangeNotSatisfiable
-from shared.idempotency import IdempotencyKey
+from shared.idempotency import KEY_LENGTH, IdempotencyKey
+
+# What follows is for the OpenAPI document alone: the code that refuses says more clearly what to send.
+NEEDED: Final = "x-needed"
+"""In its schema, marks a header that is required although FastAPI takes it for optional."""
+DIGEST_FORM: Final[dict[str, JsonValue]] = {"pattern": r"(^|[,\s])sha-256=:[A-Za-z0-9+/]{43}=:"}
+"""The schema of a ``Repr-Digest``."""
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -29,6 +35,7 @@ ReprDigest = Annotated[
     Header(
         alias="Repr-Digest",
         description="RFC 9530: `sha-256=:BASE64:` of the content; checked on arrival.",
+        json_schema_extra=DIGEST_FORM,
     ),
 ]
 IfMatch = Annotated[
@@ -40,6 +47,7 @@ IdempotencyHeader = Annotated[
     Header(
         alias="Idempotency-Key",
         description="A random UUID: the request takes effect once, however often it is sent.",
+        json_schema_extra={"minLength": KEY_LENGTH.start, "maxLength": KEY_LENGTH.stop - 1},
     ),
 ]
 

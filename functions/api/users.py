@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
@@ -19,19 +19,21 @@ from shared.identity.models import User, Username
 router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 
 UserId = Annotated[str, id_path("usr")]
+# For the document alone: accounts refuse all roles that do not fit, and say which do.
+Roles = Annotated[tuple[Role, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
 
 
 class NewUser(Body):
     """A person to add."""
 
     username: Username
-    roles: tuple[Role, ...]
+    roles: Roles
 
 
 class UserChange(Body):
     """What to change about a person; what is left out stays."""
 
-    roles: tuple[Role, ...] | None = None
+    roles: Roles | None = None
     disabled: bool | None = None
 
 

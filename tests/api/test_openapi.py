@@ -128,6 +128,73 @@ def test_header_parameters_are_named_as_they_are_written(served: Served) -> None
     assert names.isdisjoint({"Accept", "Authorization", "Content-Type"})
 
 
+def test_parameters_that_are_needed_are_required_and_none_is_null(served: Served) -> None:
+    needed: dict[tuple[str, str], set[str]] = {}
+    for path, method, operation in operations(served.document):
+        for parameter in operation.get("parameters", ()):
+            assert not Draft202012Validator(parameter["schema"]).is_valid(None), parameter
+            if parameter["required"] and parameter["in"] == "header":
+                needed.setdefault((method, path), set()).add(parameter["name"])
+    assert needed == {
+        ("POST", f"{PREFIX}/documents"): {"Content-Disposition"},
+        ("PUT", f"{PREFIX}/documents/{{document}}/content"): {"Content-Disposition", "If-Match"},
+    }
+
+
+DIGEST = f"sha-256=:{'A' * 43}=:"
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (
+            "NewUser",
+            {"username": "anna", "roles": ["reader"]},
+            [{"roles": []}, {"roles": ["reader", "reader"]}],
+        ),
+        (
+            "UserChange",
+            {"roles": ["reader"]},
+            [{"roles": []}, {"roles": ["reader", "reader"]}],
+        ),
+        (
+            "NewUpload",
+            {"name": "a", "size": 1, "repr_digest": DIGEST},
+            [{"repr_digest": each} for each in ("", "A" * 44, DIGEST[:-2], f"x{DIGEST}")],
+        ),
+        (
+            "Replay",
+            {"subscription": "audit", "message_ids": ["evt_1"]},
+            [{"subscription": "another"}],
+        ),
+    ],
+)
+def test_what_the_api_refuses_does_not_fit_the_schema(
+    served: Served, schema: str, good: dict[str, Any], bad: list[dict[str, Any]]
+) -> None:
+    components = {"components": served.document["components"]}
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{schema}"} | components)
+    assert validator.is_valid(good)
+    for change in bad:
+        assert not validator.is_valid(good | change), change
+
+
+def test_headers_and_queries_have_the_form_that_the_api_asks_for(served: Served) -> None:
+    forms = {
+        parameter["name"]: Draft202012Validator(parameter["schema"])
+        for _, _, operation in operations(served.document)
+        for parameter in operation.get("parameters", ())
+    }
+    for name, good, bad in (
+        ("Repr-Digest", DIGEST, "sha-256=:AAAA:"),
+        ("Repr-Digest", f"sha-512=:AA==:, {DIGEST}", f"x{DIGEST}"),
+        ("Idempotency-Key", "k" * 16, "k" * 15),
+        ("subscription", "audit", "another"),
+    ):
+        assert forms[name].is_valid(good), name
+        assert not forms[name].is_valid(bad), name
+
+
 def test_the_page_loads_what_it_needs_from_where_it_came_from(served: Served) -> None:
     page = served.get("/api/v1/docs")
     assert "script-src 'self'" in page.headers["content-security-policy"]
