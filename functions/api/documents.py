@@ -238,6 +238,9 @@ async def read_content(
     if if_match is None and matches(if_none_match, opened.etag, weak=True):
         await services.documents.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":  # RFC 9110 section 14.2: ranges are for GET
+        await services.documents.note_read(principal, opened)
+        return Response(headers=headers | {"Content-Length": str(size)})
     if if_range is not None and if_range.strip() != headers["ETag"]:
         wanted = None  # RFC 9110 section 13.1.5: a strong comparison
     found = byte_range(wanted, size)
@@ -246,9 +249,6 @@ async def read_content(
     if found is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 200 if found is None else 206
-    if request.method == "HEAD":
-        await services.documents.note_read(principal, opened)
-        return Response(status_code=status, headers=headers)
     stream = await services.documents.open(principal, opened, start, end)
     return StreamingResponse(stream, status, headers)
 
