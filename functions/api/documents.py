@@ -24,6 +24,7 @@ from functions.api.headers import (
     idempotency_key,
     matches,
     repr_digest,
+    sends,
 )
 from shared.access.permissions import Permission
 from shared.documents.service import OpenDocument
@@ -65,18 +66,19 @@ CONTENT_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+CONTENT_HEADERS = ("Accept-Ranges", "Content-Disposition", "ETag", "Repr-Digest")
 CONTENT_ANSWER = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 }
-
-
+CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: CONTENT_ANSWER | sends(*CONTENT_HEADERS),
+    304: {"description": "Not modified"} | sends(*CONTENT_HEADERS),
+}
+RANGE_ANSWER: dict[int | str, dict[str, Any]] = {
+    206: CONTENT_ANSWER | sends(*CONTENT_HEADERS, "Content-Range")
+}
 READ_CONTENT: dict[str, Any] = {
     "response_class": StreamingResponse,
-    "responses": {
-        200: CONTENT_ANSWER,
-        206: CONTENT_ANSWER,
-        304: {"description": "Not modified"},
-    },
     **needs(Permission.DOCUMENTS_READ),
 }
 
@@ -122,7 +124,12 @@ def _content_route(permission: Permission) -> dict[str, Any]:
     return {"openapi_extra": route["openapi_extra"] | CONTENT_BODY}
 
 
-@router.post("", status_code=201, **_content_route(Permission.DOCUMENTS_WRITE))
+@router.post(
+    "",
+    status_code=201,
+    responses={201: sends("ETag", "Location")},
+    **_content_route(Permission.DOCUMENTS_WRITE),
+)
 async def create_document(
     request: Request,
     response: Response,
@@ -180,7 +187,11 @@ async def list_versions(
     return PageView(items=[DocumentView.of(opened) for opened in versions], cursor=None)
 
 
-@router.put("/{document}/content", **_content_route(Permission.DOCUMENTS_WRITE))
+@router.put(
+    "/{document}/content",
+    responses={200: sends("ETag")},
+    **_content_route(Permission.DOCUMENTS_WRITE),
+)
 async def update_document(
     document: DocumentId,
     request: Request,
@@ -210,15 +221,17 @@ async def update_document(
 
 
 # Two routes, because each operation of the OpenAPI document needs an id of its own.
-@router.get("/{document}/content", **READ_CONTENT)
-@router.head("/{document}/content", **READ_CONTENT)
+@router.get("/{document}/content", responses=CONTENT_ANSWERS | RANGE_ANSWER, **READ_CONTENT)
+@router.head("/{document}/content", responses=CONTENT_ANSWERS, **READ_CONTENT)
 async def read_content(
     document: DocumentId,
     request: Request,
     services: FromServices,
     principal: FromPrincipal,
     number: Number = None,
-    wanted: Annotated[str | None, Header(alias="Range")] = None,
+    wanted: Annotated[
+        str | None, Header(alias="Range", description="`bytes=FIRST-LAST`; for GET alone.")
+    ] = None,
     if_range: Annotated[str | None, Header(alias="If-Range")] = None,
     if_match: Annotated[str | None, Header(alias="If-Match")] = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,

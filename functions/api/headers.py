@@ -1,4 +1,4 @@
-"""Request headers that carry more than a word: parsed here, refused clearly, built for answers."""
+"""Headers that carry more than a word: parsed here, refused clearly, built and documented for answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import re
 from email.message import Message
 from email.utils import collapse_rfc2231_value
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import Header
@@ -24,6 +24,17 @@ NEEDED: Final = "x-needed"
 """In its schema, marks a header that is required although FastAPI takes it for optional."""
 DIGEST_FORM: Final[dict[str, JsonValue]] = {"pattern": r"(^|[,\s])sha-256=:[A-Za-z0-9+/]{43}=:"}
 """The schema of a ``Repr-Digest``."""
+
+_OF_ANSWERS: Final = {
+    "Accept-Ranges": "`bytes`.",
+    "Content-Disposition": "`attachment` with the document's name (RFC 6266).",
+    "Content-Range": "The range, and the size of the whole content; with 206 and 416.",
+    "ETag": "For `If-Match`, `If-None-Match` and `If-Range`.",
+    "Location": "The address of what was created.",
+    "Repr-Digest": "`sha-256=:BASE64:` of the whole content (RFC 9530).",
+    "Retry-After": "Seconds; with 429 and 503.",
+    "WWW-Authenticate": "`Bearer`; with 401.",
+}
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -50,6 +61,20 @@ IdempotencyHeader = Annotated[
         json_schema_extra={"minLength": KEY_LENGTH.start, "maxLength": KEY_LENGTH.stop - 1},
     ),
 ]
+
+
+def sends(*names: str, always: bool = True) -> dict[str, Any]:
+    """What the OpenAPI document says of an answer that has these headers, always or at times."""
+    return {
+        "headers": {
+            name: {
+                "description": _OF_ANSWERS[name],
+                "required": always,
+                "schema": {"type": "string"},
+            }
+            for name in names
+        }
+    }
 
 
 def repr_digest(value: str | None) -> bytes | None:

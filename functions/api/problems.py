@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from functions.api.headers import sends
 from shared import errors
 from shared.ports.records import JsonObject
 
@@ -65,6 +66,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                 }
             }
         },
+        **sends("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
     }
 }
 """What the OpenAPI document says of every answer that is not a success."""

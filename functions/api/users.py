@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
-from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key
+from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key, sends
 from shared.access.permissions import Permission, Role
 from shared.errors import InvalidInput
 from shared.identity.accounts import Stored, TemporaryPassword
@@ -98,7 +98,7 @@ async def list_users(
     return PageView(items=[UserView.of(user) for user in users], cursor=following)
 
 
-@router.get("/{user}", **needs(Permission.USERS_READ))
+@router.get("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_READ))
 async def read_user(
     user: UserId, services: FromServices, principal: FromPrincipal, response: Response
 ) -> UserView:
@@ -106,7 +106,7 @@ async def read_user(
     return _tagged(await services.accounts.read(principal, user), response)
 
 
-@router.patch("/{user}", **needs(Permission.USERS_MANAGE))
+@router.patch("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_MANAGE))
 async def change_user(
     user: UserId,
     body: UserChange,

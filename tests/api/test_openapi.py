@@ -21,7 +21,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from functions.api import pages
-from functions.api.app import CAPABILITIES, PREFIX
+from functions.api.app import ANSWER_HEADERS, CAPABILITIES, PREFIX
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.ports.records import DIRECTORY
@@ -217,6 +217,62 @@ def test_the_document_says_what_each_route_needs(served: Served) -> None:
             assert operation["security"] == [{"token": []}]
 
 
+OF_EVERY_ANSWER = {name.lower() for name in ANSWER_HEADERS} | {
+    *("traceparent", "content-type", "content-length"),
+}
+
+
+def declared_headers(operation: dict[str, Any], status: int) -> set[str]:
+    answers = operation["responses"]
+    return {
+        name.lower() for name in answers.get(str(status), answers["default"]).get("headers", ())
+    }
+
+
+def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> None:
+    seen: set[tuple[str, str, str]] = set()
+
+    def ask(method: str, path: str, status: int, **more: Any) -> Any:
+        request = requests.Request(method, f"{BASE_URL}{PREFIX}/{path}", **more).prepare()
+        answer = served.ask(request, Permission.DOCUMENTS_READ)
+        assert answer.status_code == status, answer.text
+        template = re.sub(
+            "(doc|usr)_[^/]+", lambda of: {"doc": "{document}", "usr": "{user}"}[of[1]], path
+        )
+        operation = served.document["paths"][f"{PREFIX}/{template}"][method.lower()]
+        assert set(answer.headers) - OF_EVERY_ANSWER == declared_headers(operation, status)
+        seen.add((method, template, str(status)))
+        return answer
+
+    named = {"Content-Disposition": 'attachment; filename="a"'}
+    created = ask("POST", "documents", 201, data=b"content", headers=named)
+    content = f"documents/{created.json()['id']}/content"
+    assert created.headers["location"].startswith(f"{BASE_URL}{PREFIX}/documents/doc_")
+    follows = named | {"If-Match": created.headers["etag"]}
+    tag = ask("PUT", content, 200, data=b"another", headers=follows).headers["etag"]
+    for method in ("GET", "HEAD"):
+        ask(method, content, 200)
+        ask(method, content, 304, headers={"If-None-Match": tag})
+    ask("GET", content, 206, headers={"Range": "bytes=1-2"})
+    added = ask("POST", "users", 201, json={"username": "bert", "roles": ["reader"]}).json()
+    user = f"users/{added['user']['id']}"
+    ask("GET", user, 200)
+    ask("PATCH", user, 200, json={"disabled": True})
+    assert seen >= {
+        (method, path.removeprefix(f"{PREFIX}/"), status)
+        for path, method, operation in operations(served.document)
+        for status, answer in operation["responses"].items()
+        if status != "default" and "headers" in answer
+    }
+
+
+def test_a_problem_has_the_headers_that_the_document_says(served: Served) -> None:
+    for _, _, operation in operations(served.document):
+        headers = operation["responses"]["default"]["headers"]
+        assert set(headers) == {"Content-Range", "Retry-After", "WWW-Authenticate"}
+        assert not any(header["required"] for header in headers.values())
+
+
 OPERATIONS = [
     f"{method} {PREFIX}{route.path}"
     for capability in (*CAPABILITIES, pages)
@@ -267,5 +323,7 @@ def test_the_api_does_what_the_document_says(
         ).prepare()
         answer = served.ask(request, None if permission == "public" else permission)
         case.validate_response(answer, checks=CHECKS)
+        declared = declared_headers(found.definition.raw, answer.status_code)
+        assert set(answer.headers) <= OF_EVERY_ANSWER | declared
 
     conforms()
