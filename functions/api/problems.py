@@ -120,6 +120,10 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     # What the client sent is not repeated: it may hold names or passwords.
     faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
+    if isinstance(error.body, bytes):  # FastAPI did not read it, for want of a Content-Type
+        for fault in faults:
+            if fault["field"] == "body":
+                fault["detail"] = "Send it as JSON, with Content-Type: application/json."
     return problem(
         400,
         errors.InvalidInput.slug,
