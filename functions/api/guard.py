@@ -163,6 +163,7 @@ class GuardedRoute(APIRoute):
                 raise Unauthenticated("Send a token: Authorization: Bearer TOKEN.")
             principal = await services.sign_in.authenticate(token.strip(), origin(request))
         except Unauthenticated:
+            # Not before: who is signed in does not answer for their neighbours behind one address.
             self._limit_address(request)
             raise
         request.state.principal = principal
