@@ -13,6 +13,7 @@ from functions.api.bodies import Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, body_stream, needs
 from functions.api.headers import (
     NEEDED,
+    TAG_FORM,
     IdempotencyHeader,
     IfMatch,
     ReprDigest,
@@ -48,7 +49,7 @@ Follows = Annotated[
     Header(
         alias="If-Match",
         description="The etag of the version that this one follows.",
-        json_schema_extra={NEEDED: True},
+        json_schema_extra=TAG_FORM | {NEEDED: True},
     ),
 ]
 # OpenAPI ignores a parameter of this name; the body's description says what it does.

@@ -24,6 +24,8 @@ NEEDED: Final = "x-needed"
 """In its schema, marks a header that is required although FastAPI takes it for optional."""
 DIGEST_FORM: Final[dict[str, JsonValue]] = {"pattern": r"(^|[,\s])sha-256=:[A-Za-z0-9+/]{43}=:"}
 """The schema of a ``Repr-Digest``."""
+TAG_FORM: Final[dict[str, JsonValue]] = {"pattern": r'^"[\x21\x23-\x7e]*"$'}
+"""The schema of an ``If-Match`` with one strong entity tag."""
 
 _OF_ANSWERS: Final = {
     "Accept-Ranges": "`bytes`.",
@@ -51,7 +53,11 @@ ReprDigest = Annotated[
 ]
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", description="The change holds only for this entity tag."),
+    Header(
+        alias="If-Match",
+        description="The change holds only for this entity tag.",
+        json_schema_extra=TAG_FORM,
+    ),
 ]
 IdempotencyHeader = Annotated[
     str | None,

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
@@ -33,8 +34,10 @@ class NewUser(Body):
 class UserChange(Body):
     """What to change about a person; what is left out stays."""
 
-    roles: Roles | None = None
-    disabled: bool | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    roles: Roles | SkipJsonSchema[None] = None
+    disabled: bool | SkipJsonSchema[None] = None
 
 
 class UserView(BaseModel):

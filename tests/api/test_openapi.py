@@ -157,6 +157,7 @@ DIGEST = f"sha-256=:{'A' * 43}=:"
             {"roles": ["reader"]},
             [{"roles": []}, {"roles": ["reader", "reader"]}],
         ),
+        ("UserChange", {"disabled": True}, [{"disabled": None}]),
         (
             "NewUpload",
             {"name": "a", "size": 1, "repr_digest": DIGEST},
@@ -177,22 +178,26 @@ def test_what_the_api_refuses_does_not_fit_the_schema(
     assert validator.is_valid(good)
     for change in bad:
         assert not validator.is_valid(good | change), change
+    assert not validator.is_valid({}), "something has to be said"
 
 
 def test_headers_and_queries_have_the_form_that_the_api_asks_for(served: Served) -> None:
     forms = {
-        parameter["name"]: Draft202012Validator(parameter["schema"])
-        for _, _, operation in operations(served.document)
+        (method, parameter["name"]): Draft202012Validator(parameter["schema"])
+        for _, method, operation in operations(served.document)
         for parameter in operation.get("parameters", ())
     }
-    for name, good, bad in (
-        ("Repr-Digest", DIGEST, "sha-256=:AAAA:"),
-        ("Repr-Digest", f"sha-512=:AA==:, {DIGEST}", f"x{DIGEST}"),
-        ("Idempotency-Key", "k" * 16, "k" * 15),
-        ("subscription", "audit", "another"),
+    for method, name, good, bad in (
+        ("POST", "Repr-Digest", DIGEST, "sha-256=:AAAA:"),
+        ("PUT", "Repr-Digest", f"sha-512=:AA==:, {DIGEST}", f"x{DIGEST}"),
+        ("POST", "Idempotency-Key", "k" * 16, "k" * 15),
+        ("PUT", "If-Match", '"doc_0.1"', "doc_0.1"),
+        ("PATCH", "If-Match", '"a"', '"a", "b"'),
+        ("DELETE", "If-Match", '""', 'W/"doc_0.1"'),
+        ("GET", "subscription", "audit", "another"),
     ):
-        assert forms[name].is_valid(good), name
-        assert not forms[name].is_valid(bad), name
+        assert forms[method, name].is_valid(good), name
+        assert not forms[method, name].is_valid(bad), name
 
 
 def test_the_page_loads_what_it_needs_from_where_it_came_from(served: Served) -> None:
