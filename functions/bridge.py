@@ -115,20 +115,22 @@ class _Exchange:
 
         Reading ahead would answer ``Expect: 100-continue`` before the app has decided to.
         """
-        while True:
-            if self._body_expected:
-                await self._body_wanted.wait()
-                self._body_wanted.clear()
-            message = await self._channel()
-            if message["type"] == "http.disconnect":
-                break
-            self._body_expected = message.get("more_body", False)
-            self._received.put_nowait(message)
-        self._disconnected = True
-        self._received.put_nowait(_DISCONNECT)
-        # After a whole response this is its ordinary end: what the app does then, it may finish.
-        if not self._response_complete:
-            self._app.cancel()
+        try:
+            while True:
+                if self._body_expected:
+                    await self._body_wanted.wait()
+                    self._body_wanted.clear()
+                message = await self._channel()
+                if message["type"] == "http.disconnect":
+                    break
+                self._body_expected = message.get("more_body", False)
+                self._received.put_nowait(message)
+        finally:  # a channel that breaks has lost the client as well
+            self._disconnected = True
+            self._received.put_nowait(_DISCONNECT)
+            # After a whole response this is its ordinary end: what the app does then, it may finish.
+            if not self._response_complete:
+                self._app.cancel()
 
 
 class _BridgedResponse(StreamingResponse):

@@ -26,6 +26,6 @@ def earliest_id(prefix: str, at: datetime) -> str:
     return new_id(prefix, at, bytes)
 
 
-def is_id(text: str, prefix: str) -> bool:
-    """Whether the text has the form of an identifier with this prefix."""
-    return text.startswith(prefix + "_") and _ID.fullmatch(text) is not None
+def is_id(text: str, *prefixes: str) -> bool:
+    """Whether the text has the form of an identifier with one of these prefixes."""
+    return text.partition("_")[0] in prefixes and _ID.fullmatch(text) is not None

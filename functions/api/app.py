@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.api import audit, auth, documents, events, pages, problems, tenants, uploads, users
 from functions.api.guard import new_traceparent
+from functions.api.headers import NEEDED
 from functions.api.limits import Limits
 from shared.wiring import Services
 
@@ -28,13 +29,19 @@ ANSWER_HEADERS: Final = {
 
 
 class Api(FastAPI):
-    """FastAPI whose OpenAPI document says how to sign in."""
+    """FastAPI whose OpenAPI document says how to sign in and what its parameters really take."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
         document = super().openapi()
         components = document.setdefault("components", {})
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        operations = (each for methods in document["paths"].values() for each in methods.values())
+        for parameter in (each for found in operations for each in found.get("parameters", ())):
+            schema = parameter["schema"]
+            # What may be left out is null to FastAPI, but a request cannot send a null.
+            schema.update(*(each for each in schema.pop("anyOf", ()) if each != {"type": "null"}))
+            parameter["required"] |= schema.pop(NEEDED, False)
         return document
 
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from functions.api.bodies import Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, body_stream, needs
 from functions.api.headers import (
+    NEEDED,
+    TAG_FORM,
     IdempotencyHeader,
     IfMatch,
     ReprDigest,
@@ -23,6 +25,7 @@ from functions.api.headers import (
     idempotency_key,
     matches,
     repr_digest,
+    sends,
 )
 from shared.access.permissions import Permission
 from shared.documents.service import OpenDocument
@@ -38,6 +41,15 @@ Disposition = Annotated[
         # The longest name percent-encoded is well below; the parser's time grows with the square.
         max_length=8_192,
         description='`attachment; filename="NAME"` (RFC 6266).',
+        json_schema_extra={NEEDED: True},
+    ),
+]
+Follows = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The etag of the version that this one follows.",
+        json_schema_extra=TAG_FORM | {NEEDED: True},
     ),
 ]
 # OpenAPI ignores a parameter of this name; the body's description says what it does.
@@ -55,18 +67,19 @@ CONTENT_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+CONTENT_HEADERS = ("Accept-Ranges", "Content-Disposition", "ETag", "Repr-Digest")
 CONTENT_ANSWER = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 }
-
-
+CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: CONTENT_ANSWER | sends(*CONTENT_HEADERS),
+    304: {"description": "Not modified"} | sends(*CONTENT_HEADERS),
+}
+RANGE_ANSWER: dict[int | str, dict[str, Any]] = {
+    206: CONTENT_ANSWER | sends(*CONTENT_HEADERS, "Content-Range")
+}
 READ_CONTENT: dict[str, Any] = {
     "response_class": StreamingResponse,
-    "responses": {
-        200: CONTENT_ANSWER,
-        206: CONTENT_ANSWER,
-        304: {"description": "Not modified"},
-    },
     **needs(Permission.DOCUMENTS_READ),
 }
 
@@ -112,7 +125,12 @@ def _content_route(permission: Permission) -> dict[str, Any]:
     return {"openapi_extra": route["openapi_extra"] | CONTENT_BODY}
 
 
-@router.post("", status_code=201, **_content_route(Permission.DOCUMENTS_WRITE))
+@router.post(
+    "",
+    status_code=201,
+    responses={201: sends("ETag", "Location")},
+    **_content_route(Permission.DOCUMENTS_WRITE),
+)
 async def create_document(
     request: Request,
     response: Response,
@@ -170,20 +188,24 @@ async def list_versions(
     return PageView(items=[DocumentView.of(opened) for opened in versions], cursor=None)
 
 
-@router.put("/{document}/content", **_content_route(Permission.DOCUMENTS_WRITE))
+@router.put(
+    "/{document}/content",
+    responses={200: sends("ETag")},
+    **_content_route(Permission.DOCUMENTS_WRITE),
+)
 async def update_document(
     document: DocumentId,
     request: Request,
     response: Response,
     services: FromServices,
     principal: FromPrincipal,
-    if_match: IfMatch = None,
+    if_match: Follows = None,
     disposition: Disposition = None,
     media_type: MediaType = None,
     metadata: Metadata = None,
     digest: ReprDigest = None,
 ) -> DocumentView:
-    """Upload a content as a new version of a document. ``If-Match`` names the version it follows."""
+    """Upload a content as a new version of a document."""
     tag = entity_tag(if_match)
     if tag is None:
         raise InvalidInput("Send If-Match with the etag of the version that this one follows.")
@@ -200,15 +222,17 @@ async def update_document(
 
 
 # Two routes, because each operation of the OpenAPI document needs an id of its own.
-@router.get("/{document}/content", **READ_CONTENT)
-@router.head("/{document}/content", **READ_CONTENT)
+@router.get("/{document}/content", responses=CONTENT_ANSWERS | RANGE_ANSWER, **READ_CONTENT)
+@router.head("/{document}/content", responses=CONTENT_ANSWERS, **READ_CONTENT)
 async def read_content(
     document: DocumentId,
     request: Request,
     services: FromServices,
     principal: FromPrincipal,
     number: Number = None,
-    wanted: Annotated[str | None, Header(alias="Range")] = None,
+    wanted: Annotated[
+        str | None, Header(alias="Range", description="`bytes=FIRST-LAST`; for GET alone.")
+    ] = None,
     if_range: Annotated[str | None, Header(alias="If-Range")] = None,
     if_match: Annotated[str | None, Header(alias="If-Match")] = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
@@ -228,6 +252,9 @@ async def read_content(
     if if_match is None and matches(if_none_match, opened.etag, weak=True):
         await services.documents.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":  # RFC 9110 section 14.2: ranges are for GET
+        await services.documents.note_read(principal, opened)
+        return Response(headers=headers | {"Content-Length": str(size)})
     if if_range is not None and if_range.strip() != headers["ETag"]:
         wanted = None  # RFC 9110 section 13.1.5: a strong comparison
     found = byte_range(wanted, size)
@@ -236,9 +263,6 @@ async def read_content(
     if found is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 200 if found is None else 206
-    if request.method == "HEAD":
-        await services.documents.note_read(principal, opened)
-        return Response(status_code=status, headers=headers)
     stream = await services.documents.open(principal, opened, start, end)
     return StreamingResponse(stream, status, headers)
 

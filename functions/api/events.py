@@ -6,15 +6,23 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from functions.api.bodies import Body
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
 from shared.access.permissions import Permission
 from shared.audit.models import Action
 from shared.errors import InvalidInput
+from shared.topology import load_topology
 
 router = APIRouter(prefix="/dead-letters", tags=["events"], route_class=GuardedRoute)
+
+Subscription = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "enum": [each.name for each in load_topology().subscriptions]}
+    ),
+]
 
 
 class DeadLetterView(BaseModel):
@@ -38,7 +46,7 @@ class DeadLettersView(BaseModel):
 class Replay(Body):
     """Which messages to deliver again."""
 
-    subscription: Annotated[str, Field(max_length=64)]
+    subscription: Subscription
     message_ids: Annotated[list[str], Field(min_length=1, max_length=100)]
 
 
@@ -50,7 +58,7 @@ class ReplayedView(BaseModel):
 
 @router.get("", **needs(Permission.EVENTS_MANAGE))
 async def list_dead_letters(
-    subscription: Annotated[str, Query(max_length=64)],
+    subscription: Subscription,
     services: FromServices,
     principal: FromPrincipal,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,

@@ -40,12 +40,15 @@ from shared.errors import (
     TooLarge,
     Unauthenticated,
 )
+from shared.ids import is_id
 from shared.ports.records import DIRECTORY
 from shared.wiring import Services
 
 PERMISSION_FIELD: Final = "x-permission"
 PUBLIC: Final = "public"
 MAX_JSON_BYTES: Final = 65_536
+TARGETS: Final = ("doc", "ten", "upl", "usr")
+"""The prefixes of the ids that addresses name."""
 
 _log = logging.getLogger("strongroom.api")
 
@@ -160,6 +163,7 @@ class GuardedRoute(APIRoute):
                 raise Unauthenticated("Send a token: Authorization: Bearer TOKEN.")
             principal = await services.sign_in.authenticate(token.strip(), origin(request))
         except Unauthenticated:
+            # Not before: who is signed in does not answer for their neighbours behind one address.
             self._limit_address(request)
             raise
         request.state.principal = principal
@@ -173,9 +177,12 @@ class GuardedRoute(APIRoute):
         if isinstance(error, RateLimited) and not isinstance(error, FirstRefusal):
             return
         principal: Principal | None = getattr(request.state, "principal", None)
+        # Any other text is the client's own, and the log repeats none of it.
+        named = (each for each in request.path_params.values() if is_id(each, *TARGETS))
         await services_of(request).journal.note_error(
             error,
             Action.REQUEST,
+            next(named, ""),
             by=principal or ANONYMOUS,
             tenant=principal.tenant if principal else DIRECTORY,
             origin=origin(request),

@@ -1,4 +1,4 @@
-"""Request headers that carry more than a word: parsed here, refused clearly, built for answers."""
+"""Headers that carry more than a word: parsed here, refused clearly, built and documented for answers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,35 @@ import json
 import re
 from email.message import Message
 from email.utils import collapse_rfc2231_value
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import Header
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from shared.access.principal import Principal
 from shared.documents.models import Description
 from shared.errors import InvalidInput, RangeNotSatisfiable
-from shared.idempotency import IdempotencyKey
+from shared.idempotency import KEY_LENGTH, IdempotencyKey
+
+# What follows is for the OpenAPI document alone: the code that refuses says more clearly what to send.
+NEEDED: Final = "x-needed"
+"""In its schema, marks a header that is required although FastAPI takes it for optional."""
+DIGEST_FORM: Final[dict[str, JsonValue]] = {"pattern": r"(^|[,\s])sha-256=:[A-Za-z0-9+/]{43}=:"}
+"""The schema of a ``Repr-Digest``."""
+TAG_FORM: Final[dict[str, JsonValue]] = {"pattern": r'^"[\x21\x23-\x7e]*"$'}
+"""The schema of an ``If-Match`` with one strong entity tag."""
+
+_OF_ANSWERS: Final = {
+    "Accept-Ranges": "`bytes`.",
+    "Content-Disposition": "`attachment` with the document's name (RFC 6266).",
+    "Content-Range": "The range, and the size of the whole content; with 206 and 416.",
+    "ETag": "For `If-Match`, `If-None-Match` and `If-Range`.",
+    "Location": "The address of what was created.",
+    "Repr-Digest": "`sha-256=:BASE64:` of the whole content (RFC 9530).",
+    "Retry-After": "Seconds; with 429 and 503.",
+    "WWW-Authenticate": "`Bearer`; with 401.",
+}
 
 _SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -29,19 +48,39 @@ ReprDigest = Annotated[
     Header(
         alias="Repr-Digest",
         description="RFC 9530: `sha-256=:BASE64:` of the content; checked on arrival.",
+        json_schema_extra=DIGEST_FORM,
     ),
 ]
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", description="The change holds only for this entity tag."),
+    Header(
+        alias="If-Match",
+        description="The change holds only for this entity tag.",
+        json_schema_extra=TAG_FORM,
+    ),
 ]
 IdempotencyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         description="A random UUID: the request takes effect once, however often it is sent.",
+        json_schema_extra={"minLength": KEY_LENGTH.start, "maxLength": KEY_LENGTH.stop - 1},
     ),
 ]
+
+
+def sends(*names: str, always: bool = True) -> dict[str, Any]:
+    """What the OpenAPI document says of an answer that has these headers, always or at times."""
+    return {
+        "headers": {
+            name: {
+                "description": _OF_ANSWERS[name],
+                "required": always,
+                "schema": {"type": "string"},
+            }
+            for name in names
+        }
+    }
 
 
 def repr_digest(value: str | None) -> bytes | None:

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from functions.api.headers import sends
 from shared import errors
 from shared.ports.records import JsonObject
 
@@ -65,6 +66,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                 }
             }
         },
+        **sends("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
     }
 }
 """What the OpenAPI document says of every answer that is not a success."""
@@ -118,6 +120,10 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     # What the client sent is not repeated: it may hold names or passwords.
     faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
+    if isinstance(error.body, bytes):  # FastAPI did not read it, for want of a Content-Type
+        for fault in faults:
+            if fault["field"] == "body":
+                fault["detail"] = "Send it as JSON, with Content-Type: application/json."
     return problem(
         400,
         errors.InvalidInput.slug,

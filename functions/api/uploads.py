@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
-from functions.api.headers import IdempotencyHeader, idempotency_key, repr_digest
+from functions.api.headers import DIGEST_FORM, IdempotencyHeader, idempotency_key, repr_digest
 from shared.access.permissions import Permission
 from shared.documents.models import Description, Labels, MediaType, Name, Upload
 from shared.documents.uploads import GrantedUpload
@@ -29,7 +29,12 @@ class NewUpload(Body):
     metadata: Labels = Field(default_factory=dict)
     size: Annotated[int, Field(ge=0, description="Bytes of the content.")]
     repr_digest: Annotated[
-        str | None, Field(max_length=256, description="`sha-256=:BASE64:`; checked when sealed.")
+        str | None,
+        Field(
+            max_length=256,
+            description="`sha-256=:BASE64:`; checked when sealed.",
+            json_schema_extra=DIGEST_FORM,
+        ),
     ] = None
 
 

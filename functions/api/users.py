@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
-from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key
+from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key, sends
 from shared.access.permissions import Permission, Role
 from shared.errors import InvalidInput
 from shared.identity.accounts import Stored, TemporaryPassword
@@ -19,20 +20,24 @@ from shared.identity.models import User, Username
 router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 
 UserId = Annotated[str, id_path("usr")]
+# For the document alone: accounts refuse all roles that do not fit, and say which do.
+Roles = Annotated[tuple[Role, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
 
 
 class NewUser(Body):
     """A person to add."""
 
     username: Username
-    roles: tuple[Role, ...]
+    roles: Roles
 
 
 class UserChange(Body):
     """What to change about a person; what is left out stays."""
 
-    roles: tuple[Role, ...] | None = None
-    disabled: bool | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    roles: Roles | SkipJsonSchema[None] = None
+    disabled: bool | SkipJsonSchema[None] = None
 
 
 class UserView(BaseModel):
@@ -96,7 +101,7 @@ async def list_users(
     return PageView(items=[UserView.of(user) for user in users], cursor=following)
 
 
-@router.get("/{user}", **needs(Permission.USERS_READ))
+@router.get("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_READ))
 async def read_user(
     user: UserId, services: FromServices, principal: FromPrincipal, response: Response
 ) -> UserView:
@@ -104,7 +109,7 @@ async def read_user(
     return _tagged(await services.accounts.read(principal, user), response)
 
 
-@router.patch("/{user}", **needs(Permission.USERS_MANAGE))
+@router.patch("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_MANAGE))
 async def change_user(
     user: UserId,
     body: UserChange,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -60,14 +61,13 @@ class Victim:
     upload: str
     user: str
 
+    def target(self, route: Route) -> str:
+        """What of alpha's the route's address names; empty where it names nothing."""
+        named = re.search(r"\{(\w+)\}", route.path)
+        return str(getattr(self, named[1])) if named else ""
+
     def address(self, route: Route) -> str:
-        known = {
-            "document": self.document,
-            "upload": self.upload,
-            "user": self.user,
-            "tenant": self.tenant,
-        }
-        path = re.sub(r"\{(\w+)\}", lambda match: known[match[1]], route.path)
+        path = re.sub(r"\{\w+\}", self.target(route), route.path)
         if route.path.endswith("/dead-letters"):
             path += "?subscription=audit"
         return BASE_URL + path
@@ -92,10 +92,6 @@ class Victim:
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
         return {"json": body} if body and route.method in {"POST", "PUT", "PATCH"} else {}
-
-    def names(self, route: Route) -> bool:
-        """Whether the address names something of alpha's."""
-        return "{" in route.path
 
 
 @pytest.fixture
@@ -227,9 +223,31 @@ async def test_nobody_gets_in_without_a_token_of_ours(
     entries = await refusals(house, DIRECTORY)
     assert len(entries) == refused
     assert {entry["actor"]["kind"] for entry in entries} == {"anonymous"}
-    assert {entry["details"]["route"] for entry in entries} == {
-        f"{route.method} {route.path.removeprefix('/api/v1')}" for route in guarded(house.apps[0])
+    assert {(entry["details"]["route"], entry["resource"]) for entry in entries} == {
+        (f"{route.method} {route.path.removeprefix('/api/v1')}", victim.target(route))
+        for route in guarded(house.apps[0])
     }
+
+
+async def test_a_refusal_repeats_nothing_but_an_id_of_ours(
+    house: House, victim: Victim, beta: str
+) -> None:
+    reader = await house.auth(beta, "reader")
+    assert (await house.http.delete(f"documents/{victim.document}", headers=reader)).is_error
+    for text in (
+        "zebra-7719",
+        victim.document + "0",
+        victim.document.upper(),
+        "zebra" + victim.document[3:],
+    ):
+        for headers in ({}, reader):
+            answer = await house.http.delete(f"documents/{text}", headers=headers)
+            assert answer.status_code in {401, 403}
+    named = Counter(entry["resource"] for entry in await refusals(house, beta))
+    assert named == {victim.document: 1, "": 4}
+    assert {entry["resource"] for entry in await refusals(house, DIRECTORY)} == {""}
+    for tenant in (beta, DIRECTORY):
+        assert "zebra" not in json.dumps(await house.entries(tenant))
 
 
 async def test_a_token_ends_after_two_hours_on_every_route(house: House, victim: Victim) -> None:
@@ -253,7 +271,7 @@ async def test_another_tenant_reaches_nothing(
     expected: dict[str, int] = {"forbidden": 0, "not-found": 0}
     for route in guarded(house.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
-        if allowed and not victim.names(route):
+        if allowed and not victim.target(route):
             continue  # it concerns the caller's own tenant; see the test below
         answer = await send(house, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
@@ -275,7 +293,7 @@ async def test_no_employee_reaches_a_tenants_things(
     before = await facts(house, victim.tenant)
     for route in guarded(house.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
-        if allowed and (not victim.names(route) or "{tenant}" in route.path):
+        if allowed and (not victim.target(route) or "{tenant}" in route.path):
             continue  # the operator's own people, and the directory of tenants
         answer = await send(house, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route

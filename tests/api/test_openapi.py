@@ -21,7 +21,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from functions.api import pages
-from functions.api.app import CAPABILITIES, PREFIX
+from functions.api.app import ANSWER_HEADERS, CAPABILITIES, PREFIX
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.ports.records import DIRECTORY
@@ -128,6 +128,78 @@ def test_header_parameters_are_named_as_they_are_written(served: Served) -> None
     assert names.isdisjoint({"Accept", "Authorization", "Content-Type"})
 
 
+def test_parameters_that_are_needed_are_required_and_none_is_null(served: Served) -> None:
+    needed: dict[tuple[str, str], set[str]] = {}
+    for path, method, operation in operations(served.document):
+        for parameter in operation.get("parameters", ()):
+            assert not Draft202012Validator(parameter["schema"]).is_valid(None), parameter
+            if parameter["required"] and parameter["in"] == "header":
+                needed.setdefault((method, path), set()).add(parameter["name"])
+    assert needed == {
+        ("POST", f"{PREFIX}/documents"): {"Content-Disposition"},
+        ("PUT", f"{PREFIX}/documents/{{document}}/content"): {"Content-Disposition", "If-Match"},
+    }
+
+
+DIGEST = f"sha-256=:{'A' * 43}=:"
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (
+            "NewUser",
+            {"username": "anna", "roles": ["reader"]},
+            [{"roles": []}, {"roles": ["reader", "reader"]}],
+        ),
+        (
+            "UserChange",
+            {"roles": ["reader"]},
+            [{"roles": []}, {"roles": ["reader", "reader"]}],
+        ),
+        ("UserChange", {"disabled": True}, [{"disabled": None}]),
+        (
+            "NewUpload",
+            {"name": "a", "size": 1, "repr_digest": DIGEST},
+            [{"repr_digest": each} for each in ("", "A" * 44, DIGEST[:-2], f"x{DIGEST}")],
+        ),
+        (
+            "Replay",
+            {"subscription": "audit", "message_ids": ["evt_1"]},
+            [{"subscription": "another"}],
+        ),
+    ],
+)
+def test_what_the_api_refuses_does_not_fit_the_schema(
+    served: Served, schema: str, good: dict[str, Any], bad: list[dict[str, Any]]
+) -> None:
+    components = {"components": served.document["components"]}
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{schema}"} | components)
+    assert validator.is_valid(good)
+    for change in bad:
+        assert not validator.is_valid(good | change), change
+    assert not validator.is_valid({}), "something has to be said"
+
+
+def test_headers_and_queries_have_the_form_that_the_api_asks_for(served: Served) -> None:
+    forms = {
+        (method, parameter["name"]): Draft202012Validator(parameter["schema"])
+        for _, method, operation in operations(served.document)
+        for parameter in operation.get("parameters", ())
+    }
+    for method, name, good, bad in (
+        ("POST", "Repr-Digest", DIGEST, "sha-256=:AAAA:"),
+        ("PUT", "Repr-Digest", f"sha-512=:AA==:, {DIGEST}", f"x{DIGEST}"),
+        ("POST", "Idempotency-Key", "k" * 16, "k" * 15),
+        ("PUT", "If-Match", '"doc_0.1"', "doc_0.1"),
+        ("PATCH", "If-Match", '"a"', '"a", "b"'),
+        ("DELETE", "If-Match", '""', 'W/"doc_0.1"'),
+        ("GET", "subscription", "audit", "another"),
+    ):
+        assert forms[method, name].is_valid(good), name
+        assert not forms[method, name].is_valid(bad), name
+
+
 def test_the_page_loads_what_it_needs_from_where_it_came_from(served: Served) -> None:
     page = served.get("/api/v1/docs")
     assert "script-src 'self'" in page.headers["content-security-policy"]
@@ -148,6 +220,62 @@ def test_the_document_says_what_each_route_needs(served: Served) -> None:
         else:
             assert Permission(permission)
             assert operation["security"] == [{"token": []}]
+
+
+OF_EVERY_ANSWER = {name.lower() for name in ANSWER_HEADERS} | {
+    *("traceparent", "content-type", "content-length"),
+}
+
+
+def declared_headers(operation: dict[str, Any], status: int) -> set[str]:
+    answers = operation["responses"]
+    return {
+        name.lower() for name in answers.get(str(status), answers["default"]).get("headers", ())
+    }
+
+
+def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> None:
+    seen: set[tuple[str, str, str]] = set()
+
+    def ask(method: str, path: str, status: int, **more: Any) -> Any:
+        request = requests.Request(method, f"{BASE_URL}{PREFIX}/{path}", **more).prepare()
+        answer = served.ask(request, Permission.DOCUMENTS_READ)
+        assert answer.status_code == status, answer.text
+        template = re.sub(
+            "(doc|usr)_[^/]+", lambda of: {"doc": "{document}", "usr": "{user}"}[of[1]], path
+        )
+        operation = served.document["paths"][f"{PREFIX}/{template}"][method.lower()]
+        assert set(answer.headers) - OF_EVERY_ANSWER == declared_headers(operation, status)
+        seen.add((method, template, str(status)))
+        return answer
+
+    named = {"Content-Disposition": 'attachment; filename="a"'}
+    created = ask("POST", "documents", 201, data=b"content", headers=named)
+    content = f"documents/{created.json()['id']}/content"
+    assert created.headers["location"].startswith(f"{BASE_URL}{PREFIX}/documents/doc_")
+    follows = named | {"If-Match": created.headers["etag"]}
+    tag = ask("PUT", content, 200, data=b"another", headers=follows).headers["etag"]
+    for method in ("GET", "HEAD"):
+        ask(method, content, 200)
+        ask(method, content, 304, headers={"If-None-Match": tag})
+    ask("GET", content, 206, headers={"Range": "bytes=1-2"})
+    added = ask("POST", "users", 201, json={"username": "bert", "roles": ["reader"]}).json()
+    user = f"users/{added['user']['id']}"
+    ask("GET", user, 200)
+    ask("PATCH", user, 200, json={"disabled": True})
+    assert seen >= {
+        (method, path.removeprefix(f"{PREFIX}/"), status)
+        for path, method, operation in operations(served.document)
+        for status, answer in operation["responses"].items()
+        if status != "default" and "headers" in answer
+    }
+
+
+def test_a_problem_has_the_headers_that_the_document_says(served: Served) -> None:
+    for _, _, operation in operations(served.document):
+        headers = operation["responses"]["default"]["headers"]
+        assert set(headers) == {"Content-Range", "Retry-After", "WWW-Authenticate"}
+        assert not any(header["required"] for header in headers.values())
 
 
 OPERATIONS = [
@@ -200,5 +328,7 @@ def test_the_api_does_what_the_document_says(
         ).prepare()
         answer = served.ask(request, None if permission == "public" else permission)
         case.validate_response(answer, checks=CHECKS)
+        declared = declared_headers(found.definition.raw, answer.status_code)
+        assert set(answer.headers) <= OF_EVERY_ANSWER | declared
 
     conforms()

@@ -252,12 +252,32 @@ async def test_a_field_whose_name_is_no_text(house: House, auth: dict[str, str])
     refused(await house.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
-async def test_a_body_that_is_no_json(house: House, auth: dict[str, str], media_type: str) -> None:
-    answer = await house.http.post(
-        "uploads", content=SECRET.encode(), headers=auth | {"Content-Type": media_type}
-    )
+@pytest.mark.parametrize(
+    "media_type", [None, "", "text/plain", "application/x-www-form-urlencoded", SECRET]
+)
+@pytest.mark.parametrize("body", [SECRET, '{"name": "a", "size": 1}'])
+async def test_a_body_that_is_not_said_to_be_json(
+    house: House, auth: dict[str, str], media_type: str | None, body: str
+) -> None:
+    headers = auth | ({} if media_type is None else {"Content-Type": media_type})
+    answer = await house.http.post("uploads", content=body.encode(), headers=headers)
     refused(answer, 400, "invalid-input")
+    assert answer.json()["errors"] == [
+        {"field": "body", "detail": "Send it as JSON, with Content-Type: application/json."}
+    ]
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/a+json"])
+async def test_a_body_that_is_said_to_be_json(
+    house: House, auth: dict[str, str], media_type: str
+) -> None:
+    headers = auth | {"Content-Type": media_type}
+    answer = await house.http.post("uploads", content=b"[]", headers=headers)
+    refused(answer, 400, "invalid-input")
+    assert "Content-Type" not in answer.text
+    answer = await house.http.post("uploads", content=b'{"name": "a"}', headers=headers)
+    refused(answer, 400, "invalid-input")
+    assert answer.json()["errors"] == [{"field": "body.size", "detail": "Field required"}]
 
 
 async def test_a_json_body_that_is_too_large(house: House, auth: dict[str, str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +20,7 @@ from shared.identity.tokens import ACTIVATION
 from shared.ports.records import DIRECTORY
 from tests.api.conftest import Opened
 from tests.house import BOOTSTRAP_SECRET, PASSWORD, House, open_house, problem
+from tests.people import bearer
 
 pytestmark = pytest.mark.anyio
 
@@ -290,6 +293,38 @@ async def test_an_address_that_asks_too_much_without_a_token(opened: Opened, alp
         assert await floods(house, DIRECTORY) == 1
         auth = await house.auth(alpha)
         assert (await house.http.get("documents", headers=auth)).status_code == 200
+
+
+async def test_a_flood_of_forged_tokens_costs_no_reads(
+    opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(requests_per_minute=1) as house:
+        token = await house.token(alpha)
+        head, _, nonce, ciphertext, tag = token.split(".")
+        header = json.loads(base64.urlsafe_b64decode(head + "==")) | {"kid": "key_made-up"}
+        made_up = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+        forged = [
+            "no token of ours",
+            f"{head}..{nonce}.{ciphertext}.{'A' * 22}",
+            f"{made_up}..{nonce}.{ciphertext}.{tag}",
+        ]
+        records = type(house.services.adapters.records)
+        reads: list[str] = []
+        get = records.get
+
+        async def counted(store: Any, tenant: str, kind: str, key: str) -> Any:
+            reads.append(kind)
+            return await get(store, tenant, kind, key)
+
+        monkeypatch.setattr(records, "get", counted)
+        for each in forged * 5:
+            answer = await house.http.get("documents", headers=bearer(each))
+            assert answer.status_code in {401, 429}
+        assert reads == []
+        house.clock.advance(60)
+        for each in forged * 5:
+            await house.http.get("documents", headers=bearer(each))
+        assert reads == ["token-ring"], "its keys may be new"
 
 
 async def test_an_address_that_signs_in_too_often(opened: Opened) -> None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.bridge import respond
+from functions.bridge import CLIENT_CLOSED_REQUEST, respond
 from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -227,6 +227,31 @@ async def test_work_after_the_answer_is_finished_although_the_client_leaves() ->
         writer.transport.abort()
         left.set()
         await finished.wait()
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+async def test_a_channel_that_breaks_is_a_client_that_leaves(answers_first: bool) -> None:
+    told: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if answers_first:
+            await Response("done")(scope, receive, send)
+        told.append((await receive())["type"])
+
+    async def broken() -> Message:
+        raise OSError("the channel's own error")
+
+    async def send(message: Message) -> None:
+        told.append(message["type"])
+
+    scope: Scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"9")]}
+    async with asyncio.timeout(5):
+        response = await respond(app, Request(scope, broken))
+        await response(scope, broken, send)
+    if answers_first:
+        assert told == ["http.response.start", "http.response.body", "http.disconnect"]
+    else:
+        assert (response.status_code, told) == (CLIENT_CLOSED_REQUEST, [])
 
 
 async def test_an_error_before_the_answer_is_a_500() -> None:

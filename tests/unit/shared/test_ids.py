@@ -25,7 +25,9 @@ def test_the_example_of_the_specification() -> None:
 def test_every_identifier_is_one(prefix: str, at: datetime, random: bytes) -> None:
     made = new_id(prefix, at, lambda _: random)
     assert is_id(made, prefix)
+    assert is_id(made, "other", prefix)
     assert not is_id(made, prefix + "x")
+    assert not is_id(made)
     assert not is_id(made + "0", prefix)
     assert not is_id(made.upper(), prefix)
     assert not is_id(made + "\n", prefix)
