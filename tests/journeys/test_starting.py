@@ -41,6 +41,18 @@ def test_a_data_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path
     assert line.startswith("strongroom: ")
 
 
+@pytest.mark.parametrize("name", ["records.db", "bus.db"])
+def test_a_file_that_is_no_database_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no database " * 1_000)
+    refused = start("--port", str(free_port()), "--data", str(tmp_path))
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("strongroom: ")
+    assert name in line
+    assert "restore it from a backup" in line
+    assert refused.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
     [
