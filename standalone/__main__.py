@@ -72,11 +72,11 @@ def _port(text: str) -> int:
 
 def _explained(problem: ErrorDetails) -> str:
     """What is wrong with the settings, and what the setting is for."""
+    wrong = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # the settings do not agree with each other, and the text names them
-        return problem["msg"].removeprefix("Value error, ") + "."
+        return wrong + "."
     setting = f"STRONGROOM_{problem['loc'][0]}".upper()
     sample = json.loads((ROOT / "local.settings.sample.json").read_text("utf-8"))
-    wrong = problem["msg"]
     if problem["type"] == "string_pattern_mismatch":
         wrong = f"it does not have the form of, for example, {sample['Values'][setting]!r}"
     return f"The setting {setting} is not valid: {wrong}. {sample['Explained'][setting]}"

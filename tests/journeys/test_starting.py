@@ -22,6 +22,7 @@ from tests.process import ServerProcess, free_port, start
         ("outbox_relay_schedule", "every minute"),
         ("outbox_relay_schedule", "61 * * * * *"),
         ("bootstrap_secret_sha256", "secret"),
+        ("key_passphrase", "eleven char"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(name: str, value: str, tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(name: str, tmp_path: 
         ("profile", "azure", "STRONGROOM_VAULT_ACCOUNT_URL, STRONGROOM_REPLICA_ACCOUNT_URL"),
         ("public_base_url", "127.0.0.1", "'http://127.0.0.1:7071'. The address under which"),
         ("outbox_relay_schedule", "61 * * * * *", "(setting STRONGROOM_OUTBOX_RELAY_SCHEDULE)"),
+        ("key_passphrase", "zqzq", "is not valid: it must have at least 12 characters. Embedded"),
         ("max_direct_upload_bytes", "1 MB", "The largest content of a direct upload, in bytes."),
     ],
 )
@@ -68,6 +70,7 @@ def test_a_refusal_says_which_setting_and_what_it_is_for(
     refused = start("--port", str(free_port()), "--data", str(tmp_path / "data"), **{name: value})
     [line] = refused.stderr.splitlines()
     assert hint in line
+    assert "zqzq" not in line
     assert "STRONGROOM_ " not in line
 
 
