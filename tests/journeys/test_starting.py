@@ -34,6 +34,17 @@ def test_wrong_settings_are_refused_in_one_line(name: str, value: str, tmp_path:
     assert refused.stdout == ""
 
 
+@pytest.mark.parametrize("name", ["trusted_proxis", "trusted_proxy", "trustedproxies"])
+def test_a_misspelt_setting_is_refused_before_anything_is_made(name: str, tmp_path: Path) -> None:
+    refused = start("--port", str(free_port()), "--data", str(tmp_path / "data"), **{name: "1"})
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"strongroom: There is no setting STRONGROOM_{name.upper()}."
+        " Did you mean STRONGROOM_TRUSTED_PROXIES?\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_data_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused = start("--port", str(free_port()), "--data", str(tmp_path / "file" / "data"))
