@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Final
 
@@ -20,7 +20,7 @@ from shared.documents.sealing import object_name
 from shared.documents.store import DocumentRecords, StoredVersion
 from shared.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.events import Event, EventType
-from shared.journal import Journal
+from shared.journal import Details, Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock, Entropy
 from shared.streams import off_loop
@@ -104,10 +104,27 @@ class Replication:
                 await self._copy(event, found.version, good[0], place, Action.DOCUMENT_HEAL)
 
     async def erase(self, event: Event) -> None:
-        """Remove objects that no record names any more, wherever they are."""
+        """Remove objects that no record names any more, wherever they are, and put that into the log.
+
+        The effect of ``document.healed`` and ``document.deleted``; the entry is made once, however often
+        the event comes.
+
+        Raises:
+            Unavailable: A store does not answer; try again.
+        """
+        erased: Details = {}
         for place, store in self._places.items():
-            for name in event.data[_RELEASED[place]]:
+            released = event.data[_RELEASED[place]]
+            for name in released:
                 await store.delete(name)
+            erased[_RELEASED[place]] = len(released)
+        entry = self._journal.entry(
+            Action.DOCUMENT_ERASE, event.subject, tenant=event.tenant, details=erased
+        )
+        # It has the event's id, so that a second one cannot be created.
+        once = entry.model_copy(update={"id": "aud_" + event.id.removeprefix("evt_")})
+        with suppress(Conflict):
+            await self._journal.commit(once)
 
     async def _copy(
         self, event: Event, version: Version, source: Place, target: Place, action: Action
