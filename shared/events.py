@@ -96,7 +96,7 @@ class Event:
             identifiers = (event.id, event.environment, event.tenant, event.subject)
             if not all(isinstance(text, str) and text for text in identifiers):
                 raise ValueError
-            if not isinstance(event.data, dict):
+            if not isinstance(event.data, dict) or event.time.utcoffset() is None:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput("The message is not a CloudEvent of a known type.") from error

@@ -91,6 +91,9 @@ class Outbox:
                 await self._publish(batch)
             except StrongroomError as error:
                 _log.warning("left %d events to the relay: %s", len(batch), error.slug)
+            except Exception as error:
+                # A defect; it must neither hold up the events behind it nor the end of the process.
+                _log.error("left %d events to the relay: %s", len(batch), type(error).__name__)
 
     async def _publish(self, events: Sequence[Event]) -> None:
         await self._bus.publish(events)

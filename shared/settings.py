@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -22,6 +22,21 @@ Service = Annotated[
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
 """An address without a trailing slash, a query or a fragment."""
+
+
+# Whoever has a copy of the key vault can try passphrases at home: Argon2id makes each try slow, and
+# length makes them many. Rules about the kinds of characters add little (NIST SP 800-63B).
+MIN_PASSPHRASE = 12
+
+
+def _long_enough(passphrase: SecretStr) -> SecretStr:
+    # Not pydantic's own check of the length: its message tells how long the passphrase is.
+    if len(passphrase.get_secret_value()) < MIN_PASSPHRASE:
+        raise ValueError(f"it must have at least {MIN_PASSPHRASE} characters")
+    return passphrase
+
+
+Passphrase = Annotated[SecretStr, AfterValidator(_long_enough)]
 
 MEBIBYTE = 1_048_576
 AZURE_SERVICES = (
@@ -45,7 +60,8 @@ class Settings(BaseSettings):
         data_dir: Where the embedded adapters keep everything.
         root_key_file: Embedded: the file whose 32 bytes protect the key vault, made if it is missing;
             unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
-        key_passphrase: Embedded: protects the key vault instead of a root key file.
+        key_passphrase: Embedded: protects the key vault instead of a root key file; at least 12
+            characters.
         public_base_url: The address under which clients see the API, without a trailing slash.
         staged_public_base_url: The address under which clients put the contents of staged uploads,
             where a gateway stands in front; unset: the staging account's own on Azure, ``/staged``
@@ -88,7 +104,7 @@ class Settings(BaseSettings):
     environment: Environment = "development"
     data_dir: Path = Field(default=Path("data"), json_schema_extra=EMBEDDED)
     root_key_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
-    key_passphrase: SecretStr | None = Field(default=None, json_schema_extra=EMBEDDED)
+    key_passphrase: Passphrase | None = Field(default=None, json_schema_extra=EMBEDDED)
     public_base_url: BaseUrl = "http://127.0.0.1:7071"
     staged_public_base_url: BaseUrl | None = None
     bootstrap_secret_sha256: Annotated[

@@ -206,7 +206,15 @@ def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adap
 
 
 def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
-    """Put the services of one process together; nothing is opened or connected yet."""
+    """Put the services of one process together; nothing is connected yet.
+
+    Embedded, the key vault is opened here, and made in a new data folder, as other keys are derived from
+    its root: a root key that is not the right one is known before anything else is touched.
+
+    Raises:
+        Unavailable: Embedded: the root key is not the right one, or cannot be used.
+        Damaged: Embedded: the key vault is damaged.
+    """
     topology = load_topology()
     if settings.profile == "embedded":
         adapters = embedded_adapters(settings, topology, clock, entropy)

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections import ChainMap
+from difflib import get_close_matches
 from pathlib import Path
 
 import uvloop
@@ -18,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from shared.environment import WrongEnvironment
 from shared.errors import StrongroomError
+from shared.settings import Settings
 from standalone import first_steps
 from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
@@ -25,7 +27,22 @@ from standalone.host import Host
 from standalone.logs import configure_logging
 
 ROOT = Path(__file__).parents[1]
+SETTING_PREFIX = "STRONGROOM_"
 SECRET_SETTING = "STRONGROOM_BOOTSTRAP_SECRET_SHA256"
+
+# Read by the tests and by the deployment, so they may well be set where this is started.
+NOT_SETTINGS = frozenset(
+    SETTING_PREFIX + name
+    for name in (
+        "REQUIRE_EMULATORS",
+        "FAULT_KILLS",
+        "FAULT_SEED",
+        "APP_ID",
+        "BOOTSTRAP_DIGEST",
+        "CERTIFICATE",
+        "CERTIFICATE_EXPIRES",
+    )
+)
 
 
 def main() -> int:
@@ -48,6 +65,7 @@ def main() -> int:
     if not os.environ.get("STRONGROOM_PUBLIC_BASE_URL"):
         os.environ["STRONGROOM_PUBLIC_BASE_URL"] = f"http://{address}:{arguments.port}"
     try:
+        _refuse_unknown_settings()
         # Held before the secret is made: another host's may lie there.
         with exclusive_data_folder(data):
             if not os.environ.get(SECRET_SETTING):
@@ -70,13 +88,28 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _refuse_unknown_settings() -> None:
+    """Misspelt, a setting would be ignored, and what it was to forbid be allowed.
+
+    Raises:
+        StartError: A variable of the environment looks like a setting and is none.
+    """
+    known = sorted(SETTING_PREFIX + name.upper() for name in Settings.model_fields)
+    # As pydantic reads them: in either case.
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if name.startswith(SETTING_PREFIX) and name not in known and name not in NOT_SETTINGS:
+            [nearest] = get_close_matches(name, known, n=1, cutoff=0)
+            raise StartError(f"There is no setting {variable}. Did you mean {nearest}?")
+
+
 def _explained(problem: ErrorDetails) -> str:
     """What is wrong with the settings, and what the setting is for."""
+    wrong = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # the settings do not agree with each other, and the text names them
-        return problem["msg"].removeprefix("Value error, ") + "."
-    setting = f"STRONGROOM_{problem['loc'][0]}".upper()
+        return wrong + "."
+    setting = f"{SETTING_PREFIX}{problem['loc'][0]}".upper()
     sample = json.loads((ROOT / "local.settings.sample.json").read_text("utf-8"))
-    wrong = problem["msg"]
     if problem["type"] == "string_pattern_mismatch":
         wrong = f"it does not have the form of, for example, {sample['Values'][setting]!r}"
     return f"The setting {setting} is not valid: {wrong}. {sample['Explained'][setting]}"
@@ -96,6 +129,8 @@ def _host(address: str, port: int, data: Path) -> Host:
 
     async def startup() -> None:
         await services.start()
+        # The bus is asked once, as the records are below: a damaged file ends the start.
+        await services.adapters.bus.dead_letters(services.topology.subscriptions[0].name, limit=1)
         if await services.tenants.has_operator():
             first_steps.forget_secret(data)
         else:
@@ -108,7 +143,7 @@ def _host(address: str, port: int, data: Path) -> Host:
         sys.stdout.flush()
 
     defaults = {
-        "STRONGROOM_" + name.upper(): str(value)
+        SETTING_PREFIX + name.upper(): str(value)
         for name, value in get_settings().model_dump().items()
     }
     host_json = json.loads((ROOT / "host.json").read_text())

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.models import Model, Moment
+from shared.ports.records import JsonObject
 
 
 class Action(StrEnum):
@@ -92,12 +93,14 @@ class Entry(Model):
     trace: str = ""
     details: dict[str, str | int | list[str]] = Field(default_factory=dict)
 
-    def leaf(self) -> bytes:
-        """The canonical bytes that the log's tree hashes: JSON, sorted keys, no spaces, UTF-8."""
-        fields = self.model_dump(mode="json")
-        return json.dumps(
-            fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
+
+def canonical(fields: JsonObject) -> bytes:
+    """The bytes of an entry that the log's tree hashes: JSON, sorted keys, no spaces, UTF-8.
+
+    Args:
+        fields: The entry as JSON, which is how records hold it.
+    """
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class LoggedEntry(Model):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.audit.models import Action, Entry, LoggedEntry, TreeHead
+from shared.audit.models import Action, LoggedEntry, TreeHead, canonical
 from shared.crypto import merkle
 from shared.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.journal import ENTRY_KIND, PENDING, Journal
@@ -112,7 +112,7 @@ class AuditLog:
             raise Damaged("The audit log's head does not agree with itself.")
         changes: list[Change] = []
         for position, record in enumerate(waiting, start=head.size):
-            leaf = merkle.leaf_hash(Entry.model_validate(record.body["entry"]).leaf())
+            leaf = merkle.leaf_hash(canonical(record.body["entry"]))
             frontier = merkle.append(frontier, position, leaf)
             changes.append(Replace(_logged(record, position)))
             changes.append(

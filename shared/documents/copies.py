@@ -6,11 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shared.crypto.streaming import HEADER_SIZE, TAG_SIZE, Opener, Segment
+from shared.documents.models import Place
 from shared.errors import Damaged, NotFound, StrongroomError, Unavailable
 from shared.ports.blobs import BlobStore
 
-DamageReport = Callable[[str], Awaitable[None]]
-"""Called once a copy that turns out to be damaged or gone, with the copy's label."""
+DamageReport = Callable[[Place, str], Awaitable[str]]
+"""Called with a place and the object there that is damaged or gone; returns the object that the record
+names there by now. Where it is another one, the first was replaced and is no damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Copies:
         copies: Each of them, in the order in which to ask them.
         data_key: Of the content.
         bound_to: The content's associated data.
-        on_damage: Called once a copy that is damaged or gone.
+        on_damage: Called whenever a copy is damaged or gone; where its object was replaced, the new
+            one is read.
     """
 
     def __init__(
@@ -56,14 +59,19 @@ class Copies:
 
         Raises:
             Damaged: No copy has it.
+            NotFound: The document was deleted meanwhile.
             Unavailable: No copy has it, and one does not answer.
         """
         unavailable: Unavailable | None = None
-        for copy in list(self._copies):
+        waiting = list(self._copies)
+        while waiting:
+            copy = waiting.pop(0)
             try:
                 return await self._open(copy, segment)
             except (Damaged, NotFound):
-                await self._report(copy)
+                if await self._replaced(copy):
+                    waiting.insert(0, copy)
+                    continue
             except Unavailable as error:
                 unavailable = error
             await copy.close()
@@ -96,15 +104,18 @@ class Copies:
             except (Damaged, NotFound, Unavailable):
                 continue
             if source is not copy:
-                await self._report(copy)
+                await self._replaced(copy)
             self._opener = opener
             return opened
         raise Damaged("The segment is authentic under no copy's header.")
 
-    async def _report(self, copy: Copy) -> None:
-        if not copy.damaged:
-            copy.damaged = True
-            await self._on_damage(copy.label)
+    async def _replaced(self, copy: Copy) -> bool:
+        """Whether a copy that failed is another object by now; that one is read from then on."""
+        name = await self._on_damage(copy.place, copy.name)
+        if name == copy.name:
+            return False
+        await copy.follow(name)
+        return True
 
 
 def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
@@ -118,18 +129,16 @@ class Copy:
     """Reads one copy; reads on from where it is if the next segment follows.
 
     Attributes:
-        label: Which copy it is.
+        place: Which copy it is.
         store: Where it is.
         name: Its name there.
         until: Offset in the sealed content after the last byte that will be wanted.
-        damaged: Whether it is known to be damaged or gone.
     """
 
-    label: str
+    place: Place
     store: BlobStore
     name: str
     until: int
-    damaged: bool = False
     _header: bytes | None = None
     _stream: AsyncIterator[bytes] | None = None
     _position: int = 0
@@ -157,6 +166,12 @@ class Copy:
             Unavailable: Its store does not answer.
         """
         return await self._read(segment.sealed_start, segment.sealed_end, self.until)
+
+    async def follow(self, name: str) -> None:
+        """Read another object from now on."""
+        await self.close()
+        self.name = name
+        self._header = None
 
     async def close(self) -> None:
         """Let go of the store; what is read next is read afresh."""

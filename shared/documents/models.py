@@ -35,6 +35,10 @@ Labels = Annotated[dict[Label, LabelValue], Field(max_length=32)]
 """Custom metadata: short texts by name."""
 
 
+Place = Literal["vault", "replica"]
+"""Where a copy of a sealed content lies: each place has one at most."""
+
+
 class Description(Model):
     """What a client says about a content on its way in.
 
@@ -85,6 +89,10 @@ class Version(Model):
     sealed_sha256: Octets
     created_at: Moment
     created_by: str
+
+    def at(self, place: Place) -> str | None:
+        """The name of the object there."""
+        return self.object if place == "vault" else self.replica
 
 
 class Document(Model):

@@ -12,7 +12,7 @@ from shared.crypto.metadata import metadata_associated_data, open_metadata
 from shared.crypto.streaming import Segment, sealed_size, segments
 from shared.documents.copies import Copies, Copy, DamageReport
 from shared.documents.epochs import EpochKeys
-from shared.documents.models import SealedNames, Version
+from shared.documents.models import Place, SealedNames, Version
 from shared.errors import Damaged
 from shared.ports.blobs import BlobStore, Chunk
 from shared.streams import off_loop
@@ -63,11 +63,13 @@ class ContentOpener:
     ) -> AsyncIterator[memoryview]:
         """The plaintext bytes ``start`` (included) to ``end`` (excluded) of a version.
 
-        Each segment comes from a copy in which it is authentic; a copy that fails is reported at once.
+        Each segment comes from a copy in which it is authentic; a copy that fails is told to
+        ``on_damage`` at once.
 
         Raises:
             Damaged: No copy is good; raised before anything is returned if that shows in the first
                 ``READ_AHEAD_SEGMENTS`` segments, else while streaming.
+            NotFound: The document was deleted meanwhile, and its objects are gone.
             Unavailable: No store that may have a good copy answers.
         """
         wanted = list(segments(version.size, start, end))
@@ -114,8 +116,9 @@ class ContentOpener:
         return Copies(copies, data_key, bound_to, on_damage)
 
 
-async def _nothing_to_report(_: str) -> None:
+async def _nothing_to_report(_: Place, name: str) -> str:
     """The damage is what somebody is mending."""
+    return name
 
 
 async def _joined(

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.audit.models import Action, Entry
-from shared.documents.models import Description, Document, SealedNames, Version
+from shared.documents.models import Description, Document, Place, SealedNames, Version
 from shared.documents.opening import ContentOpener
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
@@ -226,6 +226,7 @@ class Documents:
 
         Raises:
             Damaged: No copy is good.
+            NotFound: The document was deleted meanwhile.
             Unavailable: No store that may have a good copy answers.
         """
         document, version = opened.document, opened.version
@@ -238,7 +239,16 @@ class Documents:
             )
         )
 
-        async def report(copy: str) -> None:
+        reported: set[str] = set()
+
+        async def report(place: Place, name: str) -> str:
+            # An object goes only after the record has ceased to name it, so one that is named still
+            # after it failed is damaged indeed.
+            stored = await self._find(principal, document.id)
+            named = (await self._version(stored, version.number)).at(place)
+            if named != name or name in reported:
+                return named or name
+            reported.add(name)
             event = self._journal.event(
                 EventType.DOCUMENT_DAMAGED,
                 principal.tenant,
@@ -252,9 +262,10 @@ class Documents:
                 tenant=principal.tenant,
                 origin=principal.origin,
                 failed="damaged",
-                details={"version": version.number, "copy": copy},
+                details={"version": version.number, "copy": place},
             )
             await self._journal.commit(entry, events=[event])
+            return name
 
         return await self._opener.open(principal.tenant, document.id, version, start, end, report)
 
@@ -336,11 +347,14 @@ class Documents:
         except NotFound:
             raise NotFound("There is no such document in your tenant.") from None
 
-    async def _opened(self, stored: StoredDocument, number: int | None = None) -> OpenDocument:
+    async def _version(self, stored: StoredDocument, number: int | None) -> Version:
         try:
-            version = (await self._store.version(stored, number)).version
+            return (await self._store.version(stored, number)).version
         except NotFound:
             raise NotFound("The document has no such version.") from None
+
+    async def _opened(self, stored: StoredDocument, number: int | None = None) -> OpenDocument:
+        version = await self._version(stored, number)
         names = await self._opener.names(stored.tenant, stored.document.id, version)
         return OpenDocument(stored.document, version, names)
 

@@ -9,23 +9,21 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final
 
 from shared.audit.models import Action
-from shared.documents.models import Version
+from shared.documents.models import Place, Version
 from shared.documents.opening import ContentOpener
 from shared.documents.sealing import object_name
 from shared.documents.store import DocumentRecords, StoredVersion
 from shared.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.events import Event, EventType
-from shared.journal import Journal
+from shared.journal import Details, Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock, Entropy
 from shared.streams import off_loop
-
-Place = Literal["vault", "replica"]
 
 ATTEMPTS: Final = 5
 
@@ -102,14 +100,31 @@ class Replication:
                 return
             good = ["vault"]
         for place in self._places:
-            if place not in good and _name(found.version, place) is not None:
+            if place not in good and found.version.at(place) is not None:
                 await self._copy(event, found.version, good[0], place, Action.DOCUMENT_HEAL)
 
     async def erase(self, event: Event) -> None:
-        """Remove objects that no record names any more, wherever they are."""
+        """Remove objects that no record names any more, wherever they are, and put that into the log.
+
+        The effect of ``document.healed`` and ``document.deleted``; the entry is made once, however often
+        the event comes.
+
+        Raises:
+            Unavailable: A store does not answer; try again.
+        """
+        erased: Details = {}
         for place, store in self._places.items():
-            for name in event.data[_RELEASED[place]]:
+            released = event.data[_RELEASED[place]]
+            for name in released:
                 await store.delete(name)
+            erased[_RELEASED[place]] = len(released)
+        entry = self._journal.entry(
+            Action.DOCUMENT_ERASE, event.subject, tenant=event.tenant, details=erased
+        )
+        # It has the event's id, so that a second one cannot be created.
+        once = entry.model_copy(update={"id": "aud_" + event.id.removeprefix("evt_")})
+        with suppress(Conflict):
+            await self._journal.commit(once)
 
     async def _copy(
         self, event: Event, version: Version, source: Place, target: Place, action: Action
@@ -117,7 +132,7 @@ class Replication:
         """Make a copy in ``target`` of the one in ``source``."""
 
         async def copy(store: BlobStore, name: str) -> None:
-            await store.copy_from(self._places[source], _name(version, source) or "", name)
+            await store.copy_from(self._places[source], version.at(source) or "", name)
 
         try:
             arrived = await self._make(event, version, target, copy, action)
@@ -171,10 +186,10 @@ class Replication:
         self, event: Event, version: Version, place: Place, name: str, action: Action
     ) -> bool:
         """Let the version's record name the object; False if that is no longer wanted."""
-        former = _name(version, place)
+        former = version.at(place)
         for _ in range(ATTEMPTS):
             found = await self._version(event)
-            if found is None or _name(found.version, place) != former:
+            if found is None or found.version.at(place) != former:
                 return False
             adopted = found.version.model_copy(update={_FIELDS[place]: name})
             entry = self._journal.entry(
@@ -207,7 +222,7 @@ class Replication:
             return None
 
     async def _is_good(self, version: Version, place: Place) -> bool:
-        name = _name(version, place)
+        name = version.at(place)
         if name is None:
             return False
         return await _is_whole(self._places[place], name, version)
@@ -237,10 +252,6 @@ class Replication:
 _NOT_WHOLE: Final = "The copy did not arrive as it left; try again."
 _FIELDS: Final[Mapping[Place, str]] = {"vault": "object", "replica": "replica"}
 _RELEASED: Final[Mapping[Place, str]] = {"vault": "objects", "replica": "replicas"}
-
-
-def _name(version: Version, place: Place) -> str | None:
-    return version.object if place == "vault" else version.replica
 
 
 async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:

@@ -95,6 +95,59 @@ async def test_events_of_what_is_gone_do_nothing(
     assert house.stored("vault") == house.stored("replica") == []
 
 
+async def test_erasing_is_in_the_log_once_however_often_its_event_comes(
+    house: House, alpha: str, auth: dict[str, str], document: str
+) -> None:
+    await house.settle()
+    version = await house.version(alpha, document)
+    await house.http.delete(f"documents/{document}", headers=auth)
+    await house.settle()
+    [erased] = [
+        body
+        for body in await house.entries(alpha, document)
+        if body["entry"]["action"] == "document.erase"
+    ]
+    assert erased["position"] is not None
+    assert erased["entry"]["outcome"] == "allowed"
+    assert erased["entry"]["actor"]["kind"] == "system"
+    assert erased["entry"]["details"] == {"objects": 1, "replicas": 1}
+    released = {"objects": [version.object], "replicas": [version.replica]}
+    again = event(house, alpha, document, EventType.DOCUMENT_DELETED, **released)
+    await asyncio.gather(*(house.services.replication.erase(again) for _ in range(3)))
+    await house.services.replication.erase(again)
+    await house.settle()
+    assert (await house.actions(alpha, document)).count("document.erase") == 2
+
+
+@pytest.mark.parametrize("silent", ["vault", "replica"])
+async def test_nothing_is_called_erased_before_it_is(
+    house: House,
+    alpha: str,
+    auth: dict[str, str],
+    document: str,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: str,
+) -> None:
+    await house.settle()
+    version = await house.version(alpha, document)
+    await house.http.delete(f"documents/{document}", headers=auth)
+    released = {"objects": [version.object], "replicas": [version.replica]}
+    deleted = event(house, alpha, document, EventType.DOCUMENT_DELETED, **released)
+
+    class Store:
+        async def delete(self, name: str) -> None:
+            raise Unavailable("The store does not answer.")
+
+    places = dict(house.services.replication._places) | {silent: Store()}
+    with monkeypatch.context() as down:
+        down.setattr(house.services.replication, "_places", places)
+        with pytest.raises(Unavailable):
+            await house.services.replication.erase(deleted)
+    assert "document.erase" not in await house.actions(alpha, document)
+    await house.settle()
+    assert "document.erase" in await house.actions(alpha, document)
+
+
 async def test_deleting_while_replicating_leaves_nothing(
     house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

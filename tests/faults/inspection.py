@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from shared.adapters.embedded.folders import TEMPORARY_PREFIX
-from shared.audit.models import Entry
+from shared.audit.models import Entry, canonical
 from shared.crypto import merkle
 from shared.documents.models import Document, Version
 from shared.documents.sweep import GRACE
@@ -142,7 +142,9 @@ async def _check_log(services: Services, tenant: str) -> None:
     assert [body["position"] for body in logged] == list(range(len(logged)))
     frontier: tuple[bytes, ...] = ()
     for position, body in enumerate(logged):
-        leaf = merkle.leaf_hash(Entry.model_validate(body["entry"]).leaf())
+        leaf = merkle.leaf_hash(
+            canonical(Entry.model_validate(body["entry"]).model_dump(mode="json"))
+        )
         frontier = merkle.append(frontier, position, leaf)
     head = await services.audit_log.head(tenant)
     assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())

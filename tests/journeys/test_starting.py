@@ -22,6 +22,7 @@ from tests.process import ServerProcess, free_port, start
         ("outbox_relay_schedule", "every minute"),
         ("outbox_relay_schedule", "61 * * * * *"),
         ("bootstrap_secret_sha256", "secret"),
+        ("key_passphrase", "eleven char"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(name: str, value: str, tmp_path: Path) -> None:
@@ -33,6 +34,17 @@ def test_wrong_settings_are_refused_in_one_line(name: str, value: str, tmp_path:
     assert refused.stdout == ""
 
 
+@pytest.mark.parametrize("name", ["trusted_proxis", "trusted_proxy", "trustedproxies"])
+def test_a_misspelt_setting_is_refused_before_anything_is_made(name: str, tmp_path: Path) -> None:
+    refused = start("--port", str(free_port()), "--data", str(tmp_path / "data"), **{name: "1"})
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"strongroom: There is no setting STRONGROOM_{name.upper()}."
+        " Did you mean STRONGROOM_TRUSTED_PROXIES?\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_data_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused = start("--port", str(free_port()), "--data", str(tmp_path / "file" / "data"))
@@ -41,12 +53,25 @@ def test_a_data_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path
     assert line.startswith("strongroom: ")
 
 
+@pytest.mark.parametrize("name", ["records.db", "bus.db"])
+def test_a_file_that_is_no_database_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no database " * 1_000)
+    refused = start("--port", str(free_port()), "--data", str(tmp_path))
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("strongroom: ")
+    assert name in line
+    assert "restore it from a backup" in line
+    assert refused.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
     [
         ("profile", "azure", "STRONGROOM_VAULT_ACCOUNT_URL, STRONGROOM_REPLICA_ACCOUNT_URL"),
         ("public_base_url", "127.0.0.1", "'http://127.0.0.1:7071'. The address under which"),
         ("outbox_relay_schedule", "61 * * * * *", "(setting STRONGROOM_OUTBOX_RELAY_SCHEDULE)"),
+        ("key_passphrase", "zqzq", "is not valid: it must have at least 12 characters. Embedded"),
         ("max_direct_upload_bytes", "1 MB", "The largest content of a direct upload, in bytes."),
     ],
 )
@@ -56,6 +81,7 @@ def test_a_refusal_says_which_setting_and_what_it_is_for(
     refused = start("--port", str(free_port()), "--data", str(tmp_path / "data"), **{name: value})
     [line] = refused.stderr.splitlines()
     assert hint in line
+    assert "zqzq" not in line
     assert "STRONGROOM_ " not in line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,5 +21,7 @@ def _mark_or_read(data: Path, environment: str) -> str:
     make_private_folder(data)
     path = data / FILE_NAME
     if not path.exists():
-        write_private_file(path, environment.encode())
+        # Of two processes that come to a new folder at once, the first one's mark counts for both.
+        with suppress(FileExistsError):
+            write_private_file(path, environment.encode(), new=True)
     return path.read_text().strip()

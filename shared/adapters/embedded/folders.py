@@ -37,10 +37,16 @@ def make_private_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_private_file(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, content: bytes, *, new: bool = False) -> None:
     """Put the content, durable, in place of the file, mode 0600: a reader sees the old or the new.
 
+    Args:
+        path: The file.
+        content: All of it.
+        new: Whether a file that is there stays as it is.
+
     Raises:
+        FileExistsError: There is one, and it was to be new.
         OSError: As the operating system says.
     """
     temporary = path.with_name(TEMPORARY_PREFIX + uuid.uuid4().hex)
@@ -50,7 +56,11 @@ def write_private_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        temporary.replace(path)
+        if new:
+            os.link(temporary, path)
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

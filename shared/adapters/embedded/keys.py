@@ -68,13 +68,16 @@ class FileKeyVault:
         """32 bytes for a purpose of this installation, always the same; blocks when first used.
 
         Raises:
-            Unavailable: The passphrase or root key file is not this vault's, or the disk failed.
+            Unavailable: The passphrase or root key file is not this vault's or cannot be used, or the
+                folder cannot.
             Damaged: The vault's own file is damaged.
         """
         try:
             return derive_key(self._root(), f"purpose/{purpose}")
         except OSError as error:
-            raise Unavailable("The key vault's folder cannot be used.") from error
+            raise Unavailable(
+                f"The key vault's folder {self._path} cannot be used: {error.strerror}."
+            ) from error
 
     async def create(self, name: str, use: KeyUse) -> str:
         """See ``KeyVault.create``."""
@@ -258,7 +261,7 @@ class FileKeyVault:
         root = self._source.load(stored.argon2id)
         if not hmac.compare_digest(derive_key(root, "check"), stored.check):
             raise Unavailable(
-                "The passphrase or root key file is not the one that this key vault was made with."
+                f"Wrong root key: {self._source.name} is not the one that this key vault was made with."
             )
         return root
 

@@ -32,14 +32,19 @@ class Argon2Parameters(BaseModel):
 
 
 class RootKeySource(Protocol):
-    """Where a vault's root key comes from. The methods block, some for a tenth of a second."""
+    """Where a vault's root key comes from. The methods block, some for a tenth of a second.
+
+    Attributes:
+        name: What an operator calls it: the setting, and the path if it is a file.
+    """
+
+    name: str
 
     def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
         """The root of a new vault, durable if it is stored, and what the vault is to keep for it.
 
         Raises:
-            Unavailable: What is there is no root key.
-            OSError: As the operating system says.
+            Unavailable: What is there is no root key, or cannot be used.
         """
         ...
 
@@ -47,8 +52,8 @@ class RootKeySource(Protocol):
         """The root of the vault that kept these parameters.
 
         Raises:
-            Unavailable: The vault's root came from another kind of source, or is missing.
-            OSError: As the operating system says.
+            Unavailable: The vault's root came from another kind of source, is missing, or cannot be
+                used.
         """
         ...
 
@@ -61,29 +66,39 @@ class RootKeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.name = f"the root key file {path} (setting STRONGROOM_ROOT_KEY_FILE)"
 
     def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
         """See ``RootKeySource.begin``."""
-        if not self._path.exists():
-            make_private_folder(self._path.parent)
-            write_private_file(self._path, entropy(ROOT_BYTES))
+        try:
+            if not self._path.exists():
+                make_private_folder(self._path.parent)
+                write_private_file(self._path, entropy(ROOT_BYTES))
+        except OSError as error:
+            raise Unavailable(f"Cannot make {self.name}: {error.strerror}.") from error
         return self.load(None), None
 
     def load(self, parameters: Argon2Parameters | None) -> bytes:
         """See ``RootKeySource.load``."""
         if parameters is not None:
-            raise Unavailable("The key vault was made with a passphrase; give it the passphrase.")
+            raise Unavailable(
+                "The key vault was made with a passphrase; set it (STRONGROOM_KEY_PASSPHRASE)."
+            )
         try:
             root = self._path.read_bytes()
         except FileNotFoundError:
-            raise Unavailable("The key vault's root key file is missing; put it back.") from None
+            raise Unavailable(f"The key vault needs {self.name}; put it back.") from None
+        except OSError as error:
+            raise Unavailable(f"Cannot read {self.name}: {error.strerror}.") from error
         if len(root) != ROOT_BYTES:
-            raise Unavailable(f"The key vault's root key file must hold {ROOT_BYTES} bytes.")
+            raise Unavailable(f"No root key: {self.name} must hold {ROOT_BYTES} bytes.")
         return root
 
 
 class Passphrase:
     """A root key made from a passphrase. Choose a long one: it is all that protects the keys."""
+
+    name = "the passphrase (setting STRONGROOM_KEY_PASSPHRASE)"
 
     def __init__(self, passphrase: str) -> None:
         self._passphrase = passphrase
@@ -96,7 +111,10 @@ class Passphrase:
     def load(self, parameters: Argon2Parameters | None) -> bytes:
         """See ``RootKeySource.load``."""
         if parameters is None:
-            raise Unavailable("The key vault was made with a root key file, not a passphrase.")
+            raise Unavailable(
+                "The key vault was made with a root key file; name it (STRONGROOM_ROOT_KEY_FILE)"
+                " and unset STRONGROOM_KEY_PASSPHRASE."
+            )
         return Argon2id(
             salt=parameters.salt,
             length=ROOT_BYTES,

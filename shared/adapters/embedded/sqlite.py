@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from shared.adapters.embedded.folders import make_private_folder
-from shared.errors import InvalidInput, StrongroomError, Unavailable
+from shared.errors import Damaged, InvalidInput, Unavailable
 
 _T = TypeVar("_T")
 
@@ -35,6 +35,8 @@ MAX_GROUP: Final = 256
 
 BUSY_SECONDS: Final = 5.0
 """How long SQLite waits for another process's lock."""
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class _Job:
@@ -61,7 +63,7 @@ class _Job:
         try:
             self.result = self.work(connection)
         except Exception as error:
-            self.failure = _explained(error)
+            self.failure = error
             connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
 
@@ -109,6 +111,7 @@ class Database:
 
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed; trying again is safe.
+            Damaged: The file is no database, or a part of it is not what was written.
             InvalidInput: A text is not valid Unicode.
         """
         job = _Job(work, asyncio.get_running_loop().create_future(), durable=durable)
@@ -121,7 +124,10 @@ class Database:
                 )
                 self._writer.start()
             self._jobs.put(job)
-        result: _T = await job.future
+        try:
+            result: _T = await job.future
+        except Exception as error:
+            raise self._explained(error) from error
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -129,6 +135,7 @@ class Database:
 
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed.
+            Damaged: The file is no database, or a part of it is not what was written.
             InvalidInput: A text is not valid Unicode.
         """
         with self._lock:
@@ -166,7 +173,20 @@ class Database:
             finally:
                 self._idle.put(connection)
         except Exception as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error that callers get: SQLite's and the disk's as one of ours, any other as it is."""
+        if isinstance(error, UnicodeEncodeError):
+            return InvalidInput("A text holds characters that are not Unicode.")
+        if isinstance(error, sqlite3.Error) and _primary_code(error) in _DAMAGE:
+            return Damaged(
+                f"The database file {self._path.name} is damaged, or is no database;"
+                " stop the server and restore it from a backup."
+            )
+        if isinstance(error, sqlite3.Error | OSError):
+            return Unavailable("The database did not accept the operation; try again shortly.")
+        return error
 
     def _connect(self) -> sqlite3.Connection:
         with self._opening:
@@ -204,7 +224,7 @@ class Database:
                 self._commit(connection, group)
             except Exception as error:
                 for job in group:
-                    job.failure = _explained(error)
+                    job.failure = error
                 if connection is not None:
                     # Its state is unknown; closing undoes what is open and drops what is cached.
                     with contextlib.suppress(sqlite3.Error):
@@ -244,15 +264,6 @@ def _deliver_here(jobs: list[_Job]) -> None:
         job.deliver()
 
 
-def _explained(error: Exception) -> Exception:
-    """The error that callers get: our own as it is, SQLite's and the disk's as ``Unavailable``."""
-    if isinstance(error, StrongroomError):
-        return error
-    if isinstance(error, UnicodeEncodeError):
-        explained: StrongroomError = InvalidInput("A text holds characters that are not Unicode.")
-    elif isinstance(error, sqlite3.Error | OSError):
-        explained = Unavailable("The database did not accept the operation; try again shortly.")
-    else:
-        return error
-    explained.__cause__ = error
-    return explained
+def _primary_code(error: sqlite3.Error) -> int:
+    """SQLite's result code without its extension; 0 where Python itself refused."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
-from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
+from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
 from shared.ports.records import Create, Record
 from tests.fakes import FakeClock
 from tests.unit.embedded.killing import run_and_kill
@@ -138,13 +138,32 @@ async def test_a_full_disk_is_unavailable_and_passes(database):
     await database.write(insert("small"))
 
 
-async def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+async def test_a_file_that_is_no_database_is_damaged(tmp_path):
     (tmp_path / "notes.sqlite").write_bytes(b"no database " * 1000)
     database = Database(tmp_path / "notes.sqlite", SCHEMA)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Damaged, match=r"notes\.sqlite .* restore it from a backup"):
         await database.read(everything)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Damaged, match=r"notes\.sqlite .* restore it from a backup"):
         await database.write(insert("x"))
+    await database.close()
+
+
+async def test_a_page_that_is_not_what_was_written_is_damage(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    before = Database(path, SCHEMA)
+    for n in range(200):
+        await before.write(insert(f"{n:03}" * 100))
+    await before.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    database = Database(path, SCHEMA)
+    with pytest.raises(Damaged):
+        await database.read(everything)
+    outcomes = await asyncio.gather(
+        database.write(insert("x")), database.write(insert("y")), return_exceptions=True
+    )
+    assert {type(outcome) for outcome in outcomes} == {Damaged}
     await database.close()
 
 

@@ -129,9 +129,9 @@ async def test_the_kinds_of_root_are_not_mixed_up(tmp_path, root_file):
     by_file, by_passphrase = tmp_path / "a", tmp_path / "b"
     await opened(by_file, RootKeyFile(root_file)).create("log", "sign")
     await opened(by_passphrase, Passphrase("a passphrase")).create("log", "sign")
-    with pytest.raises(Unavailable, match="root key file"):
+    with pytest.raises(Unavailable, match="STRONGROOM_ROOT_KEY_FILE"):
         await opened(by_file, Passphrase("a passphrase")).sign("log", DIGEST)
-    with pytest.raises(Unavailable, match="passphrase"):
+    with pytest.raises(Unavailable, match="STRONGROOM_KEY_PASSPHRASE"):
         await opened(by_passphrase, RootKeyFile(root_file)).sign("log", DIGEST)
 
 
@@ -143,8 +143,9 @@ async def test_a_root_key_file_that_is_missing_short_or_another_is_noticed(
         root_file.unlink(missing_ok=True)
         if content is not None:
             root_file.write_bytes(content)
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as refused:
             await opened(folder, RootKeyFile(root_file)).sign("log", DIGEST)
+        assert f"{root_file} (setting STRONGROOM_ROOT_KEY_FILE)" in refused.value.detail
     assert root_file.read_bytes() == bytes(32)
 
 
@@ -154,6 +155,27 @@ async def test_a_root_key_file_of_the_operators_own_is_used(folder, root_file):
     first = opened(folder, RootKeyFile(root_file)).derive("staging")
     assert root_file.read_bytes() == bytes(range(32))
     assert first == opened(folder, RootKeyFile(root_file)).derive("staging")
+
+
+async def test_a_root_key_file_that_is_a_folder_is_named(folder, tmp_path):
+    with pytest.raises(Unavailable) as refused:
+        opened(folder, RootKeyFile(tmp_path)).derive("staging")
+    expected = f"Cannot read the root key file {tmp_path} (setting STRONGROOM_ROOT_KEY_FILE)"
+    assert refused.value.detail.startswith(expected)
+
+
+async def test_a_root_key_file_that_cannot_be_made_is_named(folder, tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "root.key"
+    with pytest.raises(Unavailable) as refused:
+        opened(folder, RootKeyFile(path)).derive("staging")
+    assert f"{path} (setting STRONGROOM_ROOT_KEY_FILE)" in refused.value.detail
+
+
+async def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match=str(tmp_path / "file" / "vault")):
+        opened(tmp_path / "file" / "vault", RootKeyFile(tmp_path / "root.key")).derive("staging")
 
 
 async def test_derived_keys_differ_by_purpose_and_vault(vault, tmp_path):

@@ -122,6 +122,27 @@ async def test_what_a_silent_bus_leaves_is_relayed(
     assert await office.left() == 0
 
 
+async def test_a_defect_holds_up_neither_later_events_nor_the_end(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = office.bus.publish
+
+    async def broken(events: Sequence[Event]) -> None:
+        monkeypatch.setattr(office.bus, "publish", real)
+        raise TypeError("said with a secret")
+
+    monkeypatch.setattr(office.bus, "publish", broken)
+    events = await office.committed(BATCH + 3)
+    office.outbox.published_soon(events)
+    await office.outbox.close()
+    assert f"left {BATCH} events to the relay: TypeError" in caplog.text
+    assert "said with a secret" not in caplog.text
+    assert office.bus.published == [event.id for event in events[BATCH:]]
+    assert await office.left() == BATCH
+    office.clock.advance(60)
+    assert await office.outbox.relay() == BATCH
+
+
 async def test_what_a_crash_leaves_is_relayed_by_another_process(office: Office) -> None:
     events = await office.committed(230)
     office.clock.advance(60)
