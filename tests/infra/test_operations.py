@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -49,6 +51,27 @@ def test_every_variable_of_a_command_is_set_by_one_before() -> None:
             used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", line))
             known |= set(re.findall(r"(?:^|\s|export )([A-Z][A-Z_]+)=", line))
             assert used <= known, line
+
+
+def test_a_subscription_that_was_dropped_is_found(tmp_path: Path) -> None:
+    (command,) = (block for block in BLOCKS if "comm -13" in block)
+    names = [
+        item["name"]
+        for item in json.loads((INFRA / "topology.json").read_text())["topics"][0]["subscriptions"]
+    ]
+    (tmp_path / "az").write_text(
+        "#!/bin/sh\nprintf '%s\\n' " + " ".join([*names, "dropped"]) + "\n"
+    )
+    (tmp_path / "az").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("dropped\n", "")
 
 
 def test_every_file_of_a_command_exists() -> None:
