@@ -50,6 +50,7 @@ def test_every_variable_of_a_command_is_set_by_one_before() -> None:
         for line in block.splitlines():
             used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", line))
             known |= set(re.findall(r"(?:^|\s|export )([A-Z][A-Z_]+)=", line))
+            known |= set(re.findall(r"^read .* ([A-Z_]+)$", line))
             assert used <= known, line
 
 
