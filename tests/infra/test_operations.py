@@ -109,11 +109,37 @@ def test_a_release_is_what_its_tag_built_and_goes_to_the_named_app() -> None:
         ("config-zip", "has Python packages built again at Azure, whatever --build-remote says"),
         ("customDnsConfigs", "is empty where an endpoint has a group of private DNS zones"),
         ('storage account update -n "$VAULT" -g "$GROUP" --sku Standard_RAGZRS', "adds no zones"),
+        ("by ClientIP", "is 0.0.0.0: Application Insights keeps no addresses"),
+        ("AppExceptions", "is empty: the API answers every exception, and logs it as a line"),
     ],
 )
 def test_no_command_is_known_to_fail(words: str, why: str) -> None:
     commands = "\n".join(BLOCKS) + "".join(script.read_text() for script in SCRIPTS)
     assert words not in commands, why
+
+
+def test_regions_of_records_are_changed_while_nothing_else_may_change_them() -> None:
+    """Cosmos DB refuses to move the writes by hand while it may do so by itself."""
+    changed = [block for block in BLOCKS if "failover-priority-change" in block]
+    assert len(changed) == 2
+    for block in changed:
+        before, _, after = block.partition("failover-priority-change")
+        assert "--enable-automatic-failover false" in before
+        assert "--enable-automatic-failover true" in after
+
+
+def test_the_app_runs_behind_its_name_before_a_release_is_waited_for() -> None:
+    """Otherwise infra/deploy finds no health, and goes back."""
+    _, fail_back = OPERATIONS.split("\n## Fail back\n")
+    order = [
+        fail_back.index(words)
+        for words in (
+            "az functionapp start",
+            "dns record-set a add-record",
+            "infra/deploy production --app",
+        )
+    ]
+    assert order == sorted(order)
 
 
 def test_azd_looks_for_the_app_where_it_is() -> None:
