@@ -211,6 +211,13 @@ var logAlerts logAlertPlan[] = [
     severity: 0
   }
   {
+    name: 'document-lost'
+    query: 'AppTraces | where Message startswith "document.lost"'
+    threshold: 0
+    every: 'PT5M'
+    severity: 0
+  }
+  {
     name: 'replication-late'
     query: 'AppTraces | where Message startswith "replication.late"'
     threshold: 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib.resources import files
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -25,12 +26,17 @@ DOCS_POLICY = (
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
+PACKAGED: Final = Path(__file__).parents[2] / "release"
+RELEASE: Final = PACKAGED.read_text() if PACKAGED.exists() else None
+"""The release that this process runs, as ``infra/package`` wrote it; none in a checkout."""
+
 
 class HealthView(BaseModel):
-    """That the service answers, and that its records do."""
+    """That the service answers, that its records do, and which release it is, if any."""
 
     status: Literal["ok"] = "ok"
     environment: str
+    release: str | None = RELEASE
 
 
 @router.get("/health", tags=["service"], **public())

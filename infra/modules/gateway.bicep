@@ -130,7 +130,8 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
         name: 'plain'
         properties: {
           protocol: 'Http'
-          hostNames: [edge.apiHost, edge.uploadHost]
+          // Not the upload host's: a redirect would tell the API's host, and its log, the signature.
+          hostName: edge.apiHost
           frontendIPConfiguration: {
             id: resourceId('Microsoft.Network/applicationGateways/frontendIPConfigurations', name, 'public')
           }

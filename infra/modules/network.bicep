@@ -66,9 +66,10 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   properties: {
     securityRules: [
       {
+        // Lower numbers are free, for networks that a person blocks.
         name: 'clients'
         properties: {
-          priority: 100
+          priority: 200
           direction: 'Inbound'
           access: 'Allow'
           protocol: 'Tcp'
@@ -82,7 +83,7 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
         // Answered with a redirect to HTTPS and nothing else.
         name: 'redirect'
         properties: {
-          priority: 110
+          priority: 210
           direction: 'Inbound'
           access: 'Allow'
           protocol: 'Tcp'
@@ -96,7 +97,7 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
         // The platform runs the gateway through these ports, and refuses to create it without the rule.
         name: 'gateway-manager'
         properties: {
-          priority: 120
+          priority: 220
           direction: 'Inbound'
           access: 'Allow'
           protocol: 'Tcp'
@@ -109,7 +110,7 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
       {
         name: 'platform-probes'
         properties: {
-          priority: 130
+          priority: 230
           direction: 'Inbound'
           access: 'Allow'
           protocol: '*'

@@ -27,7 +27,7 @@ from shared.streams import off_loop
 
 ATTEMPTS: Final = 5
 
-# Longer than every retry of a healthy system; the operators' alert looks for the log line.
+# Longer than every retry of a healthy system; the operators' alert looks for the line.
 LATE: Final = timedelta(minutes=15)
 
 _log = logging.getLogger("strongroom.replication")
@@ -238,7 +238,7 @@ class Replication:
             return  # it was deleted meanwhile
         if found.version != version:
             raise Unavailable("The copies were replaced meanwhile; try again.")
-        _log.error("no good copy of %s, version %d", event.subject, version.number)
+        _log.error("document.lost %s, version %d", event.subject, version.number)
         entry = self._journal.entry(
             Action.DOCUMENT_LOST,
             event.subject,

@@ -164,6 +164,8 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_network.edge_tls, put(GATEWAY, "", "properties.sslPolicy.cipherSuites.0", "TLS_RSA_WITH_AES_128_CBC_SHA")),
         (promises_network.edge_tls, put(GATEWAY, "", "properties.httpListeners.0.properties.protocol", "Http")),
         (promises_network.edge_tls, put(GATEWAY, "", "properties.httpListeners.2.properties.protocol", "Https")),
+        (promises_network.edge_tls, put(GATEWAY, "", "properties.httpListeners.2.properties.hostName", "uploads.strongroom.example")),
+        (promises_network.edge_tls, put(GATEWAY, "", "properties.redirectConfigurations.0.properties.targetListener.id", "/httpListeners/uploads")),
         (promises_network.edge_tls, put(GATEWAY, "", "properties.rewriteRuleSets", [])),
         (promises_network.edge_tls, put(GATEWAY, "", SETTINGS, "Http")),
         (promises_network.edge_tls, put(GATEWAY, "", "properties.sslCertificates.0.properties", {"data": "x"})),

@@ -57,7 +57,7 @@ def one_way_in(snapshot: Snapshot) -> list[str]:
 
 
 def edge_tls(snapshot: Snapshot) -> list[str]:
-    """The gateway speaks TLS 1.2 with one suite, and 1.3; it sends HTTP to HTTPS, for good."""
+    """The gateway speaks TLS 1.2 with one suite, and 1.3; it sends HTTP to HTTPS of the same host."""
     if snapshot.environment not in FULL:
         return []
     gateway = snapshot.one(GATEWAY)["properties"]
@@ -67,18 +67,22 @@ def edge_tls(snapshot: Snapshot) -> list[str]:
         wrong.append(f"policy {policy['policyType']} {policy['minProtocolVersion']}")
     if policy["cipherSuites"] != ["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]:
         wrong.append(f"suites {policy['cipherSuites']}")
-    plain = {
-        listener["name"]
-        for listener in gateway["httpListeners"]
-        if listener["properties"]["protocol"] != "Https"
-    }
+    listeners = {item["name"]: item["properties"] for item in gateway["httpListeners"]}
+    redirects = {item["name"]: item["properties"] for item in gateway["redirectConfigurations"]}
     for rule in gateway["requestRoutingRules"]:
-        properties = rule["properties"]
-        name = properties["httpListener"]["id"].split("/")[-1]
-        if name in plain and "redirectConfiguration" not in properties:
+        name = _last(rule["properties"]["httpListener"])
+        redirect = rule["properties"].get("redirectConfiguration")
+        plain = listeners[name]["protocol"] != "Https"
+        if plain and not redirect:
             wrong.append(f"{name} serves without TLS")
-        if name not in plain and "redirectConfiguration" in properties:
+        if not plain and redirect:
             wrong.append(f"{name} only redirects")
+        # Another host would learn the query of the address, which for an upload is its signature.
+        if redirect:
+            target = listeners[_last(redirects[_last(redirect)]["targetListener"])]
+            host = listeners[name].get("hostName")
+            if (target["protocol"], target["hostName"]) != ("Https", host):
+                wrong.append(f"{name} sends clients to another host")
     headers = {
         header["headerName"]: header["headerValue"]
         for rules in gateway["rewriteRuleSets"]
@@ -261,6 +265,11 @@ def names_of_tenants_resolve(snapshot: Snapshot) -> list[str]:
         if "privatelink.blob." in link["id"]
         and link["properties"].get("resolutionPolicy") != "NxDomainRedirect"
     ]
+
+
+def _last(reference: dict[str, str]) -> str:
+    """The name at the end of a reference."""
+    return reference["id"].split("/")[-1]
 
 
 def _active(snapshot: Snapshot) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PUBLISH = "https://door.example/api/publish?RemoteBuild=false"
 """Where a package goes that is not to be built again."""
 
 FAKE = """#!/usr/bin/env -S python3 -IS
-import json, os, pathlib, sys
+import json, os, pathlib, sys, zipfile
 
 home = pathlib.Path(os.environ["FAKE_HOME"])
 arguments = sys.argv[1:]
@@ -48,7 +49,11 @@ elif pathlib.Path(sys.argv[0]).name == "curl":
     answers = json.loads((home / "health").read_text())
     answer = answers.pop(0) if answers else True
     (home / "health").write_text(json.dumps(answers))
-    sys.exit(0 if answer else 22)
+    if not answer:
+        sys.exit(22)
+    if answer is True:
+        answer = zipfile.ZipFile(home / "running").read("release").decode()
+    print(json.dumps({"status": "ok", "release": answer}))
 elif line.startswith("account show"):
     print(os.environ["FAKE_SUBSCRIPTION"])
 elif line.startswith("account get-access-token"):
@@ -92,9 +97,14 @@ class Azure:
             program.chmod(0o755)
         self.health([])
 
-    def health(self, answers: Sequence[bool]) -> None:
-        """What the next health checks find; healthy from then on."""
+    def health(self, answers: Sequence[bool | str]) -> None:
+        """What the next health checks find, be it another release; healthy from then on."""
         (self.home / "health").write_text(json.dumps(answers))
+
+    def left(self) -> list[bool | str]:
+        """What no health check has found yet."""
+        found: list[bool | str] = json.loads((self.home / "health").read_text())
+        return found
 
     def deploy(
         self, *arguments: str, says: str = "", **environment: str
@@ -137,11 +147,12 @@ class Azure:
         return (self.home / "releases" / name).read_text()
 
     def running(self) -> str:
-        return (self.home / "running").read_text()
+        return zipfile.ZipFile(self.home / "running").read("release").decode()
 
     def package(self, release: str) -> tuple[str, ...]:
         path = self.home / f"{release}.zip"
-        path.write_text(release)
+        with zipfile.ZipFile(path, "w") as package:
+            package.writestr("release", release)
         return ("--package", str(path), "--release", release)
 
 
@@ -242,6 +253,22 @@ def test_goes_back_by_itself(azure: Azure) -> None:
     assert azure.release("current") == "1.0"
 
 
+def test_what_the_release_before_answers_is_not_taken_for_health(azure: Azure) -> None:
+    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
+    azure.health(["1.0", "1.0"])
+    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert azure.left() == []
+    # Going back waits too: the bad release may still answer now and then.
+    azure.health(["2.0"] * 30 + ["3.0"])
+    done = azure.deploy("development", "--app", *azure.package("3.0"), "--yes")
+    assert done.returncode == 1
+    assert "2.0 runs again" in done.stderr
+    azure.health(["2.0"])
+    assert azure.deploy("development", "--rollback", "--yes").returncode == 0
+    assert azure.left() == []
+
+
 def test_says_so_where_there_is_nothing_to_go_back_to(azure: Azure) -> None:
     azure.health([False] * 30)
     done = azure.deploy("development", "--app", *azure.package("1.0"), "--yes")
@@ -299,6 +326,14 @@ def test_refuses_what_it_does_not_understand(azure: Azure, arguments: list[str],
     done = azure.deploy(*arguments)
     assert done.returncode == 1
     assert says in done.stderr
+    assert azure.calls() == []
+
+
+def test_a_package_is_shipped_under_its_own_name_alone(azure: Azure) -> None:
+    package = azure.package("1.0")[:2]
+    done = azure.deploy("development", *package, "--release", "1.1")
+    assert done.returncode == 1
+    assert "is release '1.0', not '1.1'" in done.stderr
     assert azure.calls() == []
 
 

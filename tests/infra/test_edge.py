@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ from functions.api import pages
 from functions.api.app import CAPABILITIES, PREFIX
 from functions.api.guard import PERMISSION_FIELD, PUBLIC
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
-from tests.infra.snapshots import FULL, load
+from tests.infra.snapshots import ENVIRONMENTS, FULL, load
 
 GATEWAY = "Microsoft.Network/applicationGateways"
 WEB_FIREWALL = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"
@@ -107,6 +108,15 @@ def test_every_route_passes_the_gateway() -> None:
     routes = [path for path, _ in _routes()]
     assert len(routes) > 20
     assert all(path.startswith("/api/v1/") for path in routes)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_alert_on_sign_ins_looks_where_people_sign_in(environment: str) -> None:
+    rule = load(environment).one("Microsoft.Insights/scheduledQueryRules", "sign-in-attack")
+    (query,) = (condition["query"] for condition in rule["properties"]["criteria"]["allOf"])
+    (part,) = re.findall(r'Url has "([^"]*)"', query)
+    assert part in f"{PREFIX}/auth/sign-in"
+    assert f"{PREFIX}/auth/sign-in" in {path for path, _ in _routes()}
 
 
 @pytest.mark.parametrize("environment", FULL)

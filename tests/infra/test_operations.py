@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.infra.snapshots import INFRA, load
+from tests.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 ROOT = INFRA.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -17,6 +21,9 @@ BLOCKS = [
     for block in re.findall(r"```bash\n(.*?)```", OPERATIONS, re.DOTALL)
 ]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+NOT_YET_LOGGED = {"backup.failed"}
+"""Nothing makes backups yet; the alert is there before the first one can fail."""
+
 SCRIPTS = [INFRA / name for name in ("deploy", "package", "snapshot")]
 
 
@@ -43,7 +50,29 @@ def test_every_variable_of_a_command_is_set_by_one_before() -> None:
         for line in block.splitlines():
             used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", line))
             known |= set(re.findall(r"(?:^|\s|export )([A-Z][A-Z_]+)=", line))
+            known |= set(re.findall(r"^read .* ([A-Z_]+)$", line))
             assert used <= known, line
+
+
+def test_a_subscription_that_was_dropped_is_found(tmp_path: Path) -> None:
+    (command,) = (block for block in BLOCKS if "comm -13" in block)
+    names = [
+        item["name"]
+        for item in json.loads((INFRA / "topology.json").read_text())["topics"][0]["subscriptions"]
+    ]
+    (tmp_path / "az").write_text(
+        "#!/bin/sh\nprintf '%s\\n' " + " ".join([*names, "dropped"]) + "\n"
+    )
+    (tmp_path / "az").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("dropped\n", "")
 
 
 def test_every_file_of_a_command_exists() -> None:
@@ -80,11 +109,37 @@ def test_a_release_is_what_its_tag_built_and_goes_to_the_named_app() -> None:
         ("config-zip", "has Python packages built again at Azure, whatever --build-remote says"),
         ("customDnsConfigs", "is empty where an endpoint has a group of private DNS zones"),
         ('storage account update -n "$VAULT" -g "$GROUP" --sku Standard_RAGZRS', "adds no zones"),
+        ("by ClientIP", "is 0.0.0.0: Application Insights keeps no addresses"),
+        ("AppExceptions", "is empty: the API answers every exception, and logs it as a line"),
     ],
 )
 def test_no_command_is_known_to_fail(words: str, why: str) -> None:
     commands = "\n".join(BLOCKS) + "".join(script.read_text() for script in SCRIPTS)
     assert words not in commands, why
+
+
+def test_regions_of_records_are_changed_while_nothing_else_may_change_them() -> None:
+    """Cosmos DB refuses to move the writes by hand while it may do so by itself."""
+    changed = [block for block in BLOCKS if "failover-priority-change" in block]
+    assert len(changed) == 2
+    for block in changed:
+        before, _, after = block.partition("failover-priority-change")
+        assert "--enable-automatic-failover false" in before
+        assert "--enable-automatic-failover true" in after
+
+
+def test_the_app_runs_behind_its_name_before_a_release_is_waited_for() -> None:
+    """Otherwise infra/deploy finds no health, and goes back."""
+    _, fail_back = OPERATIONS.split("\n## Fail back\n")
+    order = [
+        fail_back.index(words)
+        for words in (
+            "az functionapp start",
+            "dns record-set a add-record",
+            "infra/deploy production --app",
+        )
+    ]
+    assert order == sorted(order)
 
 
 def test_azd_looks_for_the_app_where_it_is() -> None:
@@ -96,5 +151,44 @@ def test_azd_looks_for_the_app_where_it_is() -> None:
 
 def test_workbook_watches_what_the_alerts_watch() -> None:
     text = (INFRA / "workbook.json").read_text()
-    for word in ("backup.", "replication.", "audit.", "DeadletteredMessages", "Blocked", "Deny"):
+    for word in (
+        "backup.",
+        "document.",
+        "replication.",
+        "audit.",
+        "DeadletteredMessages",
+        "Blocked",
+        "Deny",
+    ):
         assert word in text
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_alerts_look_for_lines_that_the_code_logs(environment: str) -> None:
+    logged = tuple(_logged())
+    queries = [
+        condition["query"]
+        for rule in load(environment).of("Microsoft.Insights/scheduledQueryRules")
+        for condition in rule["properties"]["criteria"]["allOf"]
+    ]
+    assert len(logged) > 5
+    assert not [query for query in queries if "Message" in query and "startswith" not in query]
+    slugs = set(re.findall(r'Message startswith "([^"]*)"', " ".join(queries)))
+    assert {slug for slug in slugs if not any(line.startswith(slug) for line in logged)} == (
+        NOT_YET_LOGGED
+    )
+    # And the other way: what begins with a slug is there to be looked for.
+    assert {
+        line.split()[0] for line in logged if re.match(r"[a-z]+\.[a-z]+ ", line)
+    } | NOT_YET_LOGGED == slugs
+
+
+def _logged() -> Iterator[str]:
+    """Every line that the app logs, before its values are filled in."""
+    for package in ("functions", "shared"):
+        for path in (ROOT / package).rglob("*.py"):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("_log."):
+                    line = call.args[0]
+                    assert isinstance(line, ast.Constant), ast.unparse(call)
+                    yield str(line.value)

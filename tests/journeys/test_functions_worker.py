@@ -61,7 +61,7 @@ def package(tmp_path: Path) -> Path:
         (programs / name).write_text(f"#!/bin/sh\n{does}\n")
         (programs / name).chmod(0o755)
     subprocess.run(
-        [ROOT / "infra" / "package", tmp_path / "package.tar"],
+        [ROOT / "infra" / "package", tmp_path / "package.tar", "v1.4.0"],
         env={"PATH": f"{programs}:{os.environ['PATH']}"},
         stdout=subprocess.DEVNULL,
         check=True,
@@ -165,7 +165,7 @@ def test_the_worker_indexes_every_function_with_its_bindings(host: FunctionsHost
 def test_contents_stream_through_the_workers_server(
     host: FunctionsHost, http: httpx.Client
 ) -> None:
-    assert http.get("health").status_code == 200
+    assert http.get("health").json()["release"] == "v1.4.0"
     refused = http.get("documents")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert refused.headers["content-type"] == "application/problem+json"

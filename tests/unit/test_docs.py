@@ -18,6 +18,20 @@ def test_links_lead_to_files(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_decisions_are_numbered_and_of_one_form() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").iterdir())
+    assert len(pages) > 20
+    for number, page in enumerate(pages, start=1):
+        text = page.read_text()
+        assert page.name.startswith(f"{number:04d}-"), page.name
+        assert text.startswith(f"# {number}. "), page.name
+        parts = re.findall(r"^\*\*([A-Z][a-z]+(?: of)?)\.?\*\*", text, re.MULTILINE)
+        form = ("Context", "Decision", "Why", "Instead of", "So")
+        assert parts == [part for part in form if part in parts], page.name
+        assert len(parts) > 2, page.name
+        assert set(form[:2]) <= set(parts), page.name
+
+
 def threats(page: str) -> list[str]:
     lines = (ROOT / "docs" / page).read_text().splitlines()
     return [line for line in lines if re.match(r"\| [STRIDE]+ \|", line)]
