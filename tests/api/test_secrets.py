@@ -119,7 +119,7 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
     signature = re.search("signature=([^&]+)", upload.json()["grant"]["url"])
     assert signature is not None
     secrets["grant"] = signature[1].encode()
-    await put(house, upload.json())
+    await put(house, upload.json(), STAGED)
     await complete(house, auth, upload.json())
     await house.settle()
 

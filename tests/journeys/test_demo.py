@@ -94,7 +94,14 @@ def test_an_interrupted_demo_leaves_nothing(number: int, reached: str, tmp_path:
 def test_make_hands_over_any_file_name(tmp_path: Path) -> None:
     name = """it's "quoted" `touch pwned` $(touch pwned) $HOME; touch pwned"""
     shown = subprocess.run(
-        ["make", "demo", f"FILE={tmp_path / name}", "PY=echo", f"INSTALLED={__file__}"],
+        [
+            "make",
+            "--no-print-directory",
+            "demo",
+            f"FILE={tmp_path / name}",
+            "PY=echo",
+            f"INSTALLED={__file__}",
+        ],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
