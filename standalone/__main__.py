@@ -129,8 +129,10 @@ def _host(address: str, port: int, data: Path) -> Host:
 
     async def startup() -> None:
         await services.start()
-        # The bus is asked once, as the records are below: a damaged file ends the start.
-        await services.adapters.bus.dead_letters(services.topology.subscriptions[0].name, limit=1)
+        if services.settings.profile == "embedded":
+            # Asked once, as the records are below: a damaged file ends the start.
+            first = services.topology.subscriptions[0].name
+            await services.adapters.bus.dead_letters(first, limit=1)
         if await services.tenants.has_operator():
             first_steps.forget_secret(data)
         else:
