@@ -9,6 +9,7 @@ from functools import lru_cache
 from shared.audit.service import AuditLog
 from shared.documents.epochs import EpochKeys
 from shared.documents.opening import ContentOpener
+from shared.documents.reading import DocumentReader
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer
 from shared.documents.service import Documents
@@ -79,6 +80,7 @@ class Services:
     accounts: Accounts
     tenants: Tenants
     sign_in: SignIn
+    reader: DocumentReader
     documents: Documents
     uploads: Uploads
     sweep: Sweep
@@ -243,6 +245,7 @@ def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
     store = DocumentRecords(records)
     sealer = ContentSealer(adapters.vault, epochs, environment, clock, entropy)
     opener = ContentOpener(adapters.vault, adapters.replica, epochs, environment)
+    reader = DocumentReader(store, journal, opener)
     recorder = Recorder(journal, adapters.vault)
     uploads = Uploads(
         store,
@@ -269,11 +272,12 @@ def build(settings: Settings, clock: Clock, entropy: Entropy) -> Services:
         accounts=accounts,
         tenants=tenants,
         sign_in=SignIn(records, journal, accounts, tenants, tokens, hasher, clock),
+        reader=reader,
         documents=Documents(
             store,
             journal,
             sealer,
-            opener,
+            reader,
             recorder,
             idempotency,
             settings.max_direct_upload_bytes,

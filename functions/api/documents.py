@@ -28,7 +28,7 @@ from functions.api.headers import (
     sends,
 )
 from shared.access.permissions import Permission
-from shared.documents.service import OpenDocument
+from shared.documents.reading import OpenDocument
 from shared.errors import InvalidInput, PreconditionFailed
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
@@ -162,7 +162,7 @@ async def list_documents(
     services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[DocumentView]:
     """The tenant's documents, newest first."""
-    page, following = await services.documents.page(principal, limit=limit, cursor=cursor)
+    page, following = await services.reader.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[DocumentView.of(opened) for opened in page], cursor=following)
 
 
@@ -174,8 +174,8 @@ async def read_document(
     number: Number = None,
 ) -> DocumentView:
     """What is known about a document."""
-    opened = await services.documents.find(principal, document, number)
-    await services.documents.note_read(principal, opened)
+    opened = await services.reader.find(principal, document, number)
+    await services.reader.note_read(principal, opened)
     return DocumentView.of(opened)
 
 
@@ -184,7 +184,7 @@ async def list_versions(
     document: DocumentId, services: FromServices, principal: FromPrincipal
 ) -> PageView[DocumentView]:
     """Every version of a document, the latest first."""
-    versions = await services.documents.versions(principal, document)
+    versions = await services.reader.versions(principal, document)
     return PageView(items=[DocumentView.of(opened) for opened in versions], cursor=None)
 
 
@@ -238,7 +238,7 @@ async def read_content(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The content, or one range of it. It is in the audit log before its first byte leaves."""
-    opened = await services.documents.find(principal, document, number)
+    opened = await services.reader.find(principal, document, number)
     size = opened.version.size
     headers = {
         "ETag": f'"{opened.etag}"',
@@ -250,10 +250,10 @@ async def read_content(
     if if_match is not None and not matches(if_match, opened.etag, weak=False):
         raise PreconditionFailed("The document has another version now; read it first.")
     if if_match is None and matches(if_none_match, opened.etag, weak=True):
-        await services.documents.note_read(principal, opened)
+        await services.reader.note_read(principal, opened)
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":  # RFC 9110 section 14.2: ranges are for GET
-        await services.documents.note_read(principal, opened)
+        await services.reader.note_read(principal, opened)
         return Response(headers=headers | {"Content-Length": str(size)})
     if if_range is not None and if_range.strip() != headers["ETag"]:
         wanted = None  # RFC 9110 section 13.1.5: a strong comparison
@@ -263,7 +263,7 @@ async def read_content(
     if found is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 200 if found is None else 206
-    stream = await services.documents.open(principal, opened, start, end)
+    stream = await services.reader.open(principal, opened, start, end)
     return StreamingResponse(stream, status, headers)
 
 

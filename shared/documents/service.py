@@ -1,15 +1,14 @@
-"""Documents: direct uploads, listing, opening, deleting."""
+"""Documents: direct uploads, new versions, deleting."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
 
 from shared.access.principal import Principal
 from shared.audit.models import Action, Entry
-from shared.documents.models import Description, Document, Place, SealedNames, Version
-from shared.documents.opening import ContentOpener
+from shared.documents.models import Description, Document, Version
+from shared.documents.reading import DocumentReader, OpenDocument, content_etag
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords, StoredDocument, new_document
@@ -28,33 +27,14 @@ MAX_VERSIONS: Final = 90
 ATTEMPTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class OpenDocument:
-    """A document as its owner sees it: the version, and its names in clear."""
-
-    document: Document
-    version: Version
-    names: SealedNames
-
-    @property
-    def etag(self) -> str:
-        """Names this immutable content; the same as long as the version is current."""
-        return content_etag(self.document.id, self.version.number)
-
-
-def content_etag(document: str, number: int) -> str:
-    """The entity tag of a version, without quotes."""
-    return f"{document}.{number}"
-
-
 class Documents:
-    """The documents of the tenants.
+    """Changes the documents of the tenants.
 
     Args:
         store: Finds the records.
         journal: Commits changes with their audit entries.
         sealer: Seals contents into the vault.
-        opener: Opens contents.
+        reader: Reads what a repeated request has made before.
         recorder: Records what was sealed.
         idempotency: Remembers outcomes of POSTs.
         max_bytes: The largest content of a direct upload.
@@ -67,7 +47,7 @@ class Documents:
         store: DocumentRecords,
         journal: Journal,
         sealer: ContentSealer,
-        opener: ContentOpener,
+        reader: DocumentReader,
         recorder: Recorder,
         idempotency: Idempotency,
         max_bytes: int,
@@ -77,7 +57,7 @@ class Documents:
         self._store = store
         self._journal = journal
         self._sealer = sealer
-        self._opener = opener
+        self._reader = reader
         self._recorder = recorder
         self._idempotency = idempotency
         self._max_bytes = max_bytes
@@ -123,8 +103,8 @@ class Documents:
             made = await self._idempotency.replayed(key, request)
             if made is None:
                 raise
-            opened = await self.find(principal, made)
-            await self.note_read(principal, opened)
+            opened = await self._reader.find(principal, made)
+            await self._reader.note_read(principal, opened)
             return opened
         return OpenDocument(document, version, names)
 
@@ -146,7 +126,7 @@ class Documents:
             PreconditionFailed: The current version's etag is not ``if_match``.
             TooLarge: It is larger than allowed; nothing was kept.
         """
-        stored = await self._find(principal, document)
+        stored = await self._store.document(principal.tenant, document)
         if if_match != content_etag(document, stored.current.number):
             raise PreconditionFailed("The document has a newer version; read it first.")
         number = stored.current.number + 1
@@ -165,109 +145,6 @@ class Documents:
                 "The document was changed while the content arrived; read it and try again."
             ) from None
         return OpenDocument(updated, version, names)
-
-    async def page(
-        self, principal: Principal, *, limit: int, cursor: str | None
-    ) -> tuple[list[OpenDocument], str | None]:
-        """A page of the caller's tenant's documents, newest first, and the next cursor.
-
-        Raises:
-            InvalidInput: The cursor is not one of ours.
-        """
-        page, following = await self._store.documents(principal.tenant, limit, cursor)
-        await self._journal.commit(
-            self._journal.entry(
-                Action.DOCUMENT_LIST, by=principal, details={"documents": len(page)}
-            )
-        )
-        return [
-            OpenDocument(
-                document,
-                version,
-                await self._opener.names(principal.tenant, document.id, version),
-            )
-            for document, version in page
-        ], following
-
-    async def find(
-        self, principal: Principal, document: str, number: int | None = None
-    ) -> OpenDocument:
-        """A document's description, before it is known whether any of it will be answered.
-
-        Raises:
-            NotFound: There is no such document or version.
-        """
-        return await self._opened(await self._find(principal, document), number)
-
-    async def note_read(self, principal: Principal, opened: OpenDocument) -> None:
-        """Put into the audit log that a description is about to be answered."""
-        await self._journal.commit(
-            self._entry(Action.DOCUMENT_READ, principal, opened.document.id, opened.version)
-        )
-
-    async def versions(self, principal: Principal, document: str) -> list[OpenDocument]:
-        """Every version of a document, the latest first.
-
-        Raises:
-            NotFound: There is no such document.
-        """
-        stored = await self._find(principal, document)
-        await self._journal.commit(
-            self._journal.entry(Action.DOCUMENT_READ, document, by=principal)
-        )
-        return [
-            await self._opened(stored, number) for number in range(stored.current.number, 0, -1)
-        ]
-
-    async def open(
-        self, principal: Principal, opened: OpenDocument, start: int, end: int
-    ) -> AsyncIterator[memoryview]:
-        """A range of a content; the audit entry is durable before this returns.
-
-        Raises:
-            Damaged: No copy is good.
-            NotFound: The document was deleted meanwhile.
-            Unavailable: No store that may have a good copy answers.
-        """
-        document, version = opened.document, opened.version
-        await self._journal.commit(
-            self._journal.entry(
-                Action.DOCUMENT_OPEN,
-                document.id,
-                by=principal,
-                details={"version": version.number, "start": start, "end": end},
-            )
-        )
-
-        reported: set[str] = set()
-
-        async def report(place: Place, name: str) -> str:
-            # An object goes only after the record has ceased to name it, so one that is named still
-            # after it failed is damaged indeed.
-            stored = await self._find(principal, document.id)
-            named = (await self._version(stored, version.number)).at(place)
-            if named != name or name in reported:
-                return named or name
-            reported.add(name)
-            event = self._journal.event(
-                EventType.DOCUMENT_DAMAGED,
-                principal.tenant,
-                document.id,
-                {"version": version.number},
-                principal.origin.traceparent,
-            )
-            entry = self._journal.entry(
-                Action.DOCUMENT_DAMAGE,
-                document.id,
-                tenant=principal.tenant,
-                origin=principal.origin,
-                failed="damaged",
-                details={"version": version.number, "copy": place},
-            )
-            await self._journal.commit(entry, events=[event])
-            return name
-
-        return await self._opener.open(principal.tenant, document.id, version, start, end, report)
 
     async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         """Delete a document with all of its versions.
@@ -288,7 +165,7 @@ class Documents:
         raise Conflict("The document is being changed; try again.")
 
     async def _delete(self, principal: Principal, document: str, if_match: str | None) -> None:
-        stored = await self._find(principal, document)
+        stored = await self._store.document(principal.tenant, document)
         if if_match is not None and if_match != content_etag(document, stored.current.number):
             raise PreconditionFailed("The document has a newer version; read it first.")
         earlier = [
@@ -334,29 +211,12 @@ class Documents:
             try:
                 await self._recorder.record(entry, version, changes, principal.origin.traceparent)
             except Conflict:
-                stored = await self._find(principal, document)
+                stored = await self._store.document(principal.tenant, document)
                 if stored.current.number != version.number - 1:
                     raise
             else:
                 return updated
         raise Conflict("The document is being changed; try again.")
-
-    async def _find(self, principal: Principal, document: str) -> StoredDocument:
-        try:
-            return await self._store.document(principal.tenant, document)
-        except NotFound:
-            raise NotFound("There is no such document in your tenant.") from None
-
-    async def _version(self, stored: StoredDocument, number: int | None) -> Version:
-        try:
-            return (await self._store.version(stored, number)).version
-        except NotFound:
-            raise NotFound("The document has no such version.") from None
-
-    async def _opened(self, stored: StoredDocument, number: int | None = None) -> OpenDocument:
-        version = await self._version(stored, number)
-        names = await self._opener.names(stored.tenant, stored.document.id, version)
-        return OpenDocument(stored.document, version, names)
 
     def _entry(
         self, action: Action, principal: Principal, document: str, version: Version

@@ -65,6 +65,9 @@ class StoredVersion:
         return Delete(VERSION_KIND, self._record.id, self._record.etag)
 
 
+_NO_DOCUMENT: Final = "There is no such document in your tenant."
+
+
 class DocumentRecords:
     """Finds documents, versions and uploads.
 
@@ -81,10 +84,13 @@ class DocumentRecords:
         Raises:
             NotFound: There is none.
         """
-        record = await self._records.get(tenant, DOCUMENT_KIND, document)
+        try:
+            record = await self._records.get(tenant, DOCUMENT_KIND, document)
+        except NotFound:
+            raise NotFound(_NO_DOCUMENT) from None
         stored = Document.model_validate(record.body)
         if stored.current is None:
-            raise NotFound("The document was deleted.")
+            raise NotFound(_NO_DOCUMENT)
         return StoredDocument(tenant, stored, stored.current, record)
 
     async def documents(
@@ -110,9 +116,11 @@ class DocumentRecords:
         """
         if number is None or number == stored.current.number:
             return StoredVersion(stored.current, stored, None)
-        record = await self._records.get(
-            stored.tenant, VERSION_KIND, _version_id(stored.document.id, number)
-        )
+        name = _version_id(stored.document.id, number)
+        try:
+            record = await self._records.get(stored.tenant, VERSION_KIND, name)
+        except NotFound:
+            raise NotFound("The document has no such version.") from None
         return StoredVersion(Version.model_validate(record.body), stored, record)
 
     def superseded(self, stored: StoredDocument) -> Change:

@@ -378,7 +378,7 @@ async def test_a_silent_vault_is_no_damage(
     monkeypatch: pytest.MonkeyPatch,
     after: int,
 ) -> None:
-    opener = house.services.documents._opener
+    opener = house.services.reader._opener
     monkeypatch.setattr(opener, "_vault", Silent(opener._vault, after))
     assert (await get(house, auth, document)).content == CONTENT
     assert "document.damage" not in await house.actions(alpha, document)
@@ -387,7 +387,7 @@ async def test_a_silent_vault_is_no_damage(
 async def test_silence_everywhere_can_be_tried_again(
     house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opener = house.services.documents._opener
+    opener = house.services.reader._opener
     monkeypatch.setattr(opener, "_vault", Silent(opener._vault))
     monkeypatch.setattr(opener, "_replica", Silent(opener._replica))
     answer = await get(house, auth, document)
@@ -399,7 +399,7 @@ async def test_silence_everywhere_can_be_tried_again(
 async def test_a_silent_vault_and_a_damaged_replica_can_be_tried_again(
     house: House, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opener = house.services.documents._opener
+    opener = house.services.reader._opener
     monkeypatch.setattr(opener, "_vault", Silent(opener._vault))
     _, replica = await copies(house, alpha, document)
     flip(HEADER_SIZE)(replica)

@@ -149,7 +149,7 @@ async def test_the_mended_content_comes_in_segments(
     sealed = (await copies(house, alpha, document))[0].read_bytes()
     await harm(house, alpha, document, MENDABLE["other segments"])
     version = await house.version(alpha, document)
-    opener = house.services.documents._opener
+    opener = house.services.reader._opener
     parts = [bytes(part) async for part in opener.mended(alpha, document, version)]
     assert b"".join(parts) == sealed
     assert max(map(len, parts)) <= SEGMENT_SIZE
@@ -169,7 +169,7 @@ async def test_what_the_record_does_not_vouch_for_replaces_nothing(
     assert "document.lost" in await house.actions(alpha, document)
     version = await house.version(alpha, document)
     with pytest.raises(Damaged):
-        async for _ in house.services.documents._opener.mended(alpha, document, version):
+        async for _ in house.services.reader._opener.mended(alpha, document, version):
             pass
 
 
@@ -226,7 +226,7 @@ async def test_a_silent_copy_is_waited_for(
     house: House, alpha: str, document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harm(house, alpha, document, MENDABLE["other segments"])
-    opener = house.services.documents._opener
+    opener = house.services.reader._opener
     with monkeypatch.context() as down:
         down.setattr(opener, "_replica", Silent(opener._replica))
         with pytest.raises(Unavailable):

@@ -547,7 +547,7 @@ async def test_an_unexpected_error_tells_nothing(
     async def choke(*_: object, **__: object) -> None:
         raise RuntimeError(f"cannot digest {SECRET}")
 
-    monkeypatch.setattr(type(house.services.documents), "page", choke)
+    monkeypatch.setattr(type(house.services.reader), "page", choke)
     with caplog.at_level(logging.DEBUG):
         answer = await house.http.get("documents", headers=auth)
     refused(answer, 500, "internal")

@@ -121,8 +121,8 @@ async def test_what_is_healed_while_it_streams_is_followed(
     if reported:
         flip(SEGMENT_SIZE + 1)(vault)
         flip(2 * SEGMENT_SIZE + 1)(replica)
-    opened = await house.services.documents.find(reader, document)
-    stream = await house.services.documents.open(reader, opened, 0, opened.version.size)
+    opened = await house.services.reader.find(reader, document)
+    stream = await house.services.reader.open(reader, opened, 0, opened.version.size)
     before = (await house.actions(alpha, document)).count("document.damage")
     assert before == (2 if reported else 0)
     damaged = house.services.journal.event(
@@ -141,8 +141,8 @@ async def test_what_is_deleted_while_it_streams_breaks_off_without_damage(
     reader = Principal(alpha, "usr_reader", (Role.READER,))
     for copy in await copies(house, alpha, document):
         flip(5 * SEGMENT_SIZE + 1)(copy)
-    opened = await house.services.documents.find(reader, document)
-    stream = await house.services.documents.open(reader, opened, 0, opened.version.size)
+    opened = await house.services.reader.find(reader, document)
+    stream = await house.services.reader.open(reader, opened, 0, opened.version.size)
     await house.http.delete(f"documents/{document}", headers=auth)
     await house.settle()
     with pytest.raises(NotFound):
