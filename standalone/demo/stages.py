@@ -76,9 +76,9 @@ class Demo:
         """Add a user; their token."""
         with stage("Add a user, who signs in and gets an encrypted 2-hour token") as done:
             added = self.client.post(
-                "users", administrator, {"username": "ada", "roles": ["administrator"]}
+                "users", administrator, {"username": "clerk", "roles": ["administrator"]}
             )
-            token = self.client.sign_in("acme", "ada", added["temporary_password"])
+            token = self.client.sign_in("acme", "clerk", added["temporary_password"])
             done(f"{token[:24]}…")
         return token
 
