@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,8 @@ def _bicep() -> str | None:
 needs_bicep = pytest.mark.skipif(
     _bicep() is None, reason="there is no Bicep CLI here: the templates were not compiled"
 )
+# Compiling takes long: one process of the tests does it once.
+uses_compiled = pytest.mark.xdist_group("compiled")
 
 
 def _run(*arguments: str | Path) -> str:
@@ -36,16 +39,33 @@ def _run(*arguments: str | Path) -> str:
     return done.stdout
 
 
-@needs_bicep
-@pytest.mark.parametrize("entry", ["main.bicep", "active.bicep"])
-def test_entry_compiles(entry: str) -> None:
-    assert json.loads(_run("build", INFRA / entry, "--stdout"))["resources"]
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which each template and each parameter file lies compiled."""
+    folder = tmp_path_factory.mktemp("compiled") / "infra"
+    shutil.copytree(INFRA, folder)
+    _run("build", "--pattern", f"{folder}/*.bicep")
+    _run("build-params", "--pattern", f"{folder}/*.bicepparam")
+    return folder
+
+
+def _resources(compiled: Path, entry: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((compiled / f"{entry}.json").read_text())["resources"]
+    return found
 
 
 @needs_bicep
-def test_a_store_gets_one_endpoint_at_a_time() -> None:
+@uses_compiled
+@pytest.mark.parametrize("entry", ["main", "active"])
+def test_entry_compiles(compiled: Path, entry: str) -> None:
+    assert _resources(compiled, entry)
+
+
+@needs_bicep
+@uses_compiled
+def test_a_store_gets_one_endpoint_at_a_time(compiled: Path) -> None:
     """Two at once fail: "an operation is in progress which requires exclusive access"."""
-    main = json.loads(_run("build", INFRA / "main.bicep", "--stdout"))["resources"]
+    main = _resources(compiled, "main")
     assert "primaryDoors" in main["standbyDoors"]["dependsOn"]
     assert "primaryDoors" in main["active"]["dependsOn"]
     active = main["active"]["properties"]["template"]["resources"]
@@ -53,8 +73,9 @@ def test_a_store_gets_one_endpoint_at_a_time() -> None:
 
 
 @needs_bicep
-def test_the_role_for_the_keys_is_given_long_before_a_store_uses_them() -> None:
-    main = json.loads(_run("build", INFRA / "main.bicep", "--stdout"))["resources"]
+@uses_compiled
+def test_the_role_for_the_keys_is_given_long_before_a_store_uses_them(compiled: Path) -> None:
+    main = _resources(compiled, "main")
 
     def before(name: str) -> set[str]:
         needed = set(main[name].get("dependsOn", []))
@@ -73,9 +94,10 @@ def test_everything_lints() -> None:
 
 
 @needs_bicep
+@uses_compiled
 @pytest.mark.parametrize("path", PARAMETERS, ids=lambda path: path.name)
-def test_parameters_compile(path: Path) -> None:
-    assert json.loads(_run("build-params", path, "--stdout"))["parametersJson"]
+def test_parameters_compile(compiled: Path, path: Path) -> None:
+    assert json.loads((compiled / f"{path.stem}.json").read_text())["parameters"]
 
 
 @needs_bicep
