@@ -53,7 +53,7 @@ $(WORKER)/.installed: requirements-worker.txt $(INSTALLED)
 
 # Four at a time on any machine: much of the time goes into waiting for emulators and servers.
 test: $(INSTALLED) $(WORKER)/.installed ## run all tests
-	$(PY) -m pytest -n 4 --dist loadgroup
+	$(PY) -m pytest -n 4
 
 faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
 	STRONGROOM_FAULT_KILLS=50 $(PY) -m pytest tests/faults

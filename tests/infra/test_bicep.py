@@ -26,8 +26,6 @@ def _bicep() -> str | None:
 needs_bicep = pytest.mark.skipif(
     _bicep() is None, reason="there is no Bicep CLI here: the templates were not compiled"
 )
-# Compiling takes long: one process of the tests does it once.
-uses_compiled = pytest.mark.xdist_group("compiled")
 
 
 def _run(*arguments: str | Path) -> str:
@@ -39,44 +37,32 @@ def _run(*arguments: str | Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which each template and each parameter file lies compiled."""
-    folder = tmp_path_factory.mktemp("compiled") / "infra"
+@needs_bicep
+def test_everything_compiles_into_an_order_that_azure_can_keep(tmp_path: Path) -> None:
+    """Compiling takes long, so what is asked of the outcome is asked here."""
+    folder = tmp_path / "infra"
     shutil.copytree(INFRA, folder)
     _run("build", "--pattern", f"{folder}/*.bicep")
     _run("build-params", "--pattern", f"{folder}/*.bicepparam")
-    return folder
+    for path in PARAMETERS:
+        assert json.loads((folder / f"{path.stem}.json").read_text())["parameters"]
+    assert json.loads((folder / "active.json").read_text())["resources"]
+    main = json.loads((folder / "main.json").read_text())["resources"]
+    _check_that_a_store_gets_one_endpoint_at_a_time(main)
+    _check_that_the_role_for_the_keys_is_given_long_before_a_store_uses_them(main)
 
 
-def _resources(compiled: Path, entry: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((compiled / f"{entry}.json").read_text())["resources"]
-    return found
-
-
-@needs_bicep
-@uses_compiled
-@pytest.mark.parametrize("entry", ["main", "active"])
-def test_entry_compiles(compiled: Path, entry: str) -> None:
-    assert _resources(compiled, entry)
-
-
-@needs_bicep
-@uses_compiled
-def test_a_store_gets_one_endpoint_at_a_time(compiled: Path) -> None:
+def _check_that_a_store_gets_one_endpoint_at_a_time(main: dict[str, Any]) -> None:
     """Two at once fail: "an operation is in progress which requires exclusive access"."""
-    main = _resources(compiled, "main")
     assert "primaryDoors" in main["standbyDoors"]["dependsOn"]
     assert "primaryDoors" in main["active"]["dependsOn"]
     active = main["active"]["properties"]["template"]["resources"]
     assert (active["doors"]["copy"]["mode"], active["doors"]["copy"]["batchSize"]) == ("serial", 1)
 
 
-@needs_bicep
-@uses_compiled
-def test_the_role_for_the_keys_is_given_long_before_a_store_uses_them(compiled: Path) -> None:
-    main = _resources(compiled, "main")
-
+def _check_that_the_role_for_the_keys_is_given_long_before_a_store_uses_them(
+    main: dict[str, Any],
+) -> None:
     def before(name: str) -> set[str]:
         needed = set(main[name].get("dependsOn", []))
         return needed.union(*(before(other) for other in needed))
@@ -91,13 +77,6 @@ def test_the_role_for_the_keys_is_given_long_before_a_store_uses_them(compiled: 
 def test_everything_lints() -> None:
     _run("lint", "--pattern", f"{INFRA}/**/*.bicep")
     _run("lint", "--pattern", f"{INFRA}/*.bicepparam")
-
-
-@needs_bicep
-@uses_compiled
-@pytest.mark.parametrize("path", PARAMETERS, ids=lambda path: path.name)
-def test_parameters_compile(compiled: Path, path: Path) -> None:
-    assert json.loads((compiled / f"{path.stem}.json").read_text())["parameters"]
 
 
 @needs_bicep
