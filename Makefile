@@ -90,5 +90,5 @@ lock: ## resolve pyproject.toml into the pinned, hashed requirements
 
 clean: ## remove what the tools made; data/ stays
 	rm -rf $(VENV) $(SCANNER) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		.import_linter_cache tests/emulators/node_modules
+		.import_linter_cache tests/support/emulators/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.servers import ROOT, resident_bytes, scratch_folder, strongroom
-from tests.journeys.profiles import azure
+from tests.support.profiles import azure
 
 TIMES_BARE = 1.5
 MEBIBYTE = 1_048_576

@@ -5,8 +5,8 @@ from __future__ import annotations
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.events import Event
-from shared.wiring import ready_services
+from shared.base.events import Event
+from shared.wiring.services import ready_services
 
 blueprint = func.Blueprint()
 

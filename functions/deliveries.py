@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 
 import azure.functions as func
 
-from shared.errors import InvalidInput
-from shared.settings import get_settings
+from shared.base.errors import InvalidInput
+from shared.wiring.settings import get_settings
 
 
 @asynccontextmanager

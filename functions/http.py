@@ -30,7 +30,7 @@ blueprint = func.Blueprint()
 def get_api() -> FastAPI:
     """The API of this process, put together when the first request comes."""
     from functions.api.app import create_api
-    from shared.wiring import get_services
+    from shared.wiring.services import get_services
 
     return create_api(get_services())
 

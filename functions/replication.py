@@ -5,8 +5,8 @@ from __future__ import annotations
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.events import Event, EventType
-from shared.wiring import ready_services
+from shared.base.events import Event, EventType
+from shared.wiring.services import ready_services
 
 blueprint = func.Blueprint()
 
@@ -24,8 +24,8 @@ async def replication(message: func.ServiceBusMessage) -> None:
         service = (await ready_services()).replication
         effects = {
             EventType.DOCUMENT_SEALED: service.replicate,
-            EventType.DOCUMENT_DAMAGED: service.heal,
-            EventType.DOCUMENT_HEALED: service.erase,
+            EventType.DOCUMENT_DAMAGED: service.repair,
+            EventType.DOCUMENT_REPAIRED: service.erase,
             EventType.DOCUMENT_DELETED: service.erase,
         }
         event = Event.from_json(message.get_body())

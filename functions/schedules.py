@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.wiring import ready_services
+from shared.wiring.services import ready_services
 
 blueprint = func.Blueprint()
 

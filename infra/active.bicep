@@ -50,7 +50,7 @@ var names = {
 @description('The host name of the app at Azure.')
 var appHost = '${names.app}.azurewebsites.net'
 
-@description('What shared/settings.py reads. Every field that is not for the embedded profile alone has its value here.')
+@description('What shared/wiring/settings.py reads. Every field that is not for the embedded profile alone has its value here.')
 var settings = {
   STRONGROOM_PROFILE: 'azure'
   STRONGROOM_ENVIRONMENT: environment
@@ -70,7 +70,7 @@ var settings = {
   STRONGROOM_OUTBOX_RELAY_SCHEDULE: '*/15 * * * * *'
   STRONGROOM_UPLOAD_SWEEP_SCHEDULE: '0 */10 * * * *'
   STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE: '0 0 3 * * *'
-  STRONGROOM_VAULT_ACCOUNT_URL: 'https://${accountName('vault', environment, context.suffix)}.${blobDomain}'
+  STRONGROOM_PRIMARY_ACCOUNT_URL: 'https://${accountName('vault', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_REPLICA_ACCOUNT_URL: 'https://${accountName('replica', environment, context.suffix)}.${blobDomain}'
   STRONGROOM_STAGING_ACCOUNT_URL: 'https://${names.staging}.${blobDomain}'
   STRONGROOM_COSMOS_ENDPOINT: 'https://${globalName('cosmos', environment, 'records', context.suffix)}.documents.azure.com:443/'

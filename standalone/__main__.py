@@ -17,9 +17,9 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.environment import WrongEnvironment
-from shared.errors import StrongroomError
-from shared.settings import Settings
+from shared.base.environment import WrongEnvironment
+from shared.base.errors import StrongroomError
+from shared.wiring.settings import Settings
 from standalone import first_steps
 from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
@@ -119,8 +119,8 @@ def _host(address: str, port: int, data: Path) -> Host:
     # The app and the services read their settings from the environment, which is complete only now.
     from function_app import app
     from functions.http import get_api
-    from shared.settings import get_settings
-    from shared.wiring import get_services
+    from shared.wiring.services import get_services
+    from shared.wiring.settings import get_settings
     from standalone.staged import PREFIX, create_staged
 
     services = get_services()

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from functions.api import problems
-from functions.api.app import Envelope
+from functions.api.app import StandardHeaders
 from standalone.logs import describe_error
 from standalone.routes import RouteTable
 
@@ -180,4 +180,4 @@ async def _answer_no_such_route(scope: Scope, receive: Receive, send: Send) -> N
     await problems.no_such_route(Request(scope))(scope, receive, send)
 
 
-_no_such_route: Final = Envelope(_answer_no_such_route)
+_no_such_route: Final = StandardHeaders(_answer_no_such_route)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shared.errors import StrongroomError
+from shared.base.errors import StrongroomError
 
 _STANDARD_ATTRIBUTES: Final = {
     *logging.makeLogRecord({}).__dict__,

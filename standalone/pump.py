@@ -17,8 +17,8 @@ from typing import Final
 
 from azure.functions.servicebus import ServiceBusMessage
 
-from shared.errors import Conflict, InvalidInput
-from shared.events import Event
+from shared.base.errors import Conflict, InvalidInput
+from shared.base.events import Event
 from shared.ports.bus import Delivery, EventSource
 from shared.ports.clock import Clock
 from standalone.lifetime import Sleep, run_until_stopped, sleep_unless

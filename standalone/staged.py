@@ -13,13 +13,13 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi.routing import APIRouter
 
 from functions.api import problems
-from functions.api.app import Envelope
-from functions.api.guard import FromOrigin, FromServices, GuardedRoute, body_stream, public
+from functions.api.app import StandardHeaders
+from functions.api.guard import GuardedRoute, OriginDep, ServicesDep, body_stream, public
 from functions.api.limits import Limits
-from shared.audit.models import ANONYMOUS, Action
-from shared.errors import NotFound, StrongroomError, TooLarge
+from shared.base.errors import NotFound, StrongroomError, TooLarge
+from shared.journal.entries import ANONYMOUS, Action
 from shared.ports.records import DIRECTORY
-from shared.wiring import Services
+from shared.wiring.services import Services
 
 PREFIX = "/staged"
 
@@ -30,8 +30,8 @@ router = APIRouter(route_class=GuardedRoute)
 async def put_content(
     name: Annotated[str, Path(max_length=512)],
     request: Request,
-    services: FromServices,
-    origin: FromOrigin,
+    services: ServicesDep,
+    origin: OriginDep,
 ) -> Response:
     """Take the content of a staged upload."""
     tenant, upload = DIRECTORY, ""
@@ -45,7 +45,7 @@ async def put_content(
         content = _at_most(body_stream(request, max_size), max_size)
         size = await services.adapters.staging.put(name, content)
     except StrongroomError as error:
-        await services.journal.note_error(
+        await services.journal.record_failure(
             error, Action.UPLOAD_RECEIVE, upload, by=ANONYMOUS, tenant=tenant, origin=origin
         )
         raise
@@ -73,7 +73,7 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
     app.state.limits = limits
     problems.install(app)
     app.include_router(router)
-    app.add_middleware(Envelope)
+    app.add_middleware(StandardHeaders)
     return app
 
 

@@ -12,14 +12,14 @@ from functions.api import audit, auth, documents, events, pages, problems, tenan
 from functions.api.guard import new_traceparent
 from functions.api.headers import NEEDED
 from functions.api.limits import Limits
-from shared.wiring import Services
+from shared.wiring.services import Services
 
 PREFIX: Final = "/api/v1"
 
 CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, events)
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 
-ANSWER_HEADERS: Final = {
+STANDARD_HEADERS: Final = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -45,7 +45,7 @@ class Api(FastAPI):
         return document
 
 
-class Envelope:
+class StandardHeaders:
     """ASGI middleware: gives each request its trace, and each answer its headers.
 
     Args:
@@ -66,7 +66,7 @@ class Envelope:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in ANSWER_HEADERS.items():
+                for name, value in STANDARD_HEADERS.items():
                     headers.setdefault(name, value)
                 headers["traceparent"] = traceparent
             await send(message)
@@ -92,5 +92,5 @@ def create_api(services: Services) -> FastAPI:
     problems.install(app)
     for capability in (*CAPABILITIES, pages):
         app.include_router(capability.router, prefix=PREFIX)
-    app.add_middleware(Envelope)
+    app.add_middleware(StandardHeaders)
     return app

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from functions.api.bodies import Cursor, Limit
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
 from shared.access.permissions import Permission
 from shared.audit.models import LoggedEntry
 
@@ -32,10 +32,10 @@ class LogView(BaseModel):
     head: TreeHeadView
 
 
-@router.get("", **needs(Permission.AUDIT_READ))
+@router.get("", **requires(Permission.AUDIT_READ))
 async def read_log(
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     limit: Limit = 50,
     cursor: Cursor = None,
     resource: Resource = None,

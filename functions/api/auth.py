@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field, SecretStr
 
 from functions.api.bodies import Body
 from functions.api.guard import (
-    FromLimits,
-    FromOrigin,
-    FromPrincipal,
-    FromServices,
     GuardedRoute,
-    needs,
+    LimitsDep,
+    OriginDep,
+    PrincipalDep,
+    ServicesDep,
     public,
+    requires,
 )
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission, Role
@@ -74,7 +74,7 @@ class TokenView(BaseModel):
 
 @router.post("/bootstrap", status_code=201, **public())
 async def bootstrap(
-    body: Bootstrap, services: FromServices, origin: FromOrigin, limits: FromLimits
+    body: Bootstrap, services: ServicesDep, origin: OriginDep, limits: LimitsDep
 ) -> TemporaryPasswordView:
     """Create the first operator, once in the life of an installation."""
     limits.sign_in.take(origin.address)
@@ -86,7 +86,7 @@ async def bootstrap(
 
 @router.post("/sign-in", **public())
 async def sign_in(
-    body: Credentials, services: FromServices, origin: FromOrigin, limits: FromLimits
+    body: Credentials, services: ServicesDep, origin: OriginDep, limits: LimitsDep
 ) -> TokenView:
     """Exchange a password for a token."""
     limits.sign_in.take(origin.address)
@@ -100,15 +100,15 @@ async def sign_in(
     return TokenView(token=token, expires_at=expires_at, user=AccountView.of(user))
 
 
-@router.get("/account", **needs(Permission.OWN_ACCOUNT))
-async def account(services: FromServices, principal: FromPrincipal) -> AccountView:
+@router.get("/account", **requires(Permission.OWN_ACCOUNT))
+async def account(services: ServicesDep, principal: PrincipalDep) -> AccountView:
     """Who the token stands for."""
     return AccountView.of(await services.sign_in.own_account(principal))
 
 
-@router.put("/password", status_code=204, **needs(Permission.OWN_ACCOUNT))
+@router.put("/password", status_code=204, **requires(Permission.OWN_ACCOUNT))
 async def change_password(
-    body: PasswordChange, services: FromServices, principal: FromPrincipal
+    body: PasswordChange, services: ServicesDep, principal: PrincipalDep
 ) -> None:
     """Replace one's password. Every token of the account is void from then on."""
     await services.sign_in.change_password(
@@ -116,7 +116,7 @@ async def change_password(
     )
 
 
-@router.post("/sign-out-everywhere", status_code=204, **needs(Permission.OWN_ACCOUNT))
-async def sign_out_everywhere(services: FromServices, principal: FromPrincipal) -> None:
+@router.post("/sign-out-everywhere", status_code=204, **requires(Permission.OWN_ACCOUNT))
+async def sign_out_everywhere(services: ServicesDep, principal: PrincipalDep) -> None:
     """Void every token of the account, this one included."""
     await services.sign_in.sign_out_everywhere(principal)

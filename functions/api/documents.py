@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from functions.api.bodies import Cursor, Limit, PageView, id_path
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, body_stream, needs
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, body_stream, requires
 from functions.api.headers import (
     NEEDED,
     TAG_FORM,
@@ -25,11 +25,11 @@ from functions.api.headers import (
     idempotency_key,
     matches,
     repr_digest,
-    sends,
+    response_headers,
 )
 from shared.access.permissions import Permission
-from shared.documents.reading import OpenDocument
-from shared.errors import InvalidInput, PreconditionFailed
+from shared.base.errors import InvalidInput, PreconditionFailed
+from shared.documents.reading import DocumentVersion
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
@@ -72,15 +72,15 @@ CONTENT_ANSWER = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 }
 CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: CONTENT_ANSWER | sends(*CONTENT_HEADERS),
-    304: {"description": "Not modified"} | sends(*CONTENT_HEADERS),
+    200: CONTENT_ANSWER | response_headers(*CONTENT_HEADERS),
+    304: {"description": "Not modified"} | response_headers(*CONTENT_HEADERS),
 }
 RANGE_ANSWER: dict[int | str, dict[str, Any]] = {
-    206: CONTENT_ANSWER | sends(*CONTENT_HEADERS, "Content-Range")
+    206: CONTENT_ANSWER | response_headers(*CONTENT_HEADERS, "Content-Range")
 }
 READ_CONTENT: dict[str, Any] = {
     "response_class": StreamingResponse,
-    **needs(Permission.DOCUMENTS_READ),
+    **requires(Permission.DOCUMENTS_READ),
 }
 
 
@@ -103,7 +103,7 @@ class DocumentView(BaseModel):
     replicated: bool
 
     @classmethod
-    def of(cls, opened: OpenDocument) -> DocumentView:
+    def of(cls, opened: DocumentVersion) -> DocumentView:
         """The view of a document."""
         return cls(
             id=opened.document.id,
@@ -121,21 +121,21 @@ class DocumentView(BaseModel):
 
 
 def _content_route(permission: Permission) -> dict[str, Any]:
-    route = needs(permission)
+    route = requires(permission)
     return {"openapi_extra": route["openapi_extra"] | CONTENT_BODY}
 
 
 @router.post(
     "",
     status_code=201,
-    responses={201: sends("ETag", "Location")},
+    responses={201: response_headers("ETag", "Location")},
     **_content_route(Permission.DOCUMENTS_WRITE),
 )
 async def create_document(
     request: Request,
     response: Response,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     disposition: Disposition = None,
     media_type: MediaType = None,
     metadata: Metadata = None,
@@ -157,31 +157,31 @@ async def create_document(
     return DocumentView.of(opened)
 
 
-@router.get("", **needs(Permission.DOCUMENTS_READ))
+@router.get("", **requires(Permission.DOCUMENTS_READ))
 async def list_documents(
-    services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[DocumentView]:
     """The tenant's documents, newest first."""
     page, following = await services.reader.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[DocumentView.of(opened) for opened in page], cursor=following)
 
 
-@router.get("/{document}", **needs(Permission.DOCUMENTS_READ))
+@router.get("/{document}", **requires(Permission.DOCUMENTS_READ))
 async def read_document(
     document: DocumentId,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     number: Number = None,
 ) -> DocumentView:
     """What is known about a document."""
     opened = await services.reader.find(principal, document, number)
-    await services.reader.note_read(principal, opened)
+    await services.reader.record_read(principal, opened)
     return DocumentView.of(opened)
 
 
-@router.get("/{document}/versions", **needs(Permission.DOCUMENTS_READ))
+@router.get("/{document}/versions", **requires(Permission.DOCUMENTS_READ))
 async def list_versions(
-    document: DocumentId, services: FromServices, principal: FromPrincipal
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> PageView[DocumentView]:
     """Every version of a document, the latest first."""
     versions = await services.reader.versions(principal, document)
@@ -190,15 +190,15 @@ async def list_versions(
 
 @router.put(
     "/{document}/content",
-    responses={200: sends("ETag")},
+    responses={200: response_headers("ETag")},
     **_content_route(Permission.DOCUMENTS_WRITE),
 )
 async def update_document(
     document: DocumentId,
     request: Request,
     response: Response,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     if_match: Follows = None,
     disposition: Disposition = None,
     media_type: MediaType = None,
@@ -227,8 +227,8 @@ async def update_document(
 async def read_content(
     document: DocumentId,
     request: Request,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     number: Number = None,
     wanted: Annotated[
         str | None, Header(alias="Range", description="`bytes=FIRST-LAST`; for GET alone.")
@@ -250,10 +250,10 @@ async def read_content(
     if if_match is not None and not matches(if_match, opened.etag, weak=False):
         raise PreconditionFailed("The document has another version now; read it first.")
     if if_match is None and matches(if_none_match, opened.etag, weak=True):
-        await services.reader.note_read(principal, opened)
+        await services.reader.record_read(principal, opened)
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":  # RFC 9110 section 14.2: ranges are for GET
-        await services.reader.note_read(principal, opened)
+        await services.reader.record_read(principal, opened)
         return Response(headers=headers | {"Content-Length": str(size)})
     if if_range is not None and if_range.strip() != headers["ETag"]:
         wanted = None  # RFC 9110 section 13.1.5: a strong comparison
@@ -267,11 +267,11 @@ async def read_content(
     return StreamingResponse(stream, status, headers)
 
 
-@router.delete("/{document}", status_code=204, **needs(Permission.DOCUMENTS_DELETE))
+@router.delete("/{document}", status_code=204, **requires(Permission.DOCUMENTS_DELETE))
 async def delete_document(
     document: DocumentId,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     if_match: IfMatch = None,
 ) -> None:
     """Delete a document with all of its versions. Their keys are destroyed at once, in every copy."""

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from functions.api.bodies import Body
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
 from shared.access.permissions import Permission
-from shared.audit.models import Action
-from shared.errors import InvalidInput
-from shared.topology import load_topology
+from shared.base.errors import InvalidInput
+from shared.base.topology import load_topology
+from shared.journal.entries import Action
 
 router = APIRouter(prefix="/dead-letters", tags=["events"], route_class=GuardedRoute)
 
@@ -56,11 +56,11 @@ class ReplayedView(BaseModel):
     replayed: int
 
 
-@router.get("", **needs(Permission.EVENTS_MANAGE))
+@router.get("", **requires(Permission.EVENTS_MANAGE))
 async def list_dead_letters(
     subscription: Subscription,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLettersView:
     """The dead letters of a subscription, oldest first."""
@@ -87,9 +87,9 @@ async def list_dead_letters(
     )
 
 
-@router.post("/replay", **needs(Permission.EVENTS_MANAGE))
+@router.post("/replay", **requires(Permission.EVENTS_MANAGE))
 async def replay_dead_letters(
-    body: Replay, services: FromServices, principal: FromPrincipal
+    body: Replay, services: ServicesDep, principal: PrincipalDep
 ) -> ReplayedView:
     """Deliver dead letters again, to this subscription alone."""
     _check_subscription(services, body.subscription)
@@ -105,7 +105,7 @@ async def replay_dead_letters(
     )
 
 
-def _check_subscription(services: FromServices, subscription: str) -> None:
+def _check_subscription(services: ServicesDep, subscription: str) -> None:
     known = [each.name for each in services.topology.subscriptions]
     if subscription not in known:
         raise InvalidInput(f"The subscriptions are: {', '.join(known)}.")

@@ -31,8 +31,7 @@ from starlette.types import Message
 from functions.api.limits import FirstRefusal, Limits
 from shared.access.permissions import Permission, may
 from shared.access.principal import Origin, Principal
-from shared.audit.models import ANONYMOUS, Action
-from shared.errors import (
+from shared.base.errors import (
     FAILURES,
     Forbidden,
     RateLimited,
@@ -40,9 +39,10 @@ from shared.errors import (
     TooLarge,
     Unauthenticated,
 )
-from shared.ids import is_id
+from shared.base.ids import is_id
+from shared.journal.entries import ANONYMOUS, Action
 from shared.ports.records import DIRECTORY
-from shared.wiring import Services
+from shared.wiring.services import Services
 
 PERMISSION_FIELD: Final = "x-permission"
 PUBLIC: Final = "public"
@@ -56,7 +56,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Found = TypeVar("Found")
 
 
-def needs(permission: Permission) -> dict[str, Any]:
+def requires(permission: Permission) -> dict[str, Any]:
     """The arguments that make a route need a permission."""
     return {
         "openapi_extra": {PERMISSION_FIELD: permission.value, "security": [{"token": []}]},
@@ -104,10 +104,10 @@ def _at_hand(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[
     return found
 
 
-FromServices = Annotated[Services, Depends(_at_hand(services_of))]
-FromPrincipal = Annotated[Principal, Depends(_at_hand(principal_of))]
-FromOrigin = Annotated[Origin, Depends(_at_hand(origin))]
-FromLimits = Annotated[Limits, Depends(_at_hand(limits_of))]
+ServicesDep = Annotated[Services, Depends(_at_hand(services_of))]
+PrincipalDep = Annotated[Principal, Depends(_at_hand(principal_of))]
+OriginDep = Annotated[Origin, Depends(_at_hand(origin))]
+LimitsDep = Annotated[Limits, Depends(_at_hand(limits_of))]
 
 
 class GuardedRoute(APIRoute):
@@ -179,7 +179,7 @@ class GuardedRoute(APIRoute):
         principal: Principal | None = getattr(request.state, "principal", None)
         # Any other text is the client's own, and the log repeats none of it.
         named = (each for each in request.path_params.values() if is_id(each, *TARGETS))
-        await services_of(request).journal.note_error(
+        await services_of(request).journal.record_failure(
             error,
             Action.REQUEST,
             next(named, ""),

@@ -15,9 +15,9 @@ from fastapi import Header
 from pydantic import JsonValue, ValidationError
 
 from shared.access.principal import Principal
+from shared.base.errors import InvalidInput, RangeNotSatisfiable
 from shared.documents.models import Description
-from shared.errors import InvalidInput, RangeNotSatisfiable
-from shared.idempotency import KEY_LENGTH, IdempotencyKey
+from shared.journal.idempotency import KEY_LENGTH, IdempotencyKey
 
 # What follows is for the OpenAPI document alone: the code that refuses says more clearly what to send.
 NEEDED: Final = "x-needed"
@@ -69,7 +69,7 @@ IdempotencyHeader = Annotated[
 ]
 
 
-def sends(*names: str, always: bool = True) -> dict[str, Any]:
+def response_headers(*names: str, always: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of an answer that has these headers, always or at times."""
     return {
         "headers": {

@@ -12,9 +12,9 @@ from datetime import datetime
 from math import ceil
 from typing import Final
 
-from shared.errors import RateLimited
+from shared.base.errors import RateLimited
 from shared.ports.clock import Clock
-from shared.settings import Settings
+from shared.wiring.settings import Settings
 
 BUCKETS: Final = 50_000
 

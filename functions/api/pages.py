@@ -12,8 +12,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
-from functions.api.guard import FromServices, GuardedRoute, public
-from shared.errors import NotFound
+from functions.api.guard import GuardedRoute, ServicesDep, public
+from shared.base.errors import NotFound
 from shared.ports.records import DIRECTORY
 
 router = APIRouter(route_class=GuardedRoute)
@@ -40,7 +40,7 @@ class HealthView(BaseModel):
 
 
 @router.get("/health", tags=["service"], **public())
-async def health(services: FromServices) -> HealthView:
+async def health(services: ServicesDep) -> HealthView:
     """Whether the service works."""
     with suppress(NotFound):
         await services.adapters.records.get(DIRECTORY, "health", "none")

@@ -13,9 +13,9 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from functions.api.headers import sends
-from shared import errors
-from shared.ports.records import JsonObject
+from functions.api.headers import response_headers
+from shared.base import errors
+from shared.base.models import JsonObject
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
@@ -66,7 +66,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                 }
             }
         },
-        **sends("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
+        **response_headers("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
     }
 }
 """What the OpenAPI document says of every answer that is not a success."""

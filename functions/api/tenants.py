@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
 from functions.api.headers import IdempotencyHeader, idempotency_key
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission
@@ -47,11 +47,11 @@ class CreatedTenantView(BaseModel):
     administrator: TemporaryPasswordView
 
 
-@router.post("", status_code=201, **needs(Permission.TENANTS_MANAGE))
+@router.post("", status_code=201, **requires(Permission.TENANTS_MANAGE))
 async def create_tenant(
     body: NewTenant,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     idempotency: IdempotencyHeader = None,
 ) -> CreatedTenantView:
     """Create a tenant, its key and its first administrator."""
@@ -64,18 +64,18 @@ async def create_tenant(
     )
 
 
-@router.get("", **needs(Permission.TENANTS_READ))
+@router.get("", **requires(Permission.TENANTS_READ))
 async def list_tenants(
-    services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[TenantView]:
     """All tenants, oldest first."""
     tenants, following = await services.tenants.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[TenantView.of(tenant) for tenant in tenants], cursor=following)
 
 
-@router.get("/{tenant}", **needs(Permission.TENANTS_READ))
+@router.get("/{tenant}", **requires(Permission.TENANTS_READ))
 async def read_tenant(
-    tenant: TenantId, services: FromServices, principal: FromPrincipal
+    tenant: TenantId, services: ServicesDep, principal: PrincipalDep
 ) -> TenantView:
     """One tenant."""
     return TenantView.of(await services.tenants.read(principal, tenant))

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
 from functions.api.headers import DIGEST_FORM, IdempotencyHeader, idempotency_key, repr_digest
 from shared.access.permissions import Permission
 from shared.documents.models import Description, Labels, MediaType, Name, Upload
@@ -78,11 +78,11 @@ class UploadView(BaseModel):
         )
 
 
-@router.post("", status_code=201, **needs(Permission.DOCUMENTS_WRITE))
+@router.post("", status_code=201, **requires(Permission.DOCUMENTS_WRITE))
 async def create_upload(
     body: NewUpload,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     idempotency: IdempotencyHeader = None,
 ) -> UploadView:
     """Begin a staged upload: the answer says where to put the content."""
@@ -96,23 +96,23 @@ async def create_upload(
     return UploadView.of(granted.upload, granted.grant)
 
 
-@router.get("/{upload}", **needs(Permission.DOCUMENTS_WRITE))
+@router.get("/{upload}", **requires(Permission.DOCUMENTS_WRITE))
 async def read_upload(
-    upload: UploadId, services: FromServices, principal: FromPrincipal
+    upload: UploadId, services: ServicesDep, principal: PrincipalDep
 ) -> UploadView:
     """What has become of an upload."""
     return UploadView.of(await services.uploads.read(principal, upload))
 
 
-@router.post("/{upload}/complete", status_code=202, **needs(Permission.DOCUMENTS_WRITE))
+@router.post("/{upload}/complete", status_code=202, **requires(Permission.DOCUMENTS_WRITE))
 async def complete_upload(
-    upload: UploadId, services: FromServices, principal: FromPrincipal
+    upload: UploadId, services: ServicesDep, principal: PrincipalDep
 ) -> UploadView:
     """Say that the content has been put: it is sealed soon after."""
     return UploadView.of(await services.uploads.complete(principal, upload))
 
 
-@router.delete("/{upload}", status_code=204, **needs(Permission.DOCUMENTS_WRITE))
-async def cancel_upload(upload: UploadId, services: FromServices, principal: FromPrincipal) -> None:
+@router.delete("/{upload}", status_code=204, **requires(Permission.DOCUMENTS_WRITE))
+async def cancel_upload(upload: UploadId, services: ServicesDep, principal: PrincipalDep) -> None:
     """Give up an upload that is not complete."""
     await services.uploads.cancel(principal, upload)

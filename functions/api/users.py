@@ -10,10 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
-from functions.api.guard import FromPrincipal, FromServices, GuardedRoute, needs
-from functions.api.headers import IdempotencyHeader, IfMatch, entity_tag, idempotency_key, sends
+from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
+from functions.api.headers import (
+    IdempotencyHeader,
+    IfMatch,
+    entity_tag,
+    idempotency_key,
+    response_headers,
+)
 from shared.access.permissions import Permission, Role
-from shared.errors import InvalidInput
+from shared.base.errors import InvalidInput
 from shared.identity.accounts import Stored, TemporaryPassword
 from shared.identity.models import User, Username
 
@@ -78,11 +84,11 @@ class TemporaryPasswordView(BaseModel):
         return cls(user=UserView.of(temporary.user), temporary_password=temporary.password or None)
 
 
-@router.post("", status_code=201, **needs(Permission.USERS_MANAGE))
+@router.post("", status_code=201, **requires(Permission.USERS_MANAGE))
 async def create_user(
     body: NewUser,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     idempotency: IdempotencyHeader = None,
 ) -> TemporaryPasswordView:
     """Add a person to the caller's tenant."""
@@ -92,29 +98,31 @@ async def create_user(
     )
 
 
-@router.get("", **needs(Permission.USERS_READ))
+@router.get("", **requires(Permission.USERS_READ))
 async def list_users(
-    services: FromServices, principal: FromPrincipal, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[UserView]:
     """The people of the caller's tenant, oldest first."""
     users, following = await services.accounts.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[UserView.of(user) for user in users], cursor=following)
 
 
-@router.get("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_READ))
+@router.get("/{user}", responses={200: response_headers("ETag")}, **requires(Permission.USERS_READ))
 async def read_user(
-    user: UserId, services: FromServices, principal: FromPrincipal, response: Response
+    user: UserId, services: ServicesDep, principal: PrincipalDep, response: Response
 ) -> UserView:
     """One person of the caller's tenant."""
     return _tagged(await services.accounts.read(principal, user), response)
 
 
-@router.patch("/{user}", responses={200: sends("ETag")}, **needs(Permission.USERS_MANAGE))
+@router.patch(
+    "/{user}", responses={200: response_headers("ETag")}, **requires(Permission.USERS_MANAGE)
+)
 async def change_user(
     user: UserId,
     body: UserChange,
-    services: FromServices,
-    principal: FromPrincipal,
+    services: ServicesDep,
+    principal: PrincipalDep,
     response: Response,
     if_match: IfMatch = None,
 ) -> UserView:
@@ -131,9 +139,9 @@ async def change_user(
     return _tagged(changed, response)
 
 
-@router.post("/{user}/temporary-password", status_code=201, **needs(Permission.USERS_MANAGE))
+@router.post("/{user}/temporary-password", status_code=201, **requires(Permission.USERS_MANAGE))
 async def give_temporary_password(
-    user: UserId, services: FromServices, principal: FromPrincipal
+    user: UserId, services: ServicesDep, principal: PrincipalDep
 ) -> TemporaryPasswordView:
     """Replace a person's password with a temporary one. Their tokens are void at once."""
     return TemporaryPasswordView.of(

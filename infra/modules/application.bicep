@@ -33,7 +33,7 @@ param insightsName string
 @description('The namespace of the bus, as a host name.')
 param busHost string
 
-@description('What shared/settings.py reads: names with their prefix, and values.')
+@description('What shared/wiring/settings.py reads: names with their prefix, and values.')
 param settings settingValues
 
 @description('Who may deploy to it.')
@@ -77,7 +77,7 @@ resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {
 @description('Every app setting: ours, and what the host and the SDKs read.')
 var appSettings = {
   ...settings
-  // Read by the host and by the SDKs, not by shared/settings.py.
+  // Read by the host and by the SDKs, not by shared/wiring/settings.py.
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
   AZURE_CLIENT_ID: identity.properties.clientId

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from shared.errors import InvalidInput
+from shared.base.errors import InvalidInput
 from shared.ports.records import MAX_CHANGES, MAX_RECORD_BYTES, Change, Delete, Record
 
 _SEGMENT: Final = r"[a-z0-9_-][a-z0-9._-]{0,199}"

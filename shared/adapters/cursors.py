@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from shared.errors import InvalidInput
+from shared.base.errors import InvalidInput
 
 _CHECKSUM_CHARACTERS = 16
 

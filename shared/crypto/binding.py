@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.errors import InvalidInput
+from shared.base.errors import InvalidInput
 
 _PART: Final = re.compile(r"[a-z0-9_-]+")
 

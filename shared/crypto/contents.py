@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from shared.crypto.regroup import Buffer, Regrouper
+from shared.base.buffers import Buffer, Rechunker
 from shared.crypto.streaming import (
     FIRST_SEGMENT_PLAINTEXT,
     HEADER_SIZE,
@@ -36,7 +36,7 @@ class StreamSealer:
 
     def __init__(self, key: bytes, associated_data: bytes, entropy: Callable[[int], bytes]) -> None:
         self._sealer = Sealer(key, associated_data, entropy)
-        self._pieces = Regrouper(FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
+        self._pieces = Rechunker(FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
         self._out = memoryview(b"")
         self._start = HEADER_SIZE
 
@@ -85,7 +85,7 @@ class StreamOpener:
     def __init__(self, key: bytes, associated_data: bytes) -> None:
         self._key = key
         self._associated_data = associated_data
-        self._pieces = Regrouper(SEGMENT_SIZE, SEGMENT_SIZE)
+        self._pieces = Rechunker(SEGMENT_SIZE, SEGMENT_SIZE)
         self._opener: Opener | None = None
         self._out = memoryview(b"")
         self._index = 0

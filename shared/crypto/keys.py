@@ -11,8 +11,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
+from shared.base.errors import Damaged
 from shared.crypto.binding import bind
-from shared.errors import Damaged
 
 EPOCH_KEY_SIZE: Final = 32
 DATA_KEY_SIZE: Final = 32

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.base.errors import Damaged
 from shared.crypto.binding import bind
 from shared.crypto.keys import EPOCH_KEY_SIZE
-from shared.errors import Damaged
 
 VERSION: Final = b"\x01"
 NONCE_SIZE: Final = 12

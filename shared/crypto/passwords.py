@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from shared.errors import InvalidInput
+from shared.base.errors import InvalidInput
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 256

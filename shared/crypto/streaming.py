@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.crypto.regroup import Buffer
-from shared.errors import Damaged, TooLarge
+from shared.base.buffers import Buffer
+from shared.base.errors import Damaged, TooLarge
 
 WritableBuffer = bytearray | memoryview
 

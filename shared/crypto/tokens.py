@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc.util import json_b64decode
 
-from shared.errors import TokenExpired, Unauthenticated
+from shared.base.errors import TokenExpired, Unauthenticated
 
 TOKEN_LIFETIME: Final = timedelta(hours=2)
 """The longest that a token may be valid."""
@@ -64,7 +64,7 @@ class Claims:
         tenant: Whose user it is for.
         user: Who signed in.
         roles: What they may be at the time of issue.
-        security_epoch: The user's; when theirs has moved on, the token is over.
+        security_version: The user's; when theirs has moved on, the token is over.
         issued_at: UTC.
         expires_at: UTC; at this moment it is over. At most ``TOKEN_LIFETIME`` after ``issued_at``.
         id: Names this token in the audit log.
@@ -74,7 +74,7 @@ class Claims:
     tenant: str
     user: str
     roles: tuple[str, ...]
-    security_epoch: int
+    security_version: int
     issued_at: datetime
     expires_at: datetime
     id: str
@@ -188,7 +188,7 @@ def _to_json(claims: Claims) -> dict[str, Any]:
         "tenant": claims.tenant,
         "sub": claims.user,
         "roles": claims.roles,
-        "epoch": claims.security_epoch,
+        "epoch": claims.security_version,
         "iat": int(claims.issued_at.timestamp()),
         "exp": int(claims.expires_at.timestamp()),
         "jti": claims.id,
@@ -201,7 +201,7 @@ def _from_json(raw: dict[str, Any]) -> Claims:
         tenant=raw["tenant"],
         user=raw["sub"],
         roles=tuple(raw["roles"]),
-        security_epoch=raw["epoch"],
+        security_version=raw["epoch"],
         issued_at=datetime.fromtimestamp(raw["iat"], UTC),
         expires_at=datetime.fromtimestamp(raw["exp"], UTC),
         id=raw["jti"],

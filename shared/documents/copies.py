@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from shared.base.errors import Damaged, NotFound, StrongroomError, Unavailable
 from shared.crypto.streaming import HEADER_SIZE, TAG_SIZE, Opener, Segment
 from shared.documents.models import Place
-from shared.errors import Damaged, NotFound, StrongroomError, Unavailable
 from shared.ports.blobs import BlobStore
 
 DamageReport = Callable[[Place, str], Awaitable[str]]

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.models import Model, Moment, Octets
+from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 
 
 def _no_folder(name: str) -> str:
@@ -35,7 +35,7 @@ Labels = Annotated[dict[Label, LabelValue], Field(max_length=32)]
 """Custom metadata: short texts by name."""
 
 
-Place = Literal["vault", "replica"]
+Place = Literal["primary", "replica"]
 """Where a copy of a sealed content lies: each place has one at most."""
 
 
@@ -60,7 +60,7 @@ class SealedNames(Description):
         sha256: Of the plaintext content.
     """
 
-    sha256: Octets
+    sha256: Base64UrlBytes
 
 
 class Version(Model):
@@ -68,7 +68,7 @@ class Version(Model):
 
     Attributes:
         number: 1 for the first.
-        object: Its name in the vault.
+        object: Its name in the primary store.
         replica: Its name in the second region; None until replication has verified one there.
         epoch: The epoch whose key wraps the data key and seals the names.
         wrapped_key: The data key under the epoch key (RFC 3394).
@@ -83,16 +83,16 @@ class Version(Model):
     object: str
     replica: str | None = None
     epoch: str
-    wrapped_key: Octets
-    names: Octets
+    wrapped_key: Base64UrlBytes
+    names: Base64UrlBytes
     size: int
-    sealed_sha256: Octets
-    created_at: Moment
+    sealed_sha256: Base64UrlBytes
+    created_at: UtcDatetime
     created_by: str
 
     def at(self, place: Place) -> str | None:
         """The name of the object there."""
-        return self.object if place == "vault" else self.replica
+        return self.object if place == "primary" else self.replica
 
 
 class Document(Model):
@@ -105,7 +105,7 @@ class Document(Model):
     """
 
     id: str
-    created_at: Moment
+    created_at: UtcDatetime
     current: Version | None
 
 
@@ -130,8 +130,8 @@ class Upload(Model):
     state: Literal["granted", "completed", "sealed", "failed"]
     object: str
     epoch: str
-    description: Octets
+    description: Base64UrlBytes
     created_by: str
-    created_at: Moment
-    expires_at: Moment
+    created_at: UtcDatetime
+    expires_at: UtcDatetime
     failure: str = ""

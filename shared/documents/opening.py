@@ -7,15 +7,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from shared.base.buffers import Buffer
+from shared.base.errors import Damaged
+from shared.base.streams import run_in_thread
 from shared.crypto.keys import content_associated_data, unwrap_data_key
 from shared.crypto.metadata import metadata_associated_data, open_metadata
 from shared.crypto.streaming import Segment, sealed_size, segments
 from shared.documents.copies import Copies, Copy, DamageReport
-from shared.documents.epochs import EpochKeys
 from shared.documents.models import Place, SealedNames, Version
-from shared.errors import Damaged
-from shared.ports.blobs import BlobStore, Chunk
-from shared.streams import off_loop
+from shared.keys.epochs import EpochKeys
+from shared.ports.blobs import BlobStore
 
 # Opened before the answer begins: content up to this size is either served whole or refused with a
 # clear error; larger content whose every copy breaks further on ends in a broken transfer.
@@ -26,16 +27,16 @@ class ContentOpener:
     """Opens contents and names.
 
     Args:
-        vault: Where sealed contents live.
+        primary: Where sealed contents live.
         replica: The second region.
         epochs: Keys.
         environment: Bound into the encryption.
     """
 
     def __init__(
-        self, vault: BlobStore, replica: BlobStore, epochs: EpochKeys, environment: str
+        self, primary: BlobStore, replica: BlobStore, epochs: EpochKeys, environment: str
     ) -> None:
-        self._vault = vault
+        self._primary = primary
         self._replica = replica
         self._epochs = epochs
         self._environment = environment
@@ -80,7 +81,9 @@ class ContentOpener:
         head = [await anext(stream) for _ in wanted[:READ_AHEAD_SEGMENTS]]
         return _joined(head, stream)
 
-    async def mended(self, tenant: str, document: str, version: Version) -> AsyncGenerator[Chunk]:
+    async def reassembled(
+        self, tenant: str, document: str, version: Version
+    ) -> AsyncGenerator[Buffer]:
         """The sealed content of a version, put together from the segments that its copies have good.
 
         It ends without an error only if all of it is what was sealed once.
@@ -97,7 +100,7 @@ class ContentOpener:
                 opened = await copies.open(segment)
                 parts = (copies.header, opened.sealed) if segment.index == 0 else (opened.sealed,)
                 for part in parts:
-                    await off_loop(digest.update, part)
+                    await run_in_thread(digest.update, part)
                     yield part
         finally:
             await copies.close()
@@ -110,7 +113,7 @@ class ContentOpener:
         epoch = await self._epochs.of(tenant, version.epoch)
         data_key = unwrap_data_key(epoch.key, version.wrapped_key)
         bound_to = content_associated_data(self._environment, tenant, document, version.number)
-        copies = [Copy("vault", self._vault, version.object, until)]
+        copies = [Copy("primary", self._primary, version.object, until)]
         if version.replica is not None:
             copies.append(Copy("replica", self._replica, version.replica, until))
         return Copies(copies, data_key, bound_to, on_damage)

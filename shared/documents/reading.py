@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from shared.access.principal import Principal
-from shared.audit.models import Action
+from shared.base.events import EventType
 from shared.documents.models import Document, Place, SealedNames, Version
 from shared.documents.opening import ContentOpener
 from shared.documents.store import DocumentRecords, StoredDocument
-from shared.events import EventType
-from shared.journal import Journal
+from shared.journal.entries import Action
+from shared.journal.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
-class OpenDocument:
+class DocumentVersion:
     """A document as its owner sees it: the version, and its names in clear."""
 
     document: Document
@@ -49,7 +49,7 @@ class DocumentReader:
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None
-    ) -> tuple[list[OpenDocument], str | None]:
+    ) -> tuple[list[DocumentVersion], str | None]:
         """A page of the caller's tenant's documents, newest first, and the next cursor.
 
         Raises:
@@ -62,7 +62,7 @@ class DocumentReader:
             )
         )
         return [
-            OpenDocument(
+            DocumentVersion(
                 document,
                 version,
                 await self._opener.names(principal.tenant, document.id, version),
@@ -72,7 +72,7 @@ class DocumentReader:
 
     async def find(
         self, principal: Principal, document: str, number: int | None = None
-    ) -> OpenDocument:
+    ) -> DocumentVersion:
         """A document's description, before it is known whether any of it will be answered.
 
         Raises:
@@ -80,7 +80,7 @@ class DocumentReader:
         """
         return await self._opened(await self._store.document(principal.tenant, document), number)
 
-    async def note_read(self, principal: Principal, opened: OpenDocument) -> None:
+    async def record_read(self, principal: Principal, opened: DocumentVersion) -> None:
         """Put into the audit log that a description is about to be answered."""
         version = opened.version
         await self._journal.commit(
@@ -92,7 +92,7 @@ class DocumentReader:
             )
         )
 
-    async def versions(self, principal: Principal, document: str) -> list[OpenDocument]:
+    async def versions(self, principal: Principal, document: str) -> list[DocumentVersion]:
         """Every version of a document, the latest first.
 
         Raises:
@@ -107,7 +107,7 @@ class DocumentReader:
         ]
 
     async def open(
-        self, principal: Principal, opened: OpenDocument, start: int, end: int
+        self, principal: Principal, opened: DocumentVersion, start: int, end: int
     ) -> AsyncIterator[memoryview]:
         """A range of a content; the audit entry is durable before this returns.
 
@@ -156,7 +156,7 @@ class DocumentReader:
 
         return await self._opener.open(principal.tenant, document.id, version, start, end, report)
 
-    async def _opened(self, stored: StoredDocument, number: int | None) -> OpenDocument:
+    async def _opened(self, stored: StoredDocument, number: int | None) -> DocumentVersion:
         version = (await self._store.version(stored, number)).version
         names = await self._opener.names(stored.tenant, stored.document.id, version)
-        return OpenDocument(stored.document, version, names)
+        return DocumentVersion(stored.document, version, names)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.audit.models import Entry
+from shared.base.events import EventType
 from shared.documents.models import Version
-from shared.events import EventType
-from shared.journal import Journal
+from shared.journal.entries import Entry
+from shared.journal.journal import Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.records import Change
 
@@ -17,12 +17,12 @@ class Recorder:
 
     Args:
         journal: Commits changes with their audit entries.
-        vault: Takes back what was sealed in vain.
+        primary: Takes back what was sealed in vain.
     """
 
-    def __init__(self, journal: Journal, vault: BlobStore) -> None:
+    def __init__(self, journal: Journal, primary: BlobStore) -> None:
         self._journal = journal
-        self._vault = vault
+        self._primary = primary
 
     async def record(
         self,
@@ -51,6 +51,6 @@ class Recorder:
         )
         await self._journal.commit(entry, changes, [event])
 
-    async def take_back(self, version: Version) -> None:
+    async def discard(self, version: Version) -> None:
         """Remove the object of a version that was not recorded and will not be."""
-        await self._vault.delete(version.object)
+        await self._primary.delete(version.object)

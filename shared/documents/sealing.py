@@ -1,4 +1,4 @@
-"""Sealing: a stream of plaintext becomes a sealed object in the vault, and never touches a disk."""
+"""Sealing: a stream of plaintext becomes a sealed object in the primary, and never touches a disk."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from shared.base.buffers import Buffer
+from shared.base.errors import DigestMismatch, TooLarge
+from shared.base.streams import prefetch, rechunk, run_in_thread
 from shared.crypto.keys import content_associated_data, wrap_data_key
 from shared.crypto.metadata import metadata_associated_data, seal_metadata
 from shared.crypto.streaming import (
@@ -19,12 +22,10 @@ from shared.crypto.streaming import (
     TAG_SIZE,
     Sealer,
 )
-from shared.documents.epochs import EpochKeys
 from shared.documents.models import Description, SealedNames, Version
-from shared.errors import DigestMismatch, TooLarge
-from shared.ports.blobs import BlobStore, Chunk
+from shared.keys.epochs import EpochKeys
+from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock, Entropy
-from shared.streams import ahead, off_loop, regroup
 
 DATA_KEY_SIZE: Final = 32
 
@@ -49,16 +50,16 @@ class Incoming:
     number: int
     user: str
     description: Description
-    content: AsyncIterator[Chunk]
+    content: AsyncIterator[Buffer]
     max_size: int
     sha256: bytes | None
 
 
 class ContentSealer:
-    """Seals contents into the vault.
+    """Seals contents into the primary store.
 
     Args:
-        vault: Where sealed contents live.
+        primary: Where sealed contents live.
         epochs: Keys.
         environment: Bound into the encryption.
         clock: Time.
@@ -67,13 +68,13 @@ class ContentSealer:
 
     def __init__(
         self,
-        vault: BlobStore,
+        primary: BlobStore,
         epochs: EpochKeys,
         environment: str,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
-        self._vault = vault
+        self._primary = primary
         self._epochs = epochs
         self._environment = environment
         self._clock = clock
@@ -99,7 +100,7 @@ class ContentSealer:
         name = object_name(
             incoming.tenant, f"{now:%Y-%m-%d}", incoming.document, incoming.number, self._entropy
         )
-        await self._vault.put(name, ahead(work.run(incoming)))
+        await self._primary.put(name, prefetch(work.run(incoming)))
 
         names = SealedNames(**incoming.description.model_dump(), sha256=work.sha256.digest())
         names_bound_to = metadata_associated_data(
@@ -138,17 +139,17 @@ class _Sealing:
         self.sha256 = hashlib.sha256()
         self.sealed_sha256 = hashlib.sha256()
 
-    async def run(self, incoming: Incoming) -> AsyncIterator[Chunk]:
+    async def run(self, incoming: Incoming) -> AsyncIterator[Buffer]:
         """The sealed content, segment by segment."""
-        pieces = regroup(incoming.content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
-        async for piece, last in ahead(pieces):
+        pieces = rechunk(incoming.content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
+        async for piece, last in prefetch(pieces):
             self.size += len(piece)
             if self.size > incoming.max_size:
                 raise TooLarge(f"The content is larger than {incoming.max_size} bytes.")
             # Both let go of the interpreter's lock, so they run side by side.
             _, sealed = await asyncio.gather(
-                off_loop(self.sha256.update, piece),
-                off_loop(partial(self._segment, last=last), piece),
+                run_in_thread(self.sha256.update, piece),
+                run_in_thread(partial(self._segment, last=last), piece),
             )
             if last and incoming.sha256 is not None:
                 check_digest(incoming.sha256, self.sha256.digest())

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.audit.models import Action, Entry
+from shared.base.buffers import Buffer
+from shared.base.errors import Conflict, NotFound, PreconditionFailed
+from shared.base.events import EventType
+from shared.base.ids import new_id
 from shared.documents.models import Description, Document, Version
-from shared.documents.reading import DocumentReader, OpenDocument, content_etag
+from shared.documents.reading import DocumentReader, DocumentVersion, content_etag
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords, StoredDocument, new_document
-from shared.errors import Conflict, NotFound, PreconditionFailed
-from shared.events import EventType
-from shared.idempotency import Idempotency, IdempotencyKey
-from shared.ids import new_id
-from shared.journal import Details, Journal
-from shared.ports.blobs import Chunk
+from shared.journal.entries import Action, Entry
+from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.journal import Details, Journal
 from shared.ports.clock import Clock, Entropy
 
 # So that deleting a document with all of its versions fits into one commit.
@@ -33,7 +33,7 @@ class Documents:
     Args:
         store: Finds the records.
         journal: Commits changes with their audit entries.
-        sealer: Seals contents into the vault.
+        sealer: Seals contents into the primary store.
         reader: Reads what a repeated request has made before.
         recorder: Records what was sealed.
         idempotency: Remembers outcomes of POSTs.
@@ -68,10 +68,10 @@ class Documents:
         self,
         principal: Principal,
         description: Description,
-        content: AsyncIterator[Chunk],
+        content: AsyncIterator[Buffer],
         sha256: bytes | None,
         key: IdempotencyKey | None,
-    ) -> OpenDocument:
+    ) -> DocumentVersion:
         """Seal a content on arrival as a new document; durable, audited and announced on return.
 
         Raises:
@@ -99,14 +99,14 @@ class Documents:
                 principal.origin.traceparent,
             )
         except Conflict:
-            await self._recorder.take_back(version)
+            await self._recorder.discard(version)
             made = await self._idempotency.replayed(key, request)
             if made is None:
                 raise
             opened = await self._reader.find(principal, made)
-            await self._reader.note_read(principal, opened)
+            await self._reader.record_read(principal, opened)
             return opened
-        return OpenDocument(document, version, names)
+        return DocumentVersion(document, version, names)
 
     async def update(
         self,
@@ -114,9 +114,9 @@ class Documents:
         document: str,
         if_match: str,
         description: Description,
-        content: AsyncIterator[Chunk],
+        content: AsyncIterator[Buffer],
         sha256: bytes | None,
-    ) -> OpenDocument:
+    ) -> DocumentVersion:
         """Seal a content as a new version of a document; earlier versions stay.
 
         Raises:
@@ -140,11 +140,11 @@ class Documents:
         try:
             updated = await self._follow(principal, stored, version)
         except (Conflict, NotFound):
-            await self._recorder.take_back(version)
+            await self._recorder.discard(version)
             raise PreconditionFailed(
                 "The document was changed while the content arrived; read it and try again."
             ) from None
-        return OpenDocument(updated, version, names)
+        return DocumentVersion(updated, version, names)
 
     async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         """Delete a document with all of its versions.
@@ -230,7 +230,7 @@ class Documents:
         document: str,
         number: int,
         description: Description,
-        content: AsyncIterator[Chunk],
+        content: AsyncIterator[Buffer],
         sha256: bytes | None,
     ) -> Incoming:
         return Incoming(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from shared.base.errors import NotFound
 from shared.documents.models import Document, Upload, Version
-from shared.errors import NotFound
 from shared.ports.records import Change, Create, Delete, Record, RecordStore, Replace
 
 DOCUMENT_KIND: Final = "document"

@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.base.errors import Conflict, NotFound
 from shared.documents.models import Upload
 from shared.documents.store import UPLOAD_KIND, DocumentRecords
 from shared.documents.uploads import Uploads
-from shared.errors import Conflict, NotFound
 from shared.identity.tenants import TENANT_KIND
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.clock import Clock
@@ -41,7 +41,7 @@ class Sweep:
         records: The record store.
         store: Finds documents, versions and uploads.
         uploads: Ends uploads.
-        vault: Sealed objects.
+        primary: Sealed objects.
         replica: Sealed objects in the second region.
         staging: Staged objects.
         clock: Time.
@@ -52,7 +52,7 @@ class Sweep:
         records: RecordStore,
         store: DocumentRecords,
         uploads: Uploads,
-        vault: BlobStore,
+        primary: BlobStore,
         replica: BlobStore,
         staging: BlobStore,
         clock: Clock,
@@ -60,7 +60,7 @@ class Sweep:
         self._records = records
         self._store = store
         self._uploads = uploads
-        self._vault = vault
+        self._primary = primary
         self._replica = replica
         self._staging = staging
         self._clock = clock
@@ -106,7 +106,7 @@ class Sweep:
         day = since.date() - timedelta(days=1)
         while day <= until.date():
             prefix = f"{tenant}/{day:%Y-%m-%d}/"
-            for store in (self._vault, self._replica):
+            for store in (self._primary, self._replica):
                 async for blob in store.list(prefix):
                     if since <= blob.modified_at < until and not await self._named(tenant, blob):
                         await store.delete(blob.name)
@@ -119,7 +119,7 @@ class Sweep:
         return removed
 
     async def _named(self, tenant: str, blob: BlobInfo) -> bool:
-        """Whether a version names this object as its own, in the vault or as its replica."""
+        """Whether a version names this object as its own, in the primary store or as its replica."""
         form = _OBJECT.fullmatch(blob.name)
         if form is None:
             return False  # nothing of ours has such a name, so no record can hold it

@@ -7,19 +7,19 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.access.principal import Principal
-from shared.audit.models import Action, Actor, Entry
+from shared.base.errors import Conflict, Damaged, DigestMismatch, NotFound, TooLarge
+from shared.base.events import Event, EventType
+from shared.base.ids import new_id
+from shared.base.models import decode, encode
 from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
-from shared.documents.epochs import EpochKeys
 from shared.documents.models import Description, Document, Upload
 from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import UPLOAD_KIND, DocumentRecords, new_document
-from shared.errors import Conflict, Damaged, DigestMismatch, NotFound, TooLarge
-from shared.events import Event, EventType
-from shared.idempotency import Idempotency, IdempotencyKey
-from shared.ids import new_id
-from shared.journal import Journal
-from shared.models import decode, encode
+from shared.journal.entries import Action, Actor, Entry
+from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.journal import Journal
+from shared.keys.epochs import EpochKeys
 from shared.ports.blobs import BlobStore, UploadGrant
 from shared.ports.clock import Clock, Entropy
 from shared.ports.records import Change, Create, Record, Replace
@@ -53,7 +53,7 @@ class Uploads:
         store: Finds the records.
         journal: Commits changes with their audit entries.
         staging: Takes contents from clients.
-        sealer: Seals contents into the vault.
+        sealer: Seals contents into the primary store.
         recorder: Records what was sealed.
         epochs: Keys for the descriptions.
         idempotency: Remembers outcomes of POSTs.
@@ -266,7 +266,7 @@ class Uploads:
         try:
             await self._recorder.record(entry, version, changes, event.traceparent)
         except Conflict:
-            await self._recorder.take_back(version)
+            await self._recorder.discard(version)
             raise
         await self._staging.delete(upload.object)
 

@@ -9,14 +9,14 @@ from typing import Final
 
 from shared.access.permissions import STAFF_ROLES, Permission, Role, may
 from shared.access.principal import Principal
-from shared.audit.models import Action
+from shared.base.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
+from shared.base.ids import new_id
 from shared.crypto.passwords import temporary_password
-from shared.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
-from shared.idempotency import Idempotency, IdempotencyKey
 from shared.identity.models import User
 from shared.identity.passwords import PasswordHasher
-from shared.ids import new_id
-from shared.journal import Journal
+from shared.journal.entries import Action
+from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.journal import Journal
 from shared.ports.clock import Clock, Entropy
 from shared.ports.records import DIRECTORY, Change, Create, Record, RecordStore, Replace
 
@@ -215,7 +215,7 @@ class Accounts:
             raise PreconditionFailed("The person was changed since you read them; read again.")
         if user == principal.user:
             raise Conflict("Nobody changes their own roles; ask another administrator.")
-        changes: dict[str, object] = {"security_epoch": stored.user.security_epoch + 1}
+        changes: dict[str, object] = {"security_version": stored.user.security_version + 1}
         if roles is not None:
             check_roles(principal.tenant, roles)
             changes["roles"] = roles
@@ -255,7 +255,7 @@ class Accounts:
             update={
                 "password": await self._hasher.hash(password),
                 "temporary_until": self._clock.now() + TEMPORARY_PASSWORD_LIFETIME,
-                "security_epoch": stored.user.security_epoch + 1,
+                "security_version": stored.user.security_version + 1,
             }
         )
         entry = self._journal.entry(Action.USER_TEMPORARY_PASSWORD, user, by=principal)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from shared.access.permissions import Role
-from shared.models import Model, Moment, Octets
+from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$")]
 """What a tenant is called at sign-in: 3 to 63 of a-z, 0-9 and inner hyphens."""
@@ -30,7 +30,7 @@ class Tenant(Model):
 
     id: str
     slug: Slug
-    created_at: Moment
+    created_at: UtcDatetime
 
 
 class User(Model):
@@ -44,7 +44,7 @@ class User(Model):
         disabled: A disabled person cannot sign in.
         password: An Argon2id PHC string.
         temporary_until: When the password was given out: the moment from which it is no longer valid.
-        security_epoch: Tokens of an earlier epoch are void.
+        security_version: Tokens of an earlier epoch are void.
         created_at: When they were added.
     """
 
@@ -54,24 +54,24 @@ class User(Model):
     roles: tuple[Role, ...]
     disabled: bool = False
     password: str
-    temporary_until: Moment | None = None
-    security_epoch: int = 1
-    created_at: Moment
+    temporary_until: UtcDatetime | None = None
+    security_version: int = 1
+    created_at: UtcDatetime
 
 
 class SignInAttempts(Model):
     """Attempts in a row that did not succeed, for one username whether it exists or not."""
 
     count: int
-    locked_until: Moment | None = None
+    locked_until: UtcDatetime | None = None
 
 
 class TokenRingKey(Model):
     """One key of the ring: its id, its salt (16 bytes), when it was made."""
 
     kid: str
-    salt: Octets
-    created_at: Moment
+    salt: Base64UrlBytes
+    created_at: UtcDatetime
 
 
 class TokenRing(Model):
@@ -79,4 +79,4 @@ class TokenRing(Model):
 
     keys: tuple[TokenRingKey, ...]
     root_version: str
-    root: Octets
+    root: Base64UrlBytes

@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.access.principal import Origin, Principal
-from shared.audit.models import ANONYMOUS, Action, Actor
-from shared.crypto.passwords import check_new_password, needs_rehash
-from shared.errors import (
+from shared.base.errors import (
     Conflict,
     InvalidInput,
     NotFound,
@@ -21,12 +19,14 @@ from shared.errors import (
     TokenRevoked,
     Unavailable,
 )
+from shared.crypto.passwords import check_new_password, needs_rehash
 from shared.identity.accounts import Accounts, Stored
 from shared.identity.models import SignInAttempts, User
 from shared.identity.passwords import PasswordHasher
 from shared.identity.tenants import Tenants
 from shared.identity.tokens import Tokens
-from shared.journal import Journal
+from shared.journal.entries import ANONYMOUS, Action, Actor
+from shared.journal.journal import Journal
 from shared.ports.clock import Clock
 from shared.ports.records import DIRECTORY, Create, Delete, Record, RecordStore, Replace
 
@@ -117,7 +117,7 @@ class SignIn:
                 entry, [] if user == stored.user else [stored.replaced_by(user)]
             )
         except StrongroomError as error:
-            await self._journal.note_error(
+            await self._journal.record_failure(
                 error,
                 Action.SIGN_IN,
                 stored.user.id if stored else "",
@@ -143,7 +143,7 @@ class SignIn:
             user = (await self._accounts.load(claims.tenant, claims.user)).user
         except NotFound:
             user = None
-        if user is None or user.disabled or user.security_epoch != claims.security_epoch:
+        if user is None or user.disabled or user.security_version != claims.security_version:
             raise TokenRevoked("The token was revoked; sign in again.")
         return Principal(claims.tenant, claims.user, roles, origin)
 
@@ -166,7 +166,7 @@ class SignIn:
             entry = self._journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal)
             await self._journal.commit(entry, [stored.replaced_by(user)])
         except StrongroomError as error:
-            await self._journal.note_error(
+            await self._journal.record_failure(
                 error, Action.PASSWORD_CHANGE, principal.user, by=principal
             )
             raise
@@ -176,7 +176,9 @@ class SignIn:
         """Void all of the caller's tokens, this one included."""
         for _ in range(RETRIES):
             stored = await self._accounts.load(principal.tenant, principal.user)
-            user = stored.user.model_copy(update={"security_epoch": stored.user.security_epoch + 1})
+            user = stored.user.model_copy(
+                update={"security_version": stored.user.security_version + 1}
+            )
             entry = self._journal.entry(Action.SIGN_OUT, principal.user, by=principal)
             try:
                 await self._journal.commit(entry, [stored.replaced_by(user)])
@@ -228,7 +230,7 @@ class SignIn:
             update={
                 "password": await self._hasher.hash(new_password),
                 "temporary_until": None,
-                "security_epoch": user.security_epoch + 1,
+                "security_version": user.security_version + 1,
             }
         )
 

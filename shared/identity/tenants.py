@@ -8,13 +8,14 @@ from typing import Final
 
 from shared.access.permissions import Role
 from shared.access.principal import Origin, Principal
-from shared.audit.models import ANONYMOUS, Action
-from shared.errors import Conflict, NotFound, SignInRefused, StrongroomError
-from shared.idempotency import Idempotency, IdempotencyKey
+from shared.base.errors import Conflict, NotFound, SignInRefused, StrongroomError
+from shared.base.ids import new_id
 from shared.identity.accounts import Accounts, TemporaryPassword
 from shared.identity.models import Tenant
-from shared.ids import new_id
-from shared.journal import Journal
+from shared.journal.entries import ANONYMOUS, Action
+from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.journal import Journal
+from shared.keys.epochs import tenant_key_name
 from shared.ports.clock import Clock, Entropy
 from shared.ports.keys import KeyVault
 from shared.ports.records import DIRECTORY, Create, Record, RecordStore
@@ -24,11 +25,6 @@ SLUG_KIND: Final = "tenant-slug"
 FIRST_OPERATOR_KIND: Final = "first-operator"
 FIRST_OPERATOR_ID: Final = "once"
 RESERVED_SLUGS: Final = frozenset({DIRECTORY})
-
-
-def tenant_key_name(tenant: str) -> str:
-    """The name of a tenant's key in Key Vault."""
-    return tenant.replace("_", "-")
 
 
 class Tenants:
@@ -96,7 +92,7 @@ class Tenants:
             except Conflict:
                 raise Conflict("The first operator exists; ask them for an account.") from None
         except StrongroomError as error:
-            await self._journal.note_error(
+            await self._journal.record_failure(
                 error, Action.USER_CREATE, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
             )
             raise

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.access.permissions import Role
-from shared.audit.models import Action
+from shared.base.errors import Conflict, NotFound
+from shared.base.ids import new_id
 from shared.crypto.tokens import TOKEN_LIFETIME, Claims, TokenKey, issue, read, token_kid
-from shared.errors import Conflict, NotFound
 from shared.identity.models import TokenRing, TokenRingKey, User
-from shared.ids import new_id
-from shared.journal import Journal
+from shared.journal.entries import Action
+from shared.journal.journal import Journal
 from shared.ports.clock import Clock, Entropy
 from shared.ports.keys import KeyVault, WrappedKey
 from shared.ports.records import DIRECTORY, Create, Record, RecordStore, Replace
@@ -76,7 +76,7 @@ class Tokens:
             tenant=user.tenant,
             user=user.id,
             roles=tuple(role.value for role in user.roles),
-            security_epoch=user.security_epoch,
+            security_version=user.security_version,
             issued_at=now,
             expires_at=now + TOKEN_LIFETIME,
             id=new_id("tok", now, self._entropy),

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-Chunk = bytes | bytearray | memoryview
-"""A piece of a stream, valid only until the next piece is asked for."""
+from shared.base.buffers import Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class BlobStore(Protocol):
     behind it become ``Unavailable`` once the adapter's own retries are used up.
     """
 
-    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """Create the object from a stream; return its size in bytes.
 
         When this returns, the object survives a power failure. Until then it is not visible under its

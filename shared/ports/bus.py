@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.events import Event
+from shared.base.events import Event
 
 
 @dataclass(frozen=True, slots=True)

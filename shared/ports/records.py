@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
-JsonObject = dict[str, Any]
+from shared.base.models import JsonObject
 
 DIRECTORY: Final = "operator"
 """The operator's own partition: the directory of tenants, its employees, the token key ring."""

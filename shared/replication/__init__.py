@@ -1,1 +1,1 @@
-"""Replicas: made, verified, and used to heal the vault."""
+"""Replicas: made, verified, and used to heal the primary."""

@@ -13,17 +13,17 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Final
 
-from shared.audit.models import Action
+from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
+from shared.base.events import Event, EventType
+from shared.base.streams import run_in_thread
 from shared.documents.models import Place, Version
 from shared.documents.opening import ContentOpener
 from shared.documents.sealing import object_name
 from shared.documents.store import DocumentRecords, StoredVersion
-from shared.errors import Conflict, Damaged, NotFound, Unavailable
-from shared.events import Event, EventType
-from shared.journal import Details, Journal
+from shared.journal.entries import Action
+from shared.journal.journal import Details, Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock, Entropy
-from shared.streams import off_loop
 
 ATTEMPTS: Final = 5
 
@@ -40,7 +40,7 @@ class Replication:
         store: Finds documents and versions.
         journal: Commits changes with their audit entries.
         opener: Tells which segments are good where no copy is.
-        vault: Sealed objects.
+        primary: Sealed objects.
         replica: The second region.
         clock: Time.
         entropy: Randomness for object names.
@@ -51,7 +51,7 @@ class Replication:
         store: DocumentRecords,
         journal: Journal,
         opener: ContentOpener,
-        vault: BlobStore,
+        primary: BlobStore,
         replica: BlobStore,
         clock: Clock,
         entropy: Entropy,
@@ -59,7 +59,7 @@ class Replication:
         self._store = store
         self._journal = journal
         self._opener = opener
-        self._places: Mapping[Place, BlobStore] = {"vault": vault, "replica": replica}
+        self._places: Mapping[Place, BlobStore] = {"primary": primary, "replica": replica}
         self._clock = clock
         self._entropy = entropy
 
@@ -73,12 +73,12 @@ class Replication:
         """
         found = await self._version(event)
         if found is not None and found.version.replica is None:
-            await self._copy(event, found.version, "vault", "replica", Action.DOCUMENT_REPLICATE)
+            await self._copy(event, found.version, "primary", "replica", Action.DOCUMENT_REPLICATE)
             age = self._clock.now() - event.time
             if age > LATE:
                 _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
-    async def heal(self, event: Event) -> None:
+    async def repair(self, event: Event) -> None:
         """Bring every copy of a content back into order; the effect of ``document.damaged``.
 
         A bad copy is replaced from a good one. Where none is good, the segments that are good in one or the
@@ -93,15 +93,15 @@ class Replication:
             return
         good = [place for place in self._places if await self._is_good(found.version, place)]
         if not good:
-            if not await self._mend(event, found.version):
+            if not await self._reassemble(event, found.version):
                 return
             found = await self._version(event)
             if found is None:
                 return
-            good = ["vault"]
+            good = ["primary"]
         for place in self._places:
             if place not in good and found.version.at(place) is not None:
-                await self._copy(event, found.version, good[0], place, Action.DOCUMENT_HEAL)
+                await self._copy(event, found.version, good[0], place, Action.DOCUMENT_REPAIR)
 
     async def erase(self, event: Event) -> None:
         """Remove objects that no record names any more, wherever they are, and put that into the log.
@@ -143,16 +143,16 @@ class Replication:
                 raise Unavailable(_NOT_WHOLE)
             await self._lost(event, version)
 
-    async def _mend(self, event: Event, version: Version) -> bool:
-        """Make a good copy in the vault from what is good in all of them; False if that is not enough."""
+    async def _reassemble(self, event: Event, version: Version) -> bool:
+        """Reassemble a good primary copy from the good segments of all; False if that is not enough."""
 
         async def mend(store: BlobStore, name: str) -> None:
-            sealed = self._opener.mended(event.tenant, event.subject, version)
+            sealed = self._opener.reassembled(event.tenant, event.subject, version)
             async with aclosing(sealed):
                 await store.put(name, sealed)
 
         try:
-            arrived = await self._make(event, version, "vault", mend, Action.DOCUMENT_HEAL)
+            arrived = await self._make(event, version, "primary", mend, Action.DOCUMENT_REPAIR)
         except Damaged:
             await self._lost(event, version)
             return False
@@ -199,7 +199,7 @@ class Replication:
                 details={"version": version.number, "copy": place, "size": version.size},
             )
             healed = self._journal.event(
-                EventType.DOCUMENT_HEALED,
+                EventType.DOCUMENT_REPAIRED,
                 event.tenant,
                 event.subject,
                 {"objects": [], "replicas": []} | {_RELEASED[place]: [former]},
@@ -250,8 +250,8 @@ class Replication:
 
 
 _NOT_WHOLE: Final = "The copy did not arrive as it left; try again."
-_FIELDS: Final[Mapping[Place, str]] = {"vault": "object", "replica": "replica"}
-_RELEASED: Final[Mapping[Place, str]] = {"vault": "objects", "replica": "replicas"}
+_FIELDS: Final[Mapping[Place, str]] = {"primary": "object", "replica": "replica"}
+_RELEASED: Final[Mapping[Place, str]] = {"primary": "objects", "replica": "replicas"}
 
 
 async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:
@@ -259,7 +259,7 @@ async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:
     digest = hashlib.sha256()
     try:
         async for piece in store.get(name):
-            await off_loop(digest.update, piece)
+            await run_in_thread(digest.update, piece)
     except (Damaged, NotFound):
         return False
     return digest.digest() == version.sealed_sha256

@@ -40,7 +40,7 @@ class Demo:
         self.data = data
         self.content = content
         self.larger = larger
-        self.patience = PATIENCE_SECONDS + larger.size / SLOWEST_BYTES_PER_SECOND
+        self.timeouts = PATIENCE_SECONDS + larger.size / SLOWEST_BYTES_PER_SECOND
         self.client = Client(base_url)
         self.http = self.client.http
 
@@ -121,7 +121,7 @@ class Demo:
             wait_until(
                 lambda: self.client.get(f"uploads/{upload['id']}", token)["state"] == "sealed",
                 "the staged upload to be sealed",
-                self.patience,
+                self.timeouts,
             )
             done(f"{self.larger.size:,} bytes, {upload['document']}")
         return str(upload["document"])
@@ -134,7 +134,7 @@ class Demo:
                     self.client.get(f"documents/{each}", token)["replicated"] for each in documents
                 ),
                 "the replicas",
-                self.patience,
+                self.timeouts,
             )
             wait_until(
                 lambda: all(
@@ -143,8 +143,8 @@ class Demo:
                 ),
                 "the audit log",
             )
-            copies = [len(list(files(self.data / store))) for store in ("vault", "replica")]
-            done(f"{copies[0]} objects in the vault, {copies[1]} in the second region")
+            copies = [len(list(files(self.data / store))) for store in ("primary", "replica")]
+            done(f"{copies[0]} objects in the primary, {copies[1]} in the second region")
 
     def look_for_plaintext(self) -> None:
         """Search every byte on disk."""
@@ -184,9 +184,9 @@ class Demo:
             done(answer.headers["Content-Range"])
 
     def damage_and_heal(self, token: str, document: str) -> None:
-        """Flip one byte in the vault, read, and wait for the repair."""
-        (sealed,) = (path for path in files(self.data / "vault") if document in path.name)
-        with stage("Flip one byte of the sealed content in the vault") as done:
+        """Flip one byte in the primary, read, and wait for the repair."""
+        (sealed,) = (path for path in files(self.data / "primary") if document in path.name)
+        with stage("Flip one byte of the sealed content in the primary store") as done:
             middle = sealed.stat().st_size // 2
             with sealed.open("r+b") as file:
                 file.seek(middle)
@@ -201,13 +201,13 @@ class Demo:
                     {"document.damage", "document.heal"} <= self.client.actions(token, document)
                 ),
                 "the repair",
-                self.patience,
+                self.timeouts,
             )
             wait_until(lambda: not sealed.exists(), "the damaged object to go")
-            (healed,) = (path for path in files(self.data / "vault") if document in path.name)
+            (healed,) = (path for path in files(self.data / "primary") if document in path.name)
             (copy,) = (path for path in files(self.data / "replica") if document in path.name)
-            check(sha256_of(healed) == sha256_of(copy), "the vault's copy is good again")
-            done("the vault and the replica are the same again")
+            check(sha256_of(healed) == sha256_of(copy), "the primary copy is good again")
+            done("the primary and the replica are the same again")
 
     def show_audit_log(self, token: str, document: str) -> None:
         """Print what the log says about the document."""

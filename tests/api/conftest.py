@@ -1,14 +1,10 @@
-"""A furnished house for every test: two tenants and the operator, with a person of each role."""
+"""A seeded app for every test: two tenants and the operator, with a person of each role."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -16,80 +12,60 @@ import pytest
 from shared.access.permissions import STAFF_ROLES, Role
 from shared.access.principal import Principal
 from shared.ports.records import DIRECTORY
-from tests.house import House, open_house
-
-Opened = Callable[..., AbstractAsyncContextManager[House]]
-
-
-@dataclass(frozen=True)
-class Furnished:
-    """A data folder to copy: making keys and passwords anew for every test would take minutes."""
-
-    data: Path
-    alpha: str
-    beta: str
-
-    @asynccontextmanager
-    async def opened(self, data: Path, **settings: Any) -> AsyncIterator[House]:
-        """The furnished house, copied to a folder unless it is there."""
-        if not data.exists():
-            shutil.copytree(self.data, data)
-        async with open_house(data, **settings) as house:
-            house.slugs |= {self.alpha: "alpha", self.beta: "beta"}
-            yield house
+from tests.support.app import App, Opened, SeededApp, open_app
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """One event loop for all, so that a module can share a house."""
+    """One event loop for all, so that a module can share a app."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Furnished:
-    data = tmp_path_factory.mktemp("furnished")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> SeededApp:
+    data = tmp_path_factory.mktemp("seeded")
 
-    async def furnish() -> Furnished:
-        async with open_house(data) as house:
-            tenants = [await house.tenant(slug) for slug in ("alpha", "beta")]
+    async def furnish() -> SeededApp:
+        async with open_app(data) as app:
+            tenants = [await app.tenant(slug) for slug in ("alpha", "beta")]
             for tenant in (*tenants, DIRECTORY):
                 administrator = Principal(tenant, "usr_furnisher", ())
                 roles = STAFF_ROLES if tenant == DIRECTORY else {Role.MEMBER, Role.READER}
                 for role in sorted(roles):
                     # With a temporary password: one that is chosen takes two more hashes.
-                    await house.services.accounts.create(administrator, role.value, (role,), None)
-            await house.settle()
-            return Furnished(data, *tenants)
+                    await app.services.accounts.create(administrator, role.value, (role,), None)
+            await app.settle()
+            return SeededApp(data, *tenants)
 
     return anyio.run(furnish)
 
 
 @pytest.fixture
-def opened(furnished: Furnished, tmp_path: Path) -> Opened:
-    """Opens the furnished house, under settings that a test may change; twice is a restart."""
-    return partial(furnished.opened, tmp_path / "data")
+def opened(seeded: SeededApp, tmp_path: Path) -> Opened:
+    """Opens the seeded app, under settings that a test may change; twice is a restart."""
+    return partial(seeded.opened, tmp_path / "data")
 
 
 @pytest.fixture
-async def house(opened: Opened) -> AsyncIterator[House]:
-    """The furnished house."""
-    async with opened() as house:
-        yield house
+async def app(opened: Opened) -> AsyncIterator[App]:
+    """The seeded app."""
+    async with opened() as app:
+        yield app
 
 
 @pytest.fixture
-def alpha(furnished: Furnished) -> str:
+def alpha(seeded: SeededApp) -> str:
     """The tenant whose documents a test is about."""
-    return furnished.alpha
+    return seeded.alpha
 
 
 @pytest.fixture
-def beta(furnished: Furnished) -> str:
+def beta(seeded: SeededApp) -> str:
     """Another tenant."""
-    return furnished.beta
+    return seeded.beta
 
 
 @pytest.fixture
-async def auth(house: House, alpha: str) -> dict[str, str]:
+async def auth(app: App, alpha: str) -> dict[str, str]:
     """The header of alpha's administrator."""
-    return await house.auth(alpha)
+    return await app.auth(alpha)

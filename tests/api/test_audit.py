@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from shared.errors import Damaged, Unavailable
+from shared.base.errors import Damaged, Unavailable
 from shared.identity.sign_in import FREE_ATTEMPTS
 from shared.ports.records import DIRECTORY, Change, Create, Replace
 from tests.api.test_uploads import begin, complete, put
-from tests.house import PASSWORD, House, problem
+from tests.support.app import PASSWORD, App, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -39,95 +39,93 @@ def canonical(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-async def check(house: House, tenant: str) -> int:
+async def check(app: App, tenant: str) -> int:
     """Check a tenant's whole log, written down independently; how many entries it has."""
-    bodies = await house.entries(tenant)
+    bodies = await app.entries(tenant)
     positions = {body["position"]: body["entry"] for body in bodies}
     assert sorted(positions) == list(range(len(bodies))), "no gap, no double, none waiting"
-    head = await house.services.audit_log.head(tenant)
+    head = await app.services.audit_log.head(tenant)
     leaves = [canonical(positions[position]) for position in range(len(bodies))]
     assert head.size == len(bodies)
     assert head.root == textbook_root(leaves).hex()
     return len(bodies)
 
 
-async def busy(house: House, tenant: str, auth: dict[str, str]) -> str:
+async def busy(app: App, tenant: str, auth: dict[str, str]) -> str:
     """A bit of everything; the id of a document that is left."""
-    document: str = (await house.upload(auth, CONTENT)).json()["id"]
-    gone = (await house.upload(auth, CONTENT)).json()["id"]
-    upload = await begin(house, auth)
-    await put(house, upload)
-    await complete(house, auth, upload)
-    await house.settle()
+    document: str = (await app.upload(auth, CONTENT)).json()["id"]
+    gone = (await app.upload(auth, CONTENT)).json()["id"]
+    upload = await begin(app, auth)
+    await put(app, upload)
+    await complete(app, auth, upload)
+    await app.settle()
     for path in ("documents", f"documents/{document}", f"documents/{document}/content", "users"):
-        assert (await house.http.get(path, headers=auth)).status_code == 200
-    await house.http.delete(f"documents/{gone}", headers=auth)
-    await house.http.get(f"documents/{gone}", headers=auth)
-    await house.http.get("tenants", headers=auth)
-    await house.settle()
+        assert (await app.http.get(path, headers=auth)).status_code == 200
+    await app.http.delete(f"documents/{gone}", headers=auth)
+    await app.http.get(f"documents/{gone}", headers=auth)
+    await app.http.get("tenants", headers=auth)
+    await app.settle()
     return document
 
 
 async def test_the_root_can_be_recomputed_from_the_entries(
-    house: House, alpha: str, beta: str, auth: dict[str, str]
+    app: App, alpha: str, beta: str, auth: dict[str, str]
 ) -> None:
-    await busy(house, alpha, auth)
-    sizes = [await check(house, alpha), await check(house, DIRECTORY), await check(house, beta)]
+    await busy(app, alpha, auth)
+    sizes = [await check(app, alpha), await check(app, DIRECTORY), await check(app, beta)]
     assert sizes[0] > 20
-    await busy(house, alpha, auth)
-    assert await check(house, alpha) > sizes[0]
+    await busy(app, alpha, auth)
+    assert await check(app, alpha) > sizes[0]
 
 
 async def test_appending_again_and_at_once_changes_nothing(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    log = house.services.audit_log
+    log = app.services.audit_log
     for number in range(12):
-        await asyncio.gather(*(house.http.get("documents", headers=auth) for _ in range(number)))
+        await asyncio.gather(*(app.http.get("documents", headers=auth) for _ in range(number)))
         await asyncio.gather(*(log.append_pending(alpha) for _ in range(3)))
         assert await log.append_pending(alpha) == 0
-    assert await check(house, alpha) > 60
+    assert await check(app, alpha) > 60
 
 
 async def test_more_entries_than_fit_into_one_commit(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    await house.services.audit_log.append_pending(alpha)
-    entry = house.services.journal.entry
+    await app.services.audit_log.append_pending(alpha)
+    entry = app.services.journal.entry
     for _ in range(130):
-        await house.services.journal.commit(entry("document.list", tenant=alpha))  # type: ignore[arg-type]
-    assert await house.services.audit_log.append_pending(alpha) == 130
-    await check(house, alpha)
+        await app.services.journal.commit(entry("document.list", tenant=alpha))  # type: ignore[arg-type]
+    assert await app.services.audit_log.append_pending(alpha) == 130
+    await check(app, alpha)
 
 
-async def test_earlier_positions_never_change(
-    house: House, alpha: str, auth: dict[str, str]
-) -> None:
-    await busy(house, alpha, auth)
-    before = {body["position"]: body["entry"] for body in await house.entries(alpha)}
-    await busy(house, alpha, auth)
-    after = {body["position"]: body["entry"] for body in await house.entries(alpha)}
+async def test_earlier_positions_never_change(app: App, alpha: str, auth: dict[str, str]) -> None:
+    await busy(app, alpha, auth)
+    before = {body["position"]: body["entry"] for body in await app.entries(alpha)}
+    await busy(app, alpha, auth)
+    after = {body["position"]: body["entry"] for body in await app.entries(alpha)}
     assert {position: after[position] for position in before} == before
 
 
-async def test_reading_the_log(house: House, alpha: str, auth: dict[str, str]) -> None:
-    document = await busy(house, alpha, auth)
-    answer = (await house.http.get("audit?limit=200", headers=auth)).json()
-    head = await house.services.audit_log.head(alpha)
+async def test_reading_the_log(app: App, alpha: str, auth: dict[str, str]) -> None:
+    document = await busy(app, alpha, auth)
+    answer = (await app.http.get("audit?limit=200", headers=auth)).json()
+    head = await app.services.audit_log.head(alpha)
     assert answer["head"] == {"size": head.size, "root": head.root}
     times = [item["entry"]["time"] for item in answer["items"]]
     assert times == sorted(times, reverse=True)
-    one = (await house.http.get("audit", params={"resource": document}, headers=auth)).json()
+    one = (await app.http.get("audit", params={"resource": document}, headers=auth)).json()
     actions = {item["entry"]["action"] for item in one["items"]}
     assert {"document.create", "document.replicate", "document.open"} <= actions
     assert {item["entry"]["resource"] for item in one["items"]} == {document}
-    assert "audit.read" in await house.actions(alpha)
+    assert "audit.read" in await app.actions(alpha)
 
     found: list[str] = []
     cursor = None
     while True:
         query = {"limit": "7"} | ({"cursor": cursor} if cursor else {})
-        page = (await house.http.get("audit", params=query, headers=auth)).json()
+        page = (await app.http.get("audit", params=query, headers=auth)).json()
         found += [item["entry"]["id"] for item in page["items"]]
         cursor = page["cursor"]
         if cursor is None:
@@ -139,8 +137,8 @@ async def test_reading_the_log(house: House, alpha: str, auth: dict[str, str]) -
 class Deaf:
     """Makes every commit fail that would hold an audit entry of certain actions."""
 
-    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch, *actions: str) -> None:
-        store = type(house.services.adapters.records)
+    def __init__(self, app: App, monkeypatch: pytest.MonkeyPatch, *actions: str) -> None:
+        store = type(app.services.adapters.records)
         real = store.commit
         self.refused = 0
 
@@ -157,14 +155,14 @@ class Deaf:
 
 
 async def test_without_its_entry_nothing_is_answered(
-    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    app: App, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = await busy(house, alpha, auth)
-    user = (await house.services.accounts.find(alpha, "member")).user.id
-    upload = await begin(house, auth)
-    before = house.stored("vault")
+    document = await busy(app, alpha, auth)
+    user = (await app.services.accounts.find(alpha, "member")).user.id
+    upload = await begin(app, auth)
+    before = app.stored("primary")
     with monkeypatch.context() as patch:
-        deaf = Deaf(house, patch)
+        deaf = Deaf(app, patch)
         named = {"Content-Disposition": 'attachment; filename="a"'}
         requests: list[tuple[str, str, dict[str, Any]]] = [
             ("GET", "documents", {}),
@@ -195,37 +193,37 @@ async def test_without_its_entry_nothing_is_answered(
         ]
         for method, path, request in requests:
             headers = auth | request.pop("headers", {})
-            answer = await house.http.request(method, path, headers=headers, **request)
+            answer = await app.http.request(method, path, headers=headers, **request)
             assert answer.status_code == 503, (method, path, answer.text)
             assert CONTENT not in answer.content
             if method != "HEAD":
                 assert problem(answer) == "unavailable"
-        anonymous = await house.http.get("documents")
+        anonymous = await app.http.get("documents")
         assert anonymous.status_code == 503, "a refusal is logged before it is told, too"
         assert deaf.refused == len(requests) + 1
-    assert (await house.http.get(f"documents/{document}", headers=auth)).json()["version"] == 1
-    assert (await house.http.get(f"users/{user}", headers=auth)).json()["disabled"] is False
-    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    assert (await app.http.get(f"documents/{document}", headers=auth)).json()["version"] == 1
+    assert (await app.http.get(f"users/{user}", headers=auth)).json()["disabled"] is False
+    answer = await app.http.get(f"documents/{document}/content", headers=auth)
     assert answer.content == CONTENT
-    assert set(before) <= set(house.stored("vault"))
+    assert set(before) <= set(app.stored("primary"))
 
 
-async def outcomes(house: House, tenant: str) -> Counter[tuple[str, str]]:
+async def outcomes(app: App, tenant: str) -> Counter[tuple[str, str]]:
     """How often the tenant's log has each action with each reason."""
     return Counter(
-        (body["entry"]["action"], body["entry"]["reason"]) for body in await house.entries(tenant)
+        (body["entry"]["action"], body["entry"]["reason"]) for body in await app.entries(tenant)
     )
 
 
-async def test_each_refusal_is_one_entry(house: House, alpha: str, auth: dict[str, str]) -> None:
-    document = (await house.upload(auth, CONTENT)).json()["id"]
+async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, str]) -> None:
+    document = (await app.upload(auth, CONTENT)).json()["id"]
     content = f"documents/{document}/content"
-    member = (await house.services.accounts.find(alpha, "member")).user.id
-    admin = (await house.services.accounts.find(alpha, "admin")).user.id
+    member = (await app.services.accounts.find(alpha, "member")).user.id
+    admin = (await app.services.accounts.find(alpha, "admin")).user.id
     named = {"Content-Disposition": 'attachment; filename="a"'}
     passwords = {"password": PASSWORD, "new_password": "short"}
     digest = {"Repr-Digest": f"sha-256=:{'A' * 43}=:"}
-    upload = await begin(house, auth)
+    upload = await begin(app, auth)
     requests: list[tuple[str, str, dict[str, Any], str, str]] = [
         ("GET", content, {"headers": {"Range": "bytes=9999-"}}, "request", "range-not-satisfiable"),
         ("GET", content, {"headers": {"If-Match": '"x"'}}, "request", "precondition-failed"),
@@ -250,18 +248,18 @@ async def test_each_refusal_is_one_entry(house: House, alpha: str, auth: dict[st
         ("PUT", "auth/password", {"json": passwords}, "account.password-change", "rate-limited"),
     ]  # fmt: skip
     for method, path, request, action, slug in requests:
-        before = await outcomes(house, alpha)
+        before = await outcomes(app, alpha)
         headers = auth | request.get("headers", {})
-        answer = await house.http.request(method, path, **request | {"headers": headers})
+        answer = await app.http.request(method, path, **request | {"headers": headers})
         assert problem(answer) == slug, (method, path)
-        assert await outcomes(house, alpha) - before == {(action, slug): 1}, (method, path)
-    assert (await house.http.get(content, headers=auth)).content == CONTENT
+        assert await outcomes(app, alpha) - before == {(action, slug): 1}, (method, path)
+    assert (await app.http.get(content, headers=auth)).content == CONTENT
 
 
 async def test_an_answer_to_a_repeated_request_is_an_entry(
-    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    app: App, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator = await house.auth(DIRECTORY, "operator")
+    operator = await app.auth(DIRECTORY, "operator")
     named = {"Content-Disposition": 'attachment; filename="a"'}
     requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
         (alpha, "documents", {"content": CONTENT}, auth | named),
@@ -271,65 +269,61 @@ async def test_an_answer_to_a_repeated_request_is_an_entry(
     ]
     for tenant, path, request, headers in requests:
         headers = headers | {"Idempotency-Key": "b5c9a1d2-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
-        assert (await house.http.post(path, headers=headers, **request)).status_code == 201
-        before = await outcomes(house, tenant)
-        assert (await house.http.post(path, headers=headers, **request)).status_code == 201
+        assert (await app.http.post(path, headers=headers, **request)).status_code == 201
+        before = await outcomes(app, tenant)
+        assert (await app.http.post(path, headers=headers, **request)).status_code == 201
         read = path.removesuffix("s") + ".read"
-        assert await outcomes(house, tenant) - before == {(read, ""): 1}, path
+        assert await outcomes(app, tenant) - before == {(read, ""): 1}, path
         with monkeypatch.context() as patch:
-            Deaf(house, patch, read)
-            answer = await house.http.post(path, headers=headers, **request)
+            Deaf(app, patch, read)
+            answer = await app.http.post(path, headers=headers, **request)
             assert (answer.status_code, problem(answer)) == (503, "unavailable")
 
 
 async def test_no_byte_leaves_when_opening_cannot_be_logged(
-    house: House, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    app: App, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = (await house.upload(auth, CONTENT)).json()["id"]
-    Deaf(house, monkeypatch, "document.open")
+    document = (await app.upload(auth, CONTENT)).json()["id"]
+    Deaf(app, monkeypatch, "document.open")
     read = 0
-    vault = type(house.services.adapters.vault)
-    real = vault.get
+    primary = type(app.services.adapters.primary)
+    real = primary.get
 
     def get(*args: Any, **kwargs: Any) -> Any:
         nonlocal read
         read += 1
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(vault, "get", get)
-    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    monkeypatch.setattr(primary, "get", get)
+    answer = await app.http.get(f"documents/{document}/content", headers=auth)
     assert (answer.status_code, problem(answer)) == (503, "unavailable")
     assert CONTENT not in answer.content
     assert read == 0
 
 
 async def test_entries_hold_no_names_and_no_secrets(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    await house.upload(
-        auth, CONTENT, "zebra-name.txt", **{"Strongroom-Metadata": '{"k": "zebra-v"}'}
-    )
-    await house.http.post(
-        "users", json={"username": "zebra-user", "roles": ["reader"]}, headers=auth
-    )
-    await house.http.post(
+    await app.upload(auth, CONTENT, "zebra-name.txt", **{"Strongroom-Metadata": '{"k": "zebra-v"}'})
+    await app.http.post("users", json={"username": "zebra-user", "roles": ["reader"]}, headers=auth)
+    await app.http.post(
         "auth/sign-in", json={"tenant": "alpha", "username": "zebra-user", "password": "zebra-pw"}
     )
-    await house.http.get("users", headers=auth)
-    text = json.dumps([*await house.entries(alpha), *await house.entries(DIRECTORY)])
+    await app.http.get("users", headers=auth)
+    text = json.dumps([*await app.entries(alpha), *await app.entries(DIRECTORY)])
     assert "zebra" not in text
     assert auth["Authorization"].split()[1] not in text
     assert hashlib.sha256(CONTENT).hexdigest() not in text
 
 
-async def test_who_where_and_when(house: House, alpha: str) -> None:
-    auth = await house.auth(alpha, "member")
+async def test_who_where_and_when(app: App, alpha: str) -> None:
+    auth = await app.auth(alpha, "member")
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    document = (
-        await house.upload(auth, b"x", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
-    ).json()["id"]
-    member = (await house.services.accounts.find(alpha, "member")).user.id
-    created = (await house.entries(alpha, document))[0]["entry"]
+    document = (await app.upload(auth, b"x", traceparent=f"00-{trace}-00f067aa0ba902b7-01")).json()[
+        "id"
+    ]
+    member = (await app.services.accounts.find(alpha, "member")).user.id
+    created = (await app.entries(alpha, document))[0]["entry"]
     assert created["actor"] == {"kind": "user", "id": member}
     assert (created["address"], created["trace"]) == ("203.0.113.7", trace)
     assert created["time"] == "2026-01-01T00:00:00Z"
@@ -337,13 +331,13 @@ async def test_who_where_and_when(house: House, alpha: str) -> None:
 
 
 async def test_a_head_that_was_changed_is_noticed_and_not_built_upon(
-    house: House, alpha: str, caplog: pytest.LogCaptureFixture
+    app: App, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await house.settle()
-    records = house.services.adapters.records
+    await app.settle()
+    records = app.services.adapters.records
     head = await records.get(alpha, "audit-head", "head")
     await records.commit(alpha, [Replace(replace(head, body=head.body | {"root": "00" * 32}))])
-    await house.http.get("documents", headers=await house.auth(alpha))
+    await app.http.get("documents", headers=await app.auth(alpha))
     with pytest.raises(Damaged):
-        await house.services.audit_log.append_pending(alpha)
+        await app.services.audit_log.append_pending(alpha)
     assert "audit.difference" in caplog.text

@@ -12,7 +12,7 @@ import pytest
 
 from shared.crypto.streaming import FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT, sealed_size
 from shared.documents.service import MAX_VERSIONS
-from tests.house import House, problem
+from tests.support.app import App, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -24,23 +24,23 @@ def repr_digest(content: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
-async def uploaded(house: House, auth: dict[str, str], content: bytes) -> str:
-    answer = await house.upload(auth, content)
+async def uploaded(app: App, auth: dict[str, str], content: bytes) -> str:
+    answer = await app.upload(auth, content)
     assert answer.status_code == 201, answer.text
     document: str = answer.json()["id"]
     return document
 
 
 async def put(
-    house: House, auth: dict[str, str], document: str, content: bytes, etag: str, name: str = "b"
+    app: App, auth: dict[str, str], document: str, content: bytes, etag: str, name: str = "b"
 ) -> tuple[int, dict[str, object]]:
     headers = auth | {"Content-Disposition": f'attachment; filename="{name}"', "If-Match": etag}
-    answer = await house.http.put(f"documents/{document}/content", content=content, headers=headers)
+    answer = await app.http.put(f"documents/{document}/content", content=content, headers=headers)
     return answer.status_code, answer.json()
 
 
-async def test_an_upload_is_described_and_comes_back(house: House, auth: dict[str, str]) -> None:
-    answer = await house.upload(
+async def test_an_upload_is_described_and_comes_back(app: App, auth: dict[str, str]) -> None:
+    answer = await app.upload(
         auth,
         b"hello",
         "paper.txt",
@@ -56,11 +56,11 @@ async def test_an_upload_is_described_and_comes_back(house: House, auth: dict[st
     assert view["created_at"] == "2026-01-01T00:00:00Z"
     assert view["replicated"] is False
 
-    await house.settle()
-    again = (await house.http.get(answer.headers["location"], headers=auth)).json()
+    await app.settle()
+    again = (await app.http.get(answer.headers["location"], headers=auth)).json()
     assert again == view | {"replicated": True}
 
-    content = await house.http.get(f"documents/{view['id']}/content", headers=auth)
+    content = await app.http.get(f"documents/{view['id']}/content", headers=auth)
     assert (content.status_code, content.content) == (200, b"hello")
     assert content.headers["content-type"] == "text/plain"
     assert content.headers["content-length"] == "5"
@@ -86,29 +86,29 @@ async def test_an_upload_is_described_and_comes_back(house: House, auth: dict[st
     ],
 )
 async def test_contents_of_every_size_come_back(
-    house: House, alpha: str, auth: dict[str, str], size: int
+    app: App, alpha: str, auth: dict[str, str], size: int
 ) -> None:
     content = (BIG * 2)[:size]
-    document = await uploaded(house, auth, content)
-    await house.settle()
-    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    document = await uploaded(app, auth, content)
+    await app.settle()
+    answer = await app.http.get(f"documents/{document}/content", headers=auth)
     assert answer.content == content
-    version = await house.version(alpha, document)
-    sealed = house.object("vault", version.object).read_bytes()
+    version = await app.version(alpha, document)
+    sealed = app.object("primary", version.object).read_bytes()
     assert len(sealed) == sealed_size(size)
     assert hashlib.sha256(sealed).digest() == version.sealed_sha256
-    assert house.object("replica", version.replica).read_bytes() == sealed
+    assert app.object("replica", version.replica).read_bytes() == sealed
 
 
-async def test_a_stream_of_unknown_length_comes_back(house: House, auth: dict[str, str]) -> None:
+async def test_a_stream_of_unknown_length_comes_back(app: App, auth: dict[str, str]) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(BIG), 99_991):
             yield BIG[start : start + 99_991]
 
     headers = auth | {"Content-Disposition": 'attachment; filename="a"'}
-    answer = await house.http.post("documents", content=chunks(), headers=headers)
+    answer = await app.http.post("documents", content=chunks(), headers=headers)
     document = answer.json()["id"]
-    assert (await house.http.get(f"documents/{document}/content", headers=auth)).content == BIG
+    assert (await app.http.get(f"documents/{document}/content", headers=auth)).content == BIG
 
 
 @pytest.mark.parametrize(
@@ -126,27 +126,27 @@ async def test_a_stream_of_unknown_length_comes_back(house: House, auth: dict[st
         "‮txt.exe",
     ],
 )
-async def test_names_in_any_script_come_back(house: House, auth: dict[str, str], name: str) -> None:
+async def test_names_in_any_script_come_back(app: App, auth: dict[str, str], name: str) -> None:
     quoted = "".join(f"%{byte:02X}" for byte in name.encode())
     headers = auth | {"Content-Disposition": f"attachment; filename*=UTF-8''{quoted}"}
-    view = (await house.http.post("documents", content=b"x", headers=headers)).json()
+    view = (await app.http.post("documents", content=b"x", headers=headers)).json()
     assert view["name"] == name
-    content = await house.http.get(f"documents/{view['id']}/content", headers=auth)
+    content = await app.http.get(f"documents/{view['id']}/content", headers=auth)
     assert content.headers["content-disposition"].isascii()
     sent_back = auth | {"Content-Disposition": content.headers["content-disposition"]}
-    again = (await house.http.post("documents", content=b"x", headers=sent_back)).json()
+    again = (await app.http.post("documents", content=b"x", headers=sent_back)).json()
     assert again["name"] == name
 
 
 async def test_a_name_in_raw_utf8_and_metadata_in_any_script(
-    house: House, auth: dict[str, str]
+    app: App, auth: dict[str, str]
 ) -> None:
     headers = [
         (b"authorization", auth["Authorization"].encode()),
         (b"content-disposition", 'attachment; filename="Verträge.pdf"'.encode()),
         (b"strongroom-metadata", json.dumps({"ort": "Köln"}, ensure_ascii=False).encode()),
     ]
-    view = (await house.http.post("documents", content=b"x", headers=headers)).json()
+    view = (await app.http.post("documents", content=b"x", headers=headers)).json()
     assert (view["name"], view["metadata"]) == ("Verträge.pdf", {"ort": "Köln"})
 
 
@@ -154,21 +154,21 @@ async def test_a_name_in_raw_utf8_and_metadata_in_any_script(
     "media_type", ["text/plain", "text/html", "application/pdf", "text/csv; charset=iso-8859-1"]
 )
 async def test_the_media_type_comes_back_as_it_was(
-    house: House, auth: dict[str, str], media_type: str
+    app: App, auth: dict[str, str], media_type: str
 ) -> None:
-    document = (await house.upload(auth, b"x", **{"Content-Type": media_type})).json()["id"]
+    document = (await app.upload(auth, b"x", **{"Content-Type": media_type})).json()["id"]
     for method in ("GET", "HEAD"):
-        answer = await house.http.request(method, f"documents/{document}/content", headers=auth)
+        answer = await app.http.request(method, f"documents/{document}/content", headers=auth)
         assert answer.headers["content-type"] == media_type
 
 
-async def test_head_says_what_get_would(house: House, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, BIG)
+async def test_head_says_what_get_would(app: App, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, BIG)
     path = f"documents/{document}/content"
-    get = await house.http.get(path, headers=auth)
+    get = await app.http.get(path, headers=auth)
     # RFC 9110 section 14.2: a range means something to GET alone.
     for ranged in ({}, {"Range": "bytes=5-9"}, {"Range": f"bytes={len(BIG)}-"}):
-        head = await house.http.head(path, headers=auth | ranged)
+        head = await app.http.head(path, headers=auth | ranged)
         assert head.status_code == get.status_code == 200
         assert head.content == b""
         for name in ("content-length", "content-type", "etag", "repr-digest", "content-range"):
@@ -199,11 +199,11 @@ RANGES = {
 }
 
 
-async def test_ranges(house: House, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, BIG)
+async def test_ranges(app: App, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, BIG)
     path = f"documents/{document}/content"
     for wanted, expected in RANGES.items():
-        answer = await house.http.get(path, headers=auth | {"Range": wanted})
+        answer = await app.http.get(path, headers=auth | {"Range": wanted})
         if expected is None:
             assert (answer.status_code, answer.content == BIG) == (200, True), wanted
             assert "content-range" not in answer.headers
@@ -215,149 +215,149 @@ async def test_ranges(house: House, auth: dict[str, str]) -> None:
         assert answer.headers["content-length"] == str(end - start)
 
 
-async def test_if_range_holds_only_for_the_same_content(house: House, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, b"0123456789")
+async def test_if_range_holds_only_for_the_same_content(app: App, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, b"0123456789")
     path, etag = f"documents/{document}/content", f'"{document}.1"'
     some = auth | {"Range": "bytes=2-3"}
-    answer = await house.http.get(path, headers=some | {"If-Range": etag})
+    answer = await app.http.get(path, headers=some | {"If-Range": etag})
     assert (answer.status_code, answer.content) == (206, b"23")
     for other in ('"another"', f"W/{etag}", "*", "Wed, 21 Oct 2015 07:28:00 GMT"):
-        answer = await house.http.get(path, headers=some | {"If-Range": other})
+        answer = await app.http.get(path, headers=some | {"If-Range": other})
         assert (answer.status_code, answer.content) == (200, b"0123456789"), other
 
 
-async def test_an_empty_content_has_no_range(house: House, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, b"")
+async def test_an_empty_content_has_no_range(app: App, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, b"")
     path = f"documents/{document}/content"
-    answer = await house.http.get(path, headers=auth | {"Range": "bytes=0-"})
+    answer = await app.http.get(path, headers=auth | {"Range": "bytes=0-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */0")
-    answer = await house.http.get(path, headers=auth)
+    answer = await app.http.get(path, headers=auth)
     assert (answer.status_code, answer.headers["content-length"]) == (200, "0")
 
 
-async def test_conditions_on_reading(house: House, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, b"x")
+async def test_conditions_on_reading(app: App, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, b"x")
     path, etag = f"documents/{document}/content", f'"{document}.1"'
     for tag in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-        answer = await house.http.get(path, headers=auth | {"If-None-Match": tag})
+        answer = await app.http.get(path, headers=auth | {"If-None-Match": tag})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["etag"] == etag
         assert "content-length" not in answer.headers
-    answer = await house.http.get(path, headers=auth | {"If-None-Match": '"other"'})
+    answer = await app.http.get(path, headers=auth | {"If-None-Match": '"other"'})
     assert answer.status_code == 200
     for tag in (etag, "*", f'"other", {etag}'):
-        assert (await house.http.get(path, headers=auth | {"If-Match": tag})).status_code == 200
+        assert (await app.http.get(path, headers=auth | {"If-Match": tag})).status_code == 200
     for tag in ('"other"', f"W/{etag}"):
-        answer = await house.http.get(path, headers=auth | {"If-Match": tag})
+        answer = await app.http.get(path, headers=auth | {"If-Match": tag})
         assert (answer.status_code, problem(answer)) == (412, "precondition-failed")
 
 
-async def test_versions(house: House, alpha: str, auth: dict[str, str]) -> None:
-    document = await uploaded(house, auth, b"one")
-    status, view = await put(house, auth, document, b"two", f'"{document}.1"', "second.txt")
+async def test_versions(app: App, alpha: str, auth: dict[str, str]) -> None:
+    document = await uploaded(app, auth, b"one")
+    status, view = await put(app, auth, document, b"two", f'"{document}.1"', "second.txt")
     assert (status, view["version"], view["etag"]) == (200, 2, f'"{document}.2"')
-    await house.settle()
+    await app.settle()
 
     path = f"documents/{document}"
     for number, content in ((None, b"two"), (1, b"one"), (2, b"two")):
         query = f"?version={number}" if number else ""
-        answer = await house.http.get(f"{path}/content{query}", headers=auth)
+        answer = await app.http.get(f"{path}/content{query}", headers=auth)
         assert answer.content == content
-        view = (await house.http.get(path + query, headers=auth)).json()
+        view = (await app.http.get(path + query, headers=auth)).json()
         assert view["replicated"] is True
-    listed = (await house.http.get(f"{path}/versions", headers=auth)).json()
+    listed = (await app.http.get(f"{path}/versions", headers=auth)).json()
     assert [each["version"] for each in listed["items"]] == [2, 1]
     assert [each["name"] for each in listed["items"]] == ["second.txt", "paper.txt"]
-    assert len((await house.http.get("documents", headers=auth)).json()["items"]) == 1
+    assert len((await app.http.get("documents", headers=auth)).json()["items"]) == 1
 
     for etag in (f'"{document}.1"', '"another"', f'"{document}.3"'):
-        status, refused = await put(house, auth, document, b"three", etag)
+        status, refused = await put(app, auth, document, b"three", etag)
         assert (status, refused["type"]) == (412, "urn:strongroom:problem:precondition-failed")
-    assert len(house.stored("vault")) == 2
+    assert len(app.stored("primary")) == 2
 
 
 async def test_two_writers_at_once_do_not_overwrite_each_other(
-    house: House, auth: dict[str, str]
+    app: App, auth: dict[str, str]
 ) -> None:
-    document = await uploaded(house, auth, b"one")
+    document = await uploaded(app, auth, b"one")
     answers = await asyncio.gather(
-        *(put(house, auth, document, b"w%d" % n, f'"{document}.1"') for n in range(4))
+        *(put(app, auth, document, b"w%d" % n, f'"{document}.1"') for n in range(4))
     )
     assert sorted(status for status, _ in answers) == [200, 412, 412, 412]
     winner = next(n for n, (status, _) in enumerate(answers) if status == 200)
-    answer = await house.http.get(f"documents/{document}/content", headers=auth)
+    answer = await app.http.get(f"documents/{document}/content", headers=auth)
     assert answer.content == b"w%d" % winner
-    assert len(house.stored("vault")) == 2
+    assert len(app.stored("primary")) == 2
 
 
 async def test_a_document_has_an_end_to_its_versions_and_all_go(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    document = await uploaded(house, auth, b"1")
+    document = await uploaded(app, auth, b"1")
     for number in range(1, MAX_VERSIONS):
-        status, _ = await put(house, auth, document, b"x", f'"{document}.{number}"')
+        status, _ = await put(app, auth, document, b"x", f'"{document}.{number}"')
         assert status == 200
-    status, view = await put(house, auth, document, b"x", f'"{document}.{MAX_VERSIONS}"')
+    status, view = await put(app, auth, document, b"x", f'"{document}.{MAX_VERSIONS}"')
     assert (status, view["type"]) == (409, "urn:strongroom:problem:conflict")
-    await house.settle()
-    answer = await house.http.delete(f"documents/{document}", headers=auth)
+    await app.settle()
+    answer = await app.http.delete(f"documents/{document}", headers=auth)
     assert answer.status_code == 204
-    await house.settle()
-    assert house.stored("vault") == house.stored("replica") == []
+    await app.settle()
+    assert app.stored("primary") == app.stored("replica") == []
 
 
 async def test_deleting_destroys_keys_and_objects(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    document = await uploaded(house, auth, b"one")
-    await put(house, auth, document, b"two", f'"{document}.1"')
-    await house.settle()
-    assert len(house.stored("vault")) == len(house.stored("replica")) == 2
+    document = await uploaded(app, auth, b"one")
+    await put(app, auth, document, b"two", f'"{document}.1"')
+    await app.settle()
+    assert len(app.stored("primary")) == len(app.stored("replica")) == 2
     path = f"documents/{document}"
     stale = auth | {"If-Match": f'"{document}.1"'}
-    assert (await house.http.delete(path, headers=stale)).status_code == 412
+    assert (await app.http.delete(path, headers=stale)).status_code == 412
     fresh = auth | {"If-Match": f'"{document}.2"'}
-    assert (await house.http.delete(path, headers=fresh)).status_code == 204
+    assert (await app.http.delete(path, headers=fresh)).status_code == 204
 
     # From here on nothing can be opened, though the objects still lie there.
-    records = house.services.adapters.records
+    records = app.services.adapters.records
     record = await records.get(alpha, "document", document)
     assert record.body["current"] is None
     assert (await records.query("version", tenant=alpha)).records == []
     assert b"wrapped_key" not in json.dumps(record.body).encode()
     for address in (path, f"{path}/content", f"{path}?version=1", f"{path}/versions"):
-        answer = await house.http.get(address, headers=auth)
+        answer = await app.http.get(address, headers=auth)
         assert (answer.status_code, problem(answer)) == (404, "not-found")
-    assert (await house.http.delete(path, headers=auth)).status_code == 404
-    assert (await put(house, auth, document, b"x", f'"{document}.2"'))[0] == 404
-    assert (await house.http.get("documents", headers=auth)).json()["items"] == []
+    assert (await app.http.delete(path, headers=auth)).status_code == 404
+    assert (await put(app, auth, document, b"x", f'"{document}.2"'))[0] == 404
+    assert (await app.http.get("documents", headers=auth)).json()["items"] == []
 
-    await house.settle()
-    assert house.stored("vault") == house.stored("replica") == []
+    await app.settle()
+    assert app.stored("primary") == app.stored("replica") == []
 
 
 async def test_deleting_before_replication_leaves_no_replica(
-    house: House, auth: dict[str, str]
+    app: App, auth: dict[str, str]
 ) -> None:
-    document = await uploaded(house, auth, b"x")
-    assert (await house.http.delete(f"documents/{document}", headers=auth)).status_code == 204
-    await house.settle()
-    assert house.stored("vault") == house.stored("replica") == []
+    document = await uploaded(app, auth, b"x")
+    assert (await app.http.delete(f"documents/{document}", headers=auth)).status_code == 204
+    await app.settle()
+    assert app.stored("primary") == app.stored("replica") == []
 
 
-async def test_pages_are_complete_and_newest_first(house: House, auth: dict[str, str]) -> None:
+async def test_pages_are_complete_and_newest_first(app: App, auth: dict[str, str]) -> None:
     expected = []
     for number in range(7):
-        house.clock.advance(1)
-        expected.append(await uploaded(house, auth, b"%d" % number))
+        app.clock.advance(1)
+        expected.append(await uploaded(app, auth, b"%d" % number))
     gone = expected.pop(3)
-    await house.http.delete(f"documents/{gone}", headers=auth)
+    await app.http.delete(f"documents/{gone}", headers=auth)
     for limit in (1, 2, 3, 6, 7, 200):
         found: list[str] = []
         cursor = None
         while True:
             query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-            page = (await house.http.get("documents", params=query, headers=auth)).json()
+            page = (await app.http.get("documents", params=query, headers=auth)).json()
             assert len(page["items"]) <= limit
             found += [each["id"] for each in page["items"]]
             cursor = page["cursor"]
@@ -366,43 +366,43 @@ async def test_pages_are_complete_and_newest_first(house: House, auth: dict[str,
         assert found == expected[::-1]
 
 
-async def test_a_repeated_upload_takes_effect_once(house: House, auth: dict[str, str]) -> None:
+async def test_a_repeated_upload_takes_effect_once(app: App, auth: dict[str, str]) -> None:
     key = {"Idempotency-Key": "9e3a5bd6-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
-    first = await house.upload(auth, BIG, **key)
-    again = await house.upload(auth, BIG, **key)
+    first = await app.upload(auth, BIG, **key)
+    again = await app.upload(auth, BIG, **key)
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
-    assert len(house.stored("vault")) == 1
+    assert len(app.stored("primary")) == 1
     for other in ({"content": b"another"}, {"content": BIG, "name": "other.txt"}):
-        answer = await house.upload(auth, **other, **key)  # type: ignore[arg-type]
+        answer = await app.upload(auth, **other, **key)  # type: ignore[arg-type]
         assert (answer.status_code, problem(answer)) == (422, "idempotency-key-reused")
-    assert len(house.stored("vault")) == 1
-    house.clock.advance(24 * 3600)
-    fresh = await house.auth(next(iter(house.slugs)))
-    late = await house.upload(fresh, BIG, **key)
+    assert len(app.stored("primary")) == 1
+    app.clock.advance(24 * 3600)
+    fresh = await app.auth(next(iter(app.slugs)))
+    late = await app.upload(fresh, BIG, **key)
     assert late.json()["id"] != first.json()["id"]
 
 
-async def test_twins_become_one_document(house: House, auth: dict[str, str]) -> None:
+async def test_twins_become_one_document(app: App, auth: dict[str, str]) -> None:
     key = {"Idempotency-Key": "9e3a5bd6-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
-    answers = await asyncio.gather(*(house.upload(auth, b"twin", **key) for _ in range(5)))
+    answers = await asyncio.gather(*(app.upload(auth, b"twin", **key) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
-    assert len(house.stored("vault")) == 1
-    assert len((await house.http.get("documents", headers=auth)).json()["items"]) == 1
-    await house.settle()
-    assert len(house.stored("replica")) == 1
+    assert len(app.stored("primary")) == 1
+    assert len((await app.http.get("documents", headers=auth)).json()["items"]) == 1
+    await app.settle()
+    assert len(app.stored("replica")) == 1
 
 
 async def test_a_content_is_in_the_log_before_it_leaves(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    document = await uploaded(house, auth, b"0123456789")
-    await house.http.get(f"documents/{document}/content", headers=auth | {"Range": "bytes=2-3"})
+    document = await uploaded(app, auth, b"0123456789")
+    await app.http.get(f"documents/{document}/content", headers=auth | {"Range": "bytes=2-3"})
     opened = [
         body["entry"]
-        for body in await house.entries(alpha, document)
+        for body in await app.entries(alpha, document)
         if body["entry"]["action"] == "document.open"
     ]
     assert [entry["details"] for entry in opened] == [{"version": 1, "start": 2, "end": 4}]

@@ -18,8 +18,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from functions.api.guard import PERMISSION_FIELD, PUBLIC, GuardedRoute
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.ports.records import DIRECTORY
-from tests.api.conftest import Furnished, Opened
-from tests.house import BASE_URL, House, problem
+from tests.support.app import BASE_URL, App, Opened, SeededApp, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -95,44 +94,42 @@ class Victim:
 
 
 @pytest.fixture
-async def victim(house: House, alpha: str, auth: dict[str, str]) -> Victim:
-    document = (await house.upload(auth, CONTENT)).json()
-    upload = await house.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
-    member = await house.services.accounts.find(alpha, "member")
-    await house.settle()
+async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
+    document = (await app.upload(auth, CONTENT)).json()
+    upload = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
+    member = await app.services.accounts.find(alpha, "member")
+    await app.settle()
     return Victim(alpha, document["id"], document["etag"], upload.json()["id"], member.user.id)
 
 
-async def send(
-    house: House, victim: Victim, route: Route, headers: dict[str, str]
-) -> httpx.Response:
+async def send(app: App, victim: Victim, route: Route, headers: dict[str, str]) -> httpx.Response:
     request = victim.request(route)
     request["headers"] = request.get("headers", {}) | headers
-    return await house.http.request(route.method, victim.address(route), **request)
+    return await app.http.request(route.method, victim.address(route), **request)
 
 
-async def facts(house: House, tenant: str) -> dict[str, Any]:
+async def facts(app: App, tenant: str) -> dict[str, Any]:
     """Every record of a tenant but the audit log's and the bus's: what must not change."""
     kinds = ("document", "version", "upload", "user", "username", "epoch", "idempotency")
     found: dict[str, Any] = {}
     for kind in kinds:
-        page = await house.services.adapters.records.query(kind, tenant=tenant, limit=1_000)
+        page = await app.services.adapters.records.query(kind, tenant=tenant, limit=1_000)
         found |= {f"{kind} {record.id}": record.body for record in page.records}
     return found
 
 
-async def untouched(house: House, victim: Victim, before: dict[str, Any]) -> None:
-    assert await facts(house, victim.tenant) == before
-    answer = await house.http.get(
-        f"documents/{victim.document}/content", headers=await house.auth(victim.tenant)
+async def untouched(app: App, victim: Victim, before: dict[str, Any]) -> None:
+    assert await facts(app, victim.tenant) == before
+    answer = await app.http.get(
+        f"documents/{victim.document}/content", headers=await app.auth(victim.tenant)
     )
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
-async def refusals(house: House, tenant: str) -> list[dict[str, Any]]:
+async def refusals(app: App, tenant: str) -> list[dict[str, Any]]:
     return [
         body["entry"]
-        for body in await house.entries(tenant)
+        for body in await app.entries(tenant)
         if body["entry"]["outcome"] == "refused" and body["entry"]["action"] == "request"
     ]
 
@@ -141,19 +138,19 @@ def test_the_table_knows_every_role() -> None:
     assert PERMISSIONS.keys() == set(Role)
 
 
-async def test_both_apps_declare_a_permission_everywhere(house: House) -> None:
+async def test_both_apps_declare_a_permission_everywhere(app: App) -> None:
     counts = [
         len([permission_of(context) for context in iter_route_contexts(app.routes)])
-        for app in house.apps
+        for app in app.apps
     ]
     assert counts[0] > 20
     assert counts[1] == 1
 
 
-async def test_what_is_public_is_known(house: House) -> None:
+async def test_what_is_public_is_known(app: App) -> None:
     public = {
         f"{method} {context.path}"
-        for app in house.apps
+        for app in app.apps
         for context in iter_route_contexts(app.routes)
         if permission_of(context) == PUBLIC
         for method in context.methods or ()
@@ -185,10 +182,8 @@ def test_a_route_with_an_unknown_permission_cannot_be_made() -> None:
         async def everybody() -> None: ...
 
 
-async def test_nobody_gets_in_without_a_token_of_ours(
-    house: House, victim: Victim, alpha: str
-) -> None:
-    token = await house.token(alpha)
+async def test_nobody_gets_in_without_a_token_of_ours(app: App, victim: Victim, alpha: str) -> None:
+    token = await app.token(alpha)
     head, _, nonce, ciphertext, tag = token.split(".")
     flipped = ("A" if ciphertext[5] != "A" else "B").join((ciphertext[:5], ciphertext[6:]))
     unknown = json.loads(base64.urlsafe_b64decode(head + "==")) | {"kid": "key_unknown"}
@@ -208,32 +203,32 @@ async def test_nobody_gets_in_without_a_token_of_ours(
         "unknown key": f"Bearer {other_head}..{nonce}.{ciphertext}.{tag}",
         "nul": "Bearer " + token + "\x00",
     }
-    before = await facts(house, alpha)
+    before = await facts(app, alpha)
     refused = 0
-    for route in guarded(house.apps[0]):
+    for route in guarded(app.apps[0]):
         for name, value in credentials.items():
             headers = {} if value is None else {"Authorization": value.encode("latin-1")}
-            answer = await send(house, victim, route, headers)  # type: ignore[arg-type]
+            answer = await send(app, victim, route, headers)  # type: ignore[arg-type]
             assert answer.status_code == 401, (route, name)
             assert answer.headers["www-authenticate"] == "Bearer"
             if route.method != "HEAD":
                 assert problem(answer) == "unauthenticated", (route, name)
             refused += 1
-    await untouched(house, victim, before)
-    entries = await refusals(house, DIRECTORY)
+    await untouched(app, victim, before)
+    entries = await refusals(app, DIRECTORY)
     assert len(entries) == refused
     assert {entry["actor"]["kind"] for entry in entries} == {"anonymous"}
     assert {(entry["details"]["route"], entry["resource"]) for entry in entries} == {
         (f"{route.method} {route.path.removeprefix('/api/v1')}", victim.target(route))
-        for route in guarded(house.apps[0])
+        for route in guarded(app.apps[0])
     }
 
 
 async def test_a_refusal_repeats_nothing_but_an_id_of_ours(
-    house: House, victim: Victim, beta: str
+    app: App, victim: Victim, beta: str
 ) -> None:
-    reader = await house.auth(beta, "reader")
-    assert (await house.http.delete(f"documents/{victim.document}", headers=reader)).is_error
+    reader = await app.auth(beta, "reader")
+    assert (await app.http.delete(f"documents/{victim.document}", headers=reader)).is_error
     for text in (
         "zebra-7719",
         victim.document + "0",
@@ -241,169 +236,163 @@ async def test_a_refusal_repeats_nothing_but_an_id_of_ours(
         "zebra" + victim.document[3:],
     ):
         for headers in ({}, reader):
-            answer = await house.http.delete(f"documents/{text}", headers=headers)
+            answer = await app.http.delete(f"documents/{text}", headers=headers)
             assert answer.status_code in {401, 403}
-    named = Counter(entry["resource"] for entry in await refusals(house, beta))
+    named = Counter(entry["resource"] for entry in await refusals(app, beta))
     assert named == {victim.document: 1, "": 4}
-    assert {entry["resource"] for entry in await refusals(house, DIRECTORY)} == {""}
+    assert {entry["resource"] for entry in await refusals(app, DIRECTORY)} == {""}
     for tenant in (beta, DIRECTORY):
-        assert "zebra" not in json.dumps(await house.entries(tenant))
+        assert "zebra" not in json.dumps(await app.entries(tenant))
 
 
-async def test_a_token_ends_after_two_hours_on_every_route(house: House, victim: Victim) -> None:
-    headers = await house.auth(victim.tenant)
-    house.clock.advance(2 * 3600)
-    before = await facts(house, victim.tenant)
-    for route in guarded(house.apps[0]):
-        answer = await send(house, victim, route, headers)
+async def test_a_token_ends_after_two_hours_on_every_route(app: App, victim: Victim) -> None:
+    headers = await app.auth(victim.tenant)
+    app.clock.advance(2 * 3600)
+    before = await facts(app, victim.tenant)
+    for route in guarded(app.apps[0]):
+        answer = await send(app, victim, route, headers)
         assert answer.status_code == 401
         if route.method != "HEAD":
             assert problem(answer) == "token-expired"
-    await untouched(house, victim, before)
+    await untouched(app, victim, before)
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - STAFF_ROLES))
 async def test_another_tenant_reaches_nothing(
-    house: House, victim: Victim, beta: str, role: Role
+    app: App, victim: Victim, beta: str, role: Role
 ) -> None:
-    headers = await house.auth(beta, USERNAMES[role])
-    before = await facts(house, victim.tenant)
+    headers = await app.auth(beta, USERNAMES[role])
+    before = await facts(app, victim.tenant)
     expected: dict[str, int] = {"forbidden": 0, "not-found": 0}
-    for route in guarded(house.apps[0]):
+    for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
         if allowed and not victim.target(route):
             continue  # it concerns the caller's own tenant; see the test below
-        answer = await send(house, victim, route, headers)
+        answer = await send(app, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
         assert not (set(victim.__dict__.values()) & set(re.findall(r"[\w.]+", answer.text)))
         if route.method != "HEAD":
             assert problem(answer) == ("not-found" if allowed else "forbidden")
         expected["not-found" if allowed else "forbidden"] += 1
-    await untouched(house, victim, before)
-    reasons = [entry["reason"] for entry in await refusals(house, beta)]
+    await untouched(app, victim, before)
+    reasons = [entry["reason"] for entry in await refusals(app, beta)]
     assert {reason: reasons.count(reason) for reason in expected} == expected
     assert expected["not-found"] > 0
 
 
 @pytest.mark.parametrize("role", sorted(STAFF_ROLES))
-async def test_no_employee_reaches_a_tenants_things(
-    house: House, victim: Victim, role: Role
-) -> None:
-    headers = await house.auth(DIRECTORY, USERNAMES[role])
-    before = await facts(house, victim.tenant)
-    for route in guarded(house.apps[0]):
+async def test_no_employee_reaches_a_tenants_things(app: App, victim: Victim, role: Role) -> None:
+    headers = await app.auth(DIRECTORY, USERNAMES[role])
+    before = await facts(app, victim.tenant)
+    for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
         if allowed and (not victim.target(route) or "{tenant}" in route.path):
             continue  # the operator's own people, and the directory of tenants
-        answer = await send(house, victim, route, headers)
+        answer = await send(app, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
-    await untouched(house, victim, before)
-    assert await refusals(house, DIRECTORY)
+    await untouched(app, victim, before)
+    assert await refusals(app, DIRECTORY)
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - STAFF_ROLES))
 async def test_a_role_may_what_the_table_says_in_its_own_tenant(
-    house: House, victim: Victim, role: Role
+    app: App, victim: Victim, role: Role
 ) -> None:
-    before = await facts(house, victim.tenant)
-    for route in guarded(house.apps[0]):
+    before = await facts(app, victim.tenant)
+    for route in guarded(app.apps[0]):
         if route.permission in PERMISSIONS[role]:
             continue
-        headers = await house.auth(victim.tenant, USERNAMES[role])
-        answer = await send(house, victim, route, headers)
+        headers = await app.auth(victim.tenant, USERNAMES[role])
+        answer = await send(app, victim, route, headers)
         assert answer.status_code == 403, route
         if route.method != "HEAD":
             assert problem(answer) == "forbidden"
             assert route.permission.value in answer.json()["detail"]
-    await untouched(house, victim, before)
-    forbidden = [entry["reason"] for entry in await refusals(house, victim.tenant)]
-    missing = [r for r in guarded(house.apps[0]) if r.permission not in PERMISSIONS[role]]
+    await untouched(app, victim, before)
+    forbidden = [entry["reason"] for entry in await refusals(app, victim.tenant)]
+    missing = [r for r in guarded(app.apps[0]) if r.permission not in PERMISSIONS[role]]
     assert forbidden == ["forbidden"] * len(missing)
 
 
 @pytest.mark.parametrize("role", sorted(Role))
 async def test_what_the_table_allows_is_not_forbidden(
-    opened: Opened, furnished: Furnished, role: Role
+    opened: Opened, seeded: SeededApp, role: Role
 ) -> None:
-    async with opened() as house:
-        tenant = DIRECTORY if role in STAFF_ROLES else furnished.beta
-        auth = await house.auth(furnished.alpha)
-        document = (await house.upload(auth, CONTENT)).json()
+    async with opened() as app:
+        tenant = DIRECTORY if role in STAFF_ROLES else seeded.beta
+        auth = await app.auth(seeded.alpha)
+        document = (await app.upload(auth, CONTENT)).json()
         victim = Victim(
-            furnished.alpha,
+            seeded.alpha,
             document["id"],
             document["etag"],
             "upl_" + "0" * 26,
             "usr_" + "0" * 26,
         )
-        for route in guarded(house.apps[0]):
+        for route in guarded(app.apps[0]):
             if route.permission in PERMISSIONS[role]:
-                headers = await house.auth(tenant, USERNAMES[role])
-                answer = await send(house, victim, route, headers)
+                headers = await app.auth(tenant, USERNAMES[role])
+                answer = await send(app, victim, route, headers)
                 # The present password that it sends is wrong; everything else is in order.
                 wrong_password = route.path.endswith("/auth/password")
                 assert answer.status_code not in {403, 405, 500}, route
                 assert (answer.status_code == 401) == wrong_password, (route, answer.text)
 
 
-async def test_lists_hold_nothing_of_another_tenant(
-    house: House, victim: Victim, beta: str
-) -> None:
-    headers = await house.auth(beta)
+async def test_lists_hold_nothing_of_another_tenant(app: App, victim: Victim, beta: str) -> None:
+    headers = await app.auth(beta)
     for path in ("documents", "users", "audit"):
-        answer = await house.http.get(path, headers=headers, params={"limit": 200})
+        answer = await app.http.get(path, headers=headers, params={"limit": 200})
         assert answer.status_code == 200
         for secret in (victim.tenant, victim.document, victim.upload, victim.user):
             assert secret not in answer.text
-    answer = await house.http.get("audit", headers=headers, params={"resource": victim.document})
+    answer = await app.http.get("audit", headers=headers, params={"resource": victim.document})
     assert answer.json()["items"] == []
 
 
 async def test_a_cursor_of_one_tenant_shows_nothing_to_another(
-    house: House, alpha: str, beta: str, auth: dict[str, str]
+    app: App, alpha: str, beta: str, auth: dict[str, str]
 ) -> None:
     for number in range(3):
-        await house.upload(auth, b"%d" % number)
-    cursor = (await house.http.get("documents?limit=1", headers=auth)).json()["cursor"]
-    answer = await house.http.get(
-        "documents", params={"limit": 200, "cursor": cursor}, headers=await house.auth(beta)
+        await app.upload(auth, b"%d" % number)
+    cursor = (await app.http.get("documents?limit=1", headers=auth)).json()["cursor"]
+    answer = await app.http.get(
+        "documents", params={"limit": 200, "cursor": cursor}, headers=await app.auth(beta)
     )
     assert answer.status_code == 400 or answer.json()["items"] == []
 
 
 async def test_an_idempotency_key_of_one_tenant_means_nothing_to_another(
-    house: House, alpha: str, beta: str, auth: dict[str, str]
+    app: App, alpha: str, beta: str, auth: dict[str, str]
 ) -> None:
     key = {"Idempotency-Key": "the same key in both tenants"}
-    mine = (await house.upload(auth, CONTENT, **key)).json()
-    theirs = (await house.upload(await house.auth(beta), CONTENT, **key)).json()
+    mine = (await app.upload(auth, CONTENT, **key)).json()
+    theirs = (await app.upload(await app.auth(beta), CONTENT, **key)).json()
     assert mine["id"] != theirs["id"]
-    member = (await house.upload(await house.auth(alpha, "member"), CONTENT, **key)).json()
+    member = (await app.upload(await app.auth(alpha, "member"), CONTENT, **key)).json()
     assert member["id"] not in {mine["id"], theirs["id"]}
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "QUERY"])
-async def test_other_methods_do_nothing(house: House, victim: Victim, method: str) -> None:
-    headers = await house.auth(victim.tenant)
-    before = await facts(house, victim.tenant)
-    taken = {(route.method, route.path) for route in guarded(house.apps[0])}
-    for route in guarded(house.apps[0]):
+async def test_other_methods_do_nothing(app: App, victim: Victim, method: str) -> None:
+    headers = await app.auth(victim.tenant)
+    before = await facts(app, victim.tenant)
+    taken = {(route.method, route.path) for route in guarded(app.apps[0])}
+    for route in guarded(app.apps[0]):
         if (method, route.path) in taken:
             continue
-        answer = await house.http.request(method, victim.address(route), headers=headers)
+        answer = await app.http.request(method, victim.address(route), headers=headers)
         assert answer.status_code == 405, route
         if method != "HEAD":
             assert problem(answer) == "method-not-allowed"
         allowed = {each.strip() for each in answer.headers["allow"].split(",")}
-        assert allowed == {
-            each.method for each in guarded(house.apps[0]) if each.path == route.path
-        }
-    await untouched(house, victim, before)
+        assert allowed == {each.method for each in guarded(app.apps[0]) if each.path == route.path}
+    await untouched(app, victim, before)
 
 
-async def test_an_address_that_does_not_exist_is_a_problem(house: House) -> None:
+async def test_an_address_that_does_not_exist_is_a_problem(app: App) -> None:
     for path in ("nothing", "documents/a/b/c/d", "../../etc/passwd", "documents//"):
-        answer = await house.http.get(path)
+        answer = await app.http.get(path)
         assert answer.status_code in {307, 404}
         if answer.status_code == 404:
             assert problem(answer) == "no-such-route"

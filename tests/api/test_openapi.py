@@ -21,12 +21,11 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from functions.api import pages
-from functions.api.app import ANSWER_HEADERS, CAPABILITIES, PREFIX
+from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.ports.records import DIRECTORY
-from tests.api.conftest import Furnished
-from tests.house import BASE_URL, House
+from tests.support.app import BASE_URL, App, SeededApp
 
 CHECKS = [
     not_a_server_error,
@@ -38,13 +37,13 @@ CHECKS = [
 
 
 class Served:
-    """A house on an event loop of its own, for tests that are not coroutines."""
+    """A app on an event loop of its own, for tests that are not coroutines."""
 
-    def __init__(self, portal: BlockingPortal, house: House, tenant: str) -> None:
+    def __init__(self, portal: BlockingPortal, app: App, tenant: str) -> None:
         self._portal = portal
-        self._house = house
+        self._app = app
         self._tenant = tenant
-        self.document: dict[str, Any] = house.apps[0].openapi()
+        self.document: dict[str, Any] = app.apps[0].openapi()
 
     def get(self, address: str) -> Any:
         """The answer to somebody who has not signed in."""
@@ -59,9 +58,9 @@ class Served:
             # A token for each request: some requests end all tokens.
             own = permission in PERMISSIONS[Role.ADMINISTRATOR]
             headers |= (
-                await self._house.auth(self._tenant)
+                await self._app.auth(self._tenant)
                 if own
-                else await self._house.auth(DIRECTORY, "operator")
+                else await self._app.auth(DIRECTORY, "operator")
             )
         encoded = [
             (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1"))
@@ -69,19 +68,19 @@ class Served:
         ]
         assert request.method is not None
         assert request.url is not None
-        return await self._house.http.request(
+        return await self._app.http.request(
             request.method, request.url, content=request.body, headers=encoded
         )
 
 
 @pytest.fixture(scope="module")
-def served(furnished: Furnished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(seeded: SeededApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("openapi") / "data"
     plenty = {"requests_per_minute": 1_000_000, "sign_ins_per_minute": 20}
     with start_blocking_portal() as portal:
         stack = AsyncExitStack()
-        house = portal.call(stack.enter_async_context, furnished.opened(data, **plenty))
-        yield Served(portal, house, furnished.alpha)
+        app = portal.call(stack.enter_async_context, seeded.opened(data, **plenty))
+        yield Served(portal, app, seeded.alpha)
         portal.call(stack.aclose)
 
 
@@ -105,11 +104,11 @@ def test_the_document_is_openapi_3_1(served: Served) -> None:
         assert "422" not in operation["responses"]
 
 
-def test_every_route_is_in_the_document(served: Served, furnished: Furnished) -> None:
+def test_every_route_is_in_the_document(served: Served, seeded: SeededApp) -> None:
     documented = {(method, path) for path, method, _ in operations(served.document)}
     routes = {
         (method, str(context.path))
-        for context in iter_route_contexts(served._house.apps[0].routes)
+        for context in iter_route_contexts(served._app.apps[0].routes)
         for method in context.methods or ()
     }
     hidden = {("GET", f"/api/v1/{path}") for path in ("openapi.json", "docs", "docs/{asset}")}
@@ -222,7 +221,7 @@ def test_the_document_says_what_each_route_needs(served: Served) -> None:
             assert operation["security"] == [{"token": []}]
 
 
-OF_EVERY_ANSWER = {name.lower() for name in ANSWER_HEADERS} | {
+OF_EVERY_ANSWER = {name.lower() for name in STANDARD_HEADERS} | {
     *("traceparent", "content-type", "content-length"),
 }
 

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.base.errors import StrongroomError
 from shared.crypto.passwords import MAX_LENGTH
-from shared.errors import StrongroomError
-from tests.api.conftest import Furnished, Opened
-from tests.house import House, problem
+from tests.support.app import App, Opened, SeededApp, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -24,22 +23,20 @@ SECRET = "zebra-7719"
 
 
 @pytest.fixture(scope="module")
-async def house(
-    furnished: Furnished, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[House]:
+async def app(seeded: SeededApp, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[App]:
     """One for all: what is refused leaves nothing behind."""
     data = tmp_path_factory.mktemp("problems") / "data"
     plenty = {"requests_per_minute": 100_000, "sign_ins_per_minute": 100_000}
-    async with furnished.opened(data, **plenty) as house:
-        yield house
+    async with seeded.opened(data, **plenty) as app:
+        yield app
 
 
 @pytest.fixture
-async def kept_nothing(house: House) -> AsyncIterator[None]:
-    """No object is in the vault after the test that was not there before."""
-    before = house.stored("vault")
+async def kept_nothing(app: App) -> AsyncIterator[None]:
+    """No object is in the primary store after the test that was not there before."""
+    before = app.stored("primary")
     yield
-    assert house.stored("vault") == before
+    assert app.stored("primary") == before
 
 
 def refused(answer: httpx.Response, status: int, slug: str) -> str:
@@ -76,17 +73,17 @@ def digest(content: bytes, algorithm: str = "sha256") -> str:
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")
-async def test_a_repr_digest_of_a_bad_form(house: House, auth: dict[str, str], value: str) -> None:
-    answer = await house.upload(auth, b"x", **{"Repr-Digest": value})
+async def test_a_repr_digest_of_a_bad_form(app: App, auth: dict[str, str], value: str) -> None:
+    answer = await app.upload(auth, b"x", **{"Repr-Digest": value})
     assert "Repr-Digest" in refused(answer, 400, "invalid-input")
 
 
 @pytest.mark.usefixtures("kept_nothing")
-async def test_a_wrong_repr_digest(house: House, auth: dict[str, str]) -> None:
+async def test_a_wrong_repr_digest(app: App, auth: dict[str, str]) -> None:
     wrong = {"Repr-Digest": f"sha-256=:{digest(b'another')}:"}
-    refused(await house.upload(auth, SECRET.encode(), **wrong), 422, "digest-mismatch")
+    refused(await app.upload(auth, SECRET.encode(), **wrong), 422, "digest-mismatch")
     big = b"z" * 3_000_000
-    refused(await house.upload(auth, big, **wrong), 422, "digest-mismatch")
+    refused(await app.upload(auth, big, **wrong), 422, "digest-mismatch")
 
 
 @pytest.mark.parametrize(
@@ -97,33 +94,31 @@ async def test_a_wrong_repr_digest(house: House, auth: dict[str, str]) -> None:
         f"sha-256=:{digest(b'x')}:,md5=:AAAA:",
     ],
 )
-async def test_a_right_repr_digest(house: House, auth: dict[str, str], value: str) -> None:
-    assert (await house.upload(auth, b"x", **{"Repr-Digest": value})).status_code == 201
+async def test_a_right_repr_digest(app: App, auth: dict[str, str], value: str) -> None:
+    assert (await app.upload(auth, b"x", **{"Repr-Digest": value})).status_code == 201
 
 
 async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
-    async with opened(max_direct_upload_bytes=2_000_000) as house:
-        auth = await house.auth(alpha)
-        assert (await house.upload(auth, bytes(2_000_000))).status_code == 201
-        kept = house.stored("vault")
+    async with opened(max_direct_upload_bytes=2_000_000) as app:
+        auth = await app.auth(alpha)
+        assert (await app.upload(auth, bytes(2_000_000))).status_code == 201
+        kept = app.stored("primary")
 
         async def chunks(count: int) -> AsyncIterator[bytes]:
             for _ in range(count):
                 yield bytes(100_000)
 
         headers = auth | {"Content-Disposition": f'attachment; filename="{SECRET}"'}
-        declared = await house.http.post("documents", content=bytes(2_000_001), headers=headers)
+        declared = await app.http.post("documents", content=bytes(2_000_001), headers=headers)
         assert "staged upload" in refused(declared, 413, "too-large")
-        streamed = await house.http.post("documents", content=chunks(30), headers=headers)
+        streamed = await app.http.post("documents", content=chunks(30), headers=headers)
         refused(streamed, 413, "too-large")
-        lying = await house.http.post(
+        lying = await app.http.post(
             "documents", content=chunks(30), headers=headers | {"Content-Length": "5"}
         )
         refused(lying, 413, "too-large")
-        assert house.stored("vault") == kept
-        upload = await house.http.post(
-            "uploads", json={"name": SECRET, "size": 10**15}, headers=auth
-        )
+        assert app.stored("primary") == kept
+        upload = await app.http.post("uploads", json={"name": SECRET, "size": 10**15}, headers=auth)
         refused(upload, 413, "too-large")
 
 
@@ -153,11 +148,11 @@ async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")
-async def test_a_bad_file_name(house: House, auth: dict[str, str], disposition: str | None) -> None:
+async def test_a_bad_file_name(app: App, auth: dict[str, str], disposition: str | None) -> None:
     headers: list[tuple[bytes, bytes]] = [(b"authorization", auth["Authorization"].encode())]
     if disposition is not None:
         headers.append((b"content-disposition", disposition.encode("utf-8")))
-    answer = await house.http.post("documents", content=b"x", headers=headers)
+    answer = await app.http.post("documents", content=b"x", headers=headers)
     refused(answer, 400, "invalid-input")
 
 
@@ -165,11 +160,11 @@ async def test_a_bad_file_name(house: House, auth: dict[str, str], disposition: 
     "name", ["", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"]
 )
 async def test_a_bad_file_name_of_a_staged_upload(
-    house: House, auth: dict[str, str], name: str
+    app: App, auth: dict[str, str], name: str
 ) -> None:
     body = json.dumps({"name": name, "size": 1})
     headers = auth | {"Content-Type": "application/json"}
-    answer = await house.http.post("uploads", content=body, headers=headers)
+    answer = await app.http.post("uploads", content=body, headers=headers)
     refused(answer, 400, "invalid-input")
     assert answer.json()["errors"][0]["field"] == "body.name"
 
@@ -193,23 +188,23 @@ async def test_a_bad_file_name_of_a_staged_upload(
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")
-async def test_bad_metadata(house: House, auth: dict[str, str], metadata: str) -> None:
-    answer = await house.upload(auth, b"x", **{"Strongroom-Metadata": metadata})
+async def test_bad_metadata(app: App, auth: dict[str, str], metadata: str) -> None:
+    answer = await app.upload(auth, b"x", **{"Strongroom-Metadata": metadata})
     refused(answer, 400, "invalid-input")
 
 
 @pytest.mark.parametrize(
     "media_type", ["text", "text/", "/plain", "text/pl ain", "text/ä", "a/" + "b" * 126]
 )
-async def test_a_bad_media_type(house: House, auth: dict[str, str], media_type: str) -> None:
+async def test_a_bad_media_type(app: App, auth: dict[str, str], media_type: str) -> None:
     headers: list[tuple[bytes, bytes]] = [
         (b"authorization", auth["Authorization"].encode()),
         (b"content-disposition", b'attachment; filename="a"'),
         (b"content-type", media_type.encode()),
     ]
-    refused(await house.http.post("documents", content=b"x", headers=headers), 400, "invalid-input")
+    refused(await app.http.post("documents", content=b"x", headers=headers), 400, "invalid-input")
     staged = {"name": "a", "size": 1, "media_type": media_type}
-    refused(await house.http.post("uploads", json=staged, headers=auth), 400, "invalid-input")
+    refused(await app.http.post("uploads", json=staged, headers=auth), 400, "invalid-input")
 
 
 @pytest.mark.parametrize(
@@ -233,23 +228,23 @@ async def test_a_bad_media_type(house: House, auth: dict[str, str], media_type: 
         b'{"name": "a", "size": 1, "repr_digest": "' + SECRET.encode() + b'"}',
     ],
 )
-async def test_a_bad_json_body(house: House, auth: dict[str, str], body: bytes) -> None:
+async def test_a_bad_json_body(app: App, auth: dict[str, str], body: bytes) -> None:
     headers = auth | {"Content-Type": "application/json"}
-    refused(await house.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
+    refused(await app.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
 
 
-async def test_fields_that_we_do_not_know(house: House, auth: dict[str, str]) -> None:
-    answer = await house.http.post(
+async def test_fields_that_we_do_not_know(app: App, auth: dict[str, str]) -> None:
+    answer = await app.http.post(
         "uploads", json={"name": "a", "size": 1, "sise": SECRET}, headers=auth
     )
     refused(answer, 400, "invalid-input")
     assert [fault["field"] for fault in answer.json()["errors"]] == ["body.sise"]
 
 
-async def test_a_field_whose_name_is_no_text(house: House, auth: dict[str, str]) -> None:
+async def test_a_field_whose_name_is_no_text(app: App, auth: dict[str, str]) -> None:
     headers = auth | {"Content-Type": "application/json"}
     body = b'{"name": "a", "size": 1, "\\ud800": 1}'
-    refused(await house.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
+    refused(await app.http.post("uploads", content=body, headers=headers), 400, "invalid-input")
 
 
 @pytest.mark.parametrize(
@@ -257,10 +252,10 @@ async def test_a_field_whose_name_is_no_text(house: House, auth: dict[str, str])
 )
 @pytest.mark.parametrize("body", [SECRET, '{"name": "a", "size": 1}'])
 async def test_a_body_that_is_not_said_to_be_json(
-    house: House, auth: dict[str, str], media_type: str | None, body: str
+    app: App, auth: dict[str, str], media_type: str | None, body: str
 ) -> None:
     headers = auth | ({} if media_type is None else {"Content-Type": media_type})
-    answer = await house.http.post("uploads", content=body.encode(), headers=headers)
+    answer = await app.http.post("uploads", content=body.encode(), headers=headers)
     refused(answer, 400, "invalid-input")
     assert answer.json()["errors"] == [
         {"field": "body", "detail": "Send it as JSON, with Content-Type: application/json."}
@@ -269,18 +264,18 @@ async def test_a_body_that_is_not_said_to_be_json(
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/a+json"])
 async def test_a_body_that_is_said_to_be_json(
-    house: House, auth: dict[str, str], media_type: str
+    app: App, auth: dict[str, str], media_type: str
 ) -> None:
     headers = auth | {"Content-Type": media_type}
-    answer = await house.http.post("uploads", content=b"[]", headers=headers)
+    answer = await app.http.post("uploads", content=b"[]", headers=headers)
     refused(answer, 400, "invalid-input")
     assert "Content-Type" not in answer.text
-    answer = await house.http.post("uploads", content=b'{"name": "a"}', headers=headers)
+    answer = await app.http.post("uploads", content=b'{"name": "a"}', headers=headers)
     refused(answer, 400, "invalid-input")
     assert answer.json()["errors"] == [{"field": "body.size", "detail": "Field required"}]
 
 
-async def test_a_json_body_that_is_too_large(house: House, auth: dict[str, str]) -> None:
+async def test_a_json_body_that_is_too_large(app: App, auth: dict[str, str]) -> None:
     body = json.dumps({"name": SECRET, "size": 1, "metadata": {"a": "x" * 66_000}}).encode()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -289,7 +284,7 @@ async def test_a_json_body_that_is_too_large(house: House, auth: dict[str, str])
 
     headers = auth | {"Content-Type": "application/json"}
     for content in (body, chunks()):
-        answer = await house.http.post("uploads", content=content, headers=headers)
+        answer = await app.http.post("uploads", content=content, headers=headers)
         assert "65536" in refused(answer, 413, "too-large")
 
 
@@ -317,8 +312,8 @@ async def test_a_json_body_that_is_too_large(house: House, auth: dict[str, str])
         "..%00",
     ],
 )
-async def test_a_bad_id(house: House, auth: dict[str, str], path: str, bad: str) -> None:
-    refused(await house.http.get(path.format(bad), headers=auth), 400, "invalid-input")
+async def test_a_bad_id(app: App, auth: dict[str, str], path: str, bad: str) -> None:
+    refused(await app.http.get(path.format(bad), headers=auth), 400, "invalid-input")
 
 
 @pytest.mark.parametrize("path", ["documents", "users", "audit"])
@@ -339,66 +334,64 @@ async def test_a_bad_id(house: House, auth: dict[str, str], path: str, bad: str)
         "limit=" + "9" * 5_000,
     ],
 )
-async def test_a_bad_page(house: House, auth: dict[str, str], path: str, query: str) -> None:
-    refused(await house.http.get(f"{path}?{query}", headers=auth), 400, "invalid-input")
+async def test_a_bad_page(app: App, auth: dict[str, str], path: str, query: str) -> None:
+    refused(await app.http.get(f"{path}?{query}", headers=auth), 400, "invalid-input")
 
 
-async def test_a_cursor_of_another_list(house: House, auth: dict[str, str]) -> None:
+async def test_a_cursor_of_another_list(app: App, auth: dict[str, str]) -> None:
     for _ in range(2):
-        await house.upload(auth, b"x")
-    cursor = (await house.http.get("documents?limit=1", headers=auth)).json()["cursor"]
-    answer = await house.http.get("users", params={"cursor": cursor}, headers=auth)
+        await app.upload(auth, b"x")
+    cursor = (await app.http.get("documents?limit=1", headers=auth)).json()["cursor"]
+    answer = await app.http.get("users", params={"cursor": cursor}, headers=auth)
     refused(answer, 400, "invalid-input")
 
 
 @pytest.mark.parametrize("tag", [SECRET, "", '"', 'W/"a.1"', '"a", "b"', "*", '"\x7f"'])
-async def test_a_bad_if_match(house: House, auth: dict[str, str], tag: str) -> None:
-    document = (await house.upload(auth, b"x")).json()["id"]
+async def test_a_bad_if_match(app: App, auth: dict[str, str], tag: str) -> None:
+    document = (await app.upload(auth, b"x")).json()["id"]
     headers = auth | {"Content-Disposition": 'attachment; filename="a"', "If-Match": tag}
     path = f"documents/{document}"
-    refused(await house.http.delete(path, headers=headers), 400, "invalid-input")
-    answer = await house.http.put(f"{path}/content", content=b"y", headers=headers)
+    refused(await app.http.delete(path, headers=headers), 400, "invalid-input")
+    answer = await app.http.put(f"{path}/content", content=b"y", headers=headers)
     refused(answer, 400, "invalid-input")
 
 
-async def test_a_new_version_needs_if_match(house: House, auth: dict[str, str]) -> None:
-    document = (await house.upload(auth, b"x")).json()["id"]
+async def test_a_new_version_needs_if_match(app: App, auth: dict[str, str]) -> None:
+    document = (await app.upload(auth, b"x")).json()["id"]
     headers = auth | {"Content-Disposition": 'attachment; filename="a"'}
-    answer = await house.http.put(f"documents/{document}/content", content=b"y", headers=headers)
+    answer = await app.http.put(f"documents/{document}/content", content=b"y", headers=headers)
     assert "If-Match" in refused(answer, 400, "invalid-input")
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999-"])
-async def test_a_range_outside_the_content(house: House, auth: dict[str, str], wanted: str) -> None:
-    document = (await house.upload(auth, bytes(10))).json()["id"]
-    answer = await house.http.get(f"documents/{document}/content", headers=auth | {"Range": wanted})
+async def test_a_range_outside_the_content(app: App, auth: dict[str, str], wanted: str) -> None:
+    document = (await app.upload(auth, bytes(10))).json()["id"]
+    answer = await app.http.get(f"documents/{document}/content", headers=auth | {"Range": wanted})
     refused(answer, 416, "range-not-satisfiable")
     assert answer.headers["content-range"] == "bytes */10"
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "2", "9" * 5_000, "9" * 18])
-async def test_a_version_that_is_not_there(house: House, auth: dict[str, str], number: str) -> None:
-    document = (await house.upload(auth, b"x")).json()["id"]
-    answer = await house.http.get(f"documents/{document}?version={number}", headers=auth)
+async def test_a_version_that_is_not_there(app: App, auth: dict[str, str], number: str) -> None:
+    document = (await app.upload(auth, b"x")).json()["id"]
+    answer = await app.http.get(f"documents/{document}?version={number}", headers=auth)
     there_is_none = number.isdecimal() and 0 < len(number) < 19 and number != "0"
     refused(answer, *((404, "not-found") if there_is_none else (400, "invalid-input")))
 
 
 @pytest.mark.parametrize("key", ["", "short", "x" * 15, "x" * 256, "schlüssel" * 3])
-async def test_an_idempotency_key_of_a_bad_form(
-    house: House, auth: dict[str, str], key: str
-) -> None:
+async def test_an_idempotency_key_of_a_bad_form(app: App, auth: dict[str, str], key: str) -> None:
     headers = auth | {
         "Content-Disposition": 'attachment; filename="a"',
         "Idempotency-Key": key.encode(),
     }
-    answer = await house.http.post("documents", content=b"x", headers=headers)
+    answer = await app.http.post("documents", content=b"x", headers=headers)
     refused(answer, 400, "invalid-input")
-    answer = await house.http.post("uploads", json={"name": "a", "size": 1}, headers=headers)
+    answer = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=headers)
     refused(answer, 400, "invalid-input")
 
 
-async def test_an_idempotency_key_that_was_used(house: House, auth: dict[str, str]) -> None:
+async def test_an_idempotency_key_that_was_used(app: App, auth: dict[str, str]) -> None:
     key = {"Idempotency-Key": f"{SECRET} of one request"}
     requests: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("uploads", {"name": "a", "size": 1}, {"name": "a", "size": 2}),
@@ -409,25 +402,25 @@ async def test_an_idempotency_key_that_was_used(house: House, auth: dict[str, st
         ),
     ]
     for path, first, other in requests:
-        assert (await house.http.post(path, json=first, headers=auth | key)).status_code == 201
-        answer = await house.http.post(path, json=other, headers=auth | key)
+        assert (await app.http.post(path, json=first, headers=auth | key)).status_code == 201
+        answer = await app.http.post(path, json=other, headers=auth | key)
         refused(answer, 422, "idempotency-key-reused")
 
 
 async def test_tokens_that_are_over(opened: Opened, alpha: str) -> None:
-    async with opened() as house:
-        await tokens_that_are_over(house, alpha)
+    async with opened() as app:
+        await tokens_that_are_over(app, alpha)
 
 
-async def tokens_that_are_over(house: House, alpha: str) -> None:
-    auth = await house.auth(alpha)
+async def tokens_that_are_over(app: App, alpha: str) -> None:
+    auth = await app.auth(alpha)
     tampered = {"Authorization": auth["Authorization"][:-2] + "AA"}
-    refused(await house.http.get("documents", headers=tampered), 401, "unauthenticated")
-    other = await house.auth(alpha, "member")
-    await house.http.post("auth/sign-out-everywhere", headers=other)
-    refused(await house.http.get("documents", headers=other), 401, "token-revoked")
-    house.clock.advance(7_200)
-    refused(await house.http.get("documents", headers=auth), 401, "token-expired")
+    refused(await app.http.get("documents", headers=tampered), 401, "unauthenticated")
+    other = await app.auth(alpha, "member")
+    await app.http.post("auth/sign-out-everywhere", headers=other)
+    refused(await app.http.get("documents", headers=other), 401, "token-revoked")
+    app.clock.advance(7_200)
+    refused(await app.http.get("documents", headers=auth), 401, "token-expired")
 
 
 @pytest.mark.parametrize(
@@ -444,10 +437,10 @@ async def tokens_that_are_over(house: House, alpha: str) -> None:
         {"tenant": "alpha", "username": "admin", "password": "\ud800" + SECRET},
     ],
 )
-async def test_a_sign_in_that_does_not_fit(house: House, body: dict[str, Any]) -> None:
+async def test_a_sign_in_that_does_not_fit(app: App, body: dict[str, Any]) -> None:
     headers = {"Content-Type": "application/json"}
     content = json.dumps(body).encode()
-    answer = await house.http.post("auth/sign-in", content=content, headers=headers)
+    answer = await app.http.post("auth/sign-in", content=content, headers=headers)
     detail = refused(answer, 401, "sign-in-refused")
     assert detail == "The tenant, the username or the password is wrong."
 
@@ -467,79 +460,79 @@ async def test_a_sign_in_that_does_not_fit(house: House, body: dict[str, Any]) -
         {"tenant": "alpha", "username": "a", "password": SECRET, "otp": SECRET},
     ],
 )
-async def test_a_sign_in_of_a_bad_form(house: House, body: dict[str, Any]) -> None:
+async def test_a_sign_in_of_a_bad_form(app: App, body: dict[str, Any]) -> None:
     content = json.dumps(body).encode()
-    answer = await house.http.post(
+    answer = await app.http.post(
         "auth/sign-in", content=content, headers={"Content-Type": "application/json"}
     )
     refused(answer, 400, "invalid-input")
 
 
 @pytest.mark.parametrize("secret", ["", SECRET, "\ud800"])
-async def test_a_wrong_bootstrap_secret(house: House, secret: str) -> None:
+async def test_a_wrong_bootstrap_secret(app: App, secret: str) -> None:
     content = json.dumps({"secret": secret, "username": "root"}).encode()
     headers = {"Content-Type": "application/json"}
-    answer = await house.http.post("auth/bootstrap", content=content, headers=headers)
+    answer = await app.http.post("auth/bootstrap", content=content, headers=headers)
     refused(answer, 401, "sign-in-refused")
 
 
 @pytest.mark.parametrize("roles", [[], ["king"], ["operator"], ["reader", "reader"], "reader"])
-async def test_roles_that_do_not_fit(house: House, auth: dict[str, str], roles: Any) -> None:
-    answer = await house.http.post("users", json={"username": SECRET, "roles": roles}, headers=auth)
+async def test_roles_that_do_not_fit(app: App, auth: dict[str, str], roles: Any) -> None:
+    answer = await app.http.post("users", json={"username": SECRET, "roles": roles}, headers=auth)
     refused(answer, 400, "invalid-input")
 
 
-async def test_a_username_that_is_taken(house: House, auth: dict[str, str]) -> None:
+async def test_a_username_that_is_taken(app: App, auth: dict[str, str]) -> None:
     body = {"username": " Member", "roles": ["reader"]}
-    refused(await house.http.post("users", json=body, headers=auth), 409, "conflict")
+    refused(await app.http.post("users", json=body, headers=auth), 409, "conflict")
 
 
-async def test_nobody_changes_their_own_roles(
-    house: House, alpha: str, auth: dict[str, str]
-) -> None:
-    own = (await house.services.accounts.find(alpha, "admin")).user.id
-    answer = await house.http.patch(f"users/{own}", json={"disabled": True}, headers=auth)
+async def test_nobody_changes_their_own_roles(app: App, alpha: str, auth: dict[str, str]) -> None:
+    own = (await app.services.accounts.find(alpha, "admin")).user.id
+    answer = await app.http.patch(f"users/{own}", json={"disabled": True}, headers=auth)
     refused(answer, 409, "conflict")
-    answer = await house.http.patch(f"users/{own}", json={}, headers=auth)
+    answer = await app.http.patch(f"users/{own}", json={}, headers=auth)
     refused(answer, 400, "invalid-input")
 
 
-async def test_an_unknown_subscription(house: House) -> None:
-    auth = await house.auth("operator", "operator")
-    answer = await house.http.get("dead-letters", params={"subscription": SECRET}, headers=auth)
+async def test_an_unknown_subscription(app: App) -> None:
+    auth = await app.auth("operator", "operator")
+    answer = await app.http.get("dead-letters", params={"subscription": SECRET}, headers=auth)
     refused(answer, 400, "invalid-input")
     body = {"subscription": SECRET, "message_ids": [SECRET]}
-    answer = await house.http.post("dead-letters/replay", json=body, headers=auth)
+    answer = await app.http.post("dead-letters/replay", json=body, headers=auth)
     refused(answer, 400, "invalid-input")
 
 
-async def test_an_address_and_a_method_that_are_not_there(house: House) -> None:
-    refused(await house.http.get(SECRET), 404, "no-such-route")
-    refused(await house.http.get(f"docs/{SECRET}"), 404, "not-found")
-    answer = await house.http.put("auth/sign-in", json={"password": SECRET})
+async def test_an_address_and_a_method_that_are_not_there(app: App) -> None:
+    refused(await app.http.get(SECRET), 404, "no-such-route")
+    refused(await app.http.get(f"docs/{SECRET}"), 404, "not-found")
+    answer = await app.http.put("auth/sign-in", json={"password": SECRET})
     refused(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
-    refused(await house.http.get("http://house.test/staged/x"), 405, "method-not-allowed")
+    refused(await app.http.get("http://house.test/staged/x"), 405, "method-not-allowed")
 
 
 @pytest.mark.parametrize("path", ["documents/", "auth/sign-in/", "health/", "docs/"])
-async def test_nobody_is_sent_to_another_host(house: House, path: str) -> None:
+async def test_nobody_is_sent_to_another_host(app: App, path: str) -> None:
     for method in ("GET", "POST", "PUT"):
-        answer = await house.http.request(method, path, headers={"Host": SECRET})
+        answer = await app.http.request(method, path, headers={"Host": SECRET})
         refused(answer, 404, "no-such-route")
         assert "location" not in answer.headers
 
 
-async def test_every_error_has_a_status_of_its_own(house: House) -> None:
+async def test_every_error_has_a_status_of_its_own(app: App) -> None:
     def all_of(base: type[StrongroomError]) -> set[type[StrongroomError]]:
         return {base}.union(*(all_of(each) for each in base.__subclasses__()))
 
-    slugs = [each.slug for each in all_of(StrongroomError) if each.__module__ == "shared.errors"]
+    slugs = [
+        each.slug for each in all_of(StrongroomError) if each.__module__ == "shared.base.errors"
+    ]
     assert len(slugs) == len(set(slugs))
 
 
 async def test_an_unexpected_error_tells_nothing(
-    house: House,
+    app: App,
     auth: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -547,20 +540,20 @@ async def test_an_unexpected_error_tells_nothing(
     async def choke(*_: object, **__: object) -> None:
         raise RuntimeError(f"cannot digest {SECRET}")
 
-    monkeypatch.setattr(type(house.services.reader), "page", choke)
+    monkeypatch.setattr(type(app.services.reader), "page", choke)
     with caplog.at_level(logging.DEBUG):
-        answer = await house.http.get("documents", headers=auth)
+        answer = await app.http.get("documents", headers=auth)
     refused(answer, 500, "internal")
     assert "unexpected RuntimeError" in caplog.text
     assert "choke" in caplog.text
     assert SECRET not in caplog.text
 
 
-async def test_every_answer_carries_the_headers(house: House, auth: dict[str, str]) -> None:
-    document = (await house.upload(auth, b"x")).json()["id"]
+async def test_every_answer_carries_the_headers(app: App, auth: dict[str, str]) -> None:
+    document = (await app.upload(auth, b"x")).json()["id"]
     for path in ("health", "nothing", "documents", f"documents/{document}/content"):
         for headers in ({}, auth):
-            answer = await house.http.get(path, headers=headers)
+            answer = await app.http.get(path, headers=headers)
             assert answer.headers["strict-transport-security"].startswith("max-age=63072000")
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cache-control"] == "no-store"
@@ -568,10 +561,10 @@ async def test_every_answer_carries_the_headers(house: House, auth: dict[str, st
             assert "server" not in answer.headers
 
 
-async def test_the_trace_of_the_client_goes_on(house: House, auth: dict[str, str]) -> None:
+async def test_the_trace_of_the_client_goes_on(app: App, auth: dict[str, str]) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     sent = f"00-{trace}-00f067aa0ba902b7-01"
-    answer = await house.http.get("nothing", headers={"traceparent": sent})
+    answer = await app.http.get("nothing", headers={"traceparent": sent})
     assert answer.headers["traceparent"].split("-")[1] == trace
     assert answer.headers["traceparent"] != sent
     assert answer.json()["instance"] == f"urn:strongroom:trace:{trace}"

@@ -9,31 +9,32 @@ import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.base.errors import NotFound
+from shared.base.events import EventType
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
-from shared.errors import NotFound
-from shared.events import EventType
-from tests.api.test_healing import CONTENT, copies, flip, get
-from tests.house import House, problem
+from tests.api.test_repair import CONTENT, copies, get
+from tests.support.app import App, problem
+from tests.support.damage import flip
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def document(house: House, auth: dict[str, str]) -> str:
+async def document(app: App, auth: dict[str, str]) -> str:
     """A document with a verified replica, longer than what is opened before an answer begins."""
-    document: str = (await house.upload(auth, CONTENT * 2)).json()["id"]
-    await house.settle()
+    document: str = (await app.upload(auth, CONTENT * 2)).json()["id"]
+    await app.settle()
     return document
 
 
 @pytest.fixture
 def before_the_first_read(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    app: App, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[], Awaitable[Any]]], None]:
     """Lets something happen between the read of the record and that of the object."""
 
     def happens(happening: Callable[[], Awaitable[Any]]) -> None:
-        store = type(house.services.adapters.vault)
+        store = type(app.services.adapters.primary)
         real = store.get
 
         async def late(*args: Any, **options: Any) -> AsyncIterator[bytes]:
@@ -47,105 +48,105 @@ def before_the_first_read(
     return happens
 
 
-async def mend_both(house: House, tenant: str, document: str) -> None:
+async def mend_both(app: App, tenant: str, document: str) -> None:
     """Harm both copies in different places, heal them, and let the former objects be erased."""
-    vault, replica = await copies(house, tenant, document)
-    flip(HEADER_SIZE + 5)(vault)
+    primary, replica = await copies(app, tenant, document)
+    flip(HEADER_SIZE + 5)(primary)
     flip(-1)(replica)
-    damaged = house.services.journal.event(
+    damaged = app.services.journal.event(
         EventType.DOCUMENT_DAMAGED, tenant, document, {"version": 1}
     )
-    await house.services.replication.heal(damaged)
-    await house.settle()
-    assert {vault, replica}.isdisjoint(await copies(house, tenant, document))
-    assert not vault.exists()
+    await app.services.replication.repair(damaged)
+    await app.settle()
+    assert {primary, replica}.isdisjoint(await copies(app, tenant, document))
+    assert not primary.exists()
     assert not replica.exists()
 
 
 async def test_a_document_deleted_meanwhile_is_not_found(
-    house: House, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
+    app: App, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
 ) -> None:
     async def delete() -> None:
-        answer = await house.http.delete(f"documents/{document}", headers=auth)
+        answer = await app.http.delete(f"documents/{document}", headers=auth)
         assert answer.status_code == 204
-        await house.settle()
+        await app.settle()
 
     before_the_first_read(delete)
-    answer = await get(house, auth, document)
+    answer = await get(app, auth, document)
     assert (answer.status_code, problem(answer)) == (404, "not-found")
-    assert "document.damage" not in await house.actions(alpha, document)
+    assert "document.damage" not in await app.actions(alpha, document)
 
 
 async def test_copies_replaced_meanwhile_are_followed(
-    house: House, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
+    app: App, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
 ) -> None:
-    before_the_first_read(lambda: mend_both(house, alpha, document))
-    answer = await get(house, auth, document)
+    before_the_first_read(lambda: mend_both(app, alpha, document))
+    answer = await get(app, auth, document)
     assert (answer.status_code, answer.content == CONTENT * 2) == (200, True)
-    assert "document.damage" not in await house.actions(alpha, document)
+    assert "document.damage" not in await app.actions(alpha, document)
 
 
 async def test_damage_of_a_version_superseded_meanwhile_is_told(
-    house: House, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
+    app: App, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
 ) -> None:
     headers = auth | {
         "Content-Disposition": 'attachment; filename="b"',
         "If-Match": f'"{document}.1"',
     }
     path = f"documents/{document}/content"
-    first = await copies(house, alpha, document)
+    first = await copies(app, alpha, document)
 
     async def update_and_harm() -> None:
-        assert (await house.http.put(path, content=b"two", headers=headers)).status_code == 200
+        assert (await app.http.put(path, content=b"two", headers=headers)).status_code == 200
         for copy in first:
             copy.unlink()
 
     before_the_first_read(update_and_harm)
-    answer = await get(house, auth, document)
+    answer = await get(app, auth, document)
     assert (answer.status_code, problem(answer)) == (500, "damaged")
-    entries = [body["entry"] for body in await house.entries(alpha, document)]
+    entries = [body["entry"] for body in await app.entries(alpha, document)]
     told = [entry["details"] for entry in entries if entry["action"] == "document.damage"]
-    assert sorted(details["copy"] for details in told) == ["replica", "vault"]
+    assert sorted(details["copy"] for details in told) == ["primary", "replica"]
     assert {details["version"] for details in told} == {1}
 
 
 @pytest.mark.parametrize("reported", [False, True])
 async def test_what_is_healed_while_it_streams_is_followed(
-    house: House, alpha: str, document: str, reported: bool
+    app: App, alpha: str, document: str, reported: bool
 ) -> None:
     """Whether or not the reader itself had found the damage before."""
     reader = Principal(alpha, "usr_reader", (Role.READER,))
-    vault, replica = await copies(house, alpha, document)
-    flip(5 * SEGMENT_SIZE + 1)(vault)
+    primary, replica = await copies(app, alpha, document)
+    flip(5 * SEGMENT_SIZE + 1)(primary)
     flip(5 * SEGMENT_SIZE - 1)(replica)
     if reported:
-        flip(SEGMENT_SIZE + 1)(vault)
+        flip(SEGMENT_SIZE + 1)(primary)
         flip(2 * SEGMENT_SIZE + 1)(replica)
-    opened = await house.services.reader.find(reader, document)
-    stream = await house.services.reader.open(reader, opened, 0, opened.version.size)
-    before = (await house.actions(alpha, document)).count("document.damage")
+    opened = await app.services.reader.find(reader, document)
+    stream = await app.services.reader.open(reader, opened, 0, opened.version.size)
+    before = (await app.actions(alpha, document)).count("document.damage")
     assert before == (2 if reported else 0)
-    damaged = house.services.journal.event(
+    damaged = app.services.journal.event(
         EventType.DOCUMENT_DAMAGED, alpha, document, {"version": 1}
     )
-    await house.services.replication.heal(damaged)
-    await house.settle()
-    assert not vault.exists()
+    await app.services.replication.repair(damaged)
+    await app.settle()
+    assert not primary.exists()
     assert b"".join([bytes(piece) async for piece in stream]) == CONTENT * 2
-    assert (await house.actions(alpha, document)).count("document.damage") == before
+    assert (await app.actions(alpha, document)).count("document.damage") == before
 
 
 async def test_what_is_deleted_while_it_streams_breaks_off_without_damage(
-    house: House, alpha: str, auth: dict[str, str], document: str
+    app: App, alpha: str, auth: dict[str, str], document: str
 ) -> None:
     reader = Principal(alpha, "usr_reader", (Role.READER,))
-    for copy in await copies(house, alpha, document):
+    for copy in await copies(app, alpha, document):
         flip(5 * SEGMENT_SIZE + 1)(copy)
-    opened = await house.services.reader.find(reader, document)
-    stream = await house.services.reader.open(reader, opened, 0, opened.version.size)
-    await house.http.delete(f"documents/{document}", headers=auth)
-    await house.settle()
+    opened = await app.services.reader.find(reader, document)
+    stream = await app.services.reader.open(reader, opened, 0, opened.version.size)
+    await app.http.delete(f"documents/{document}", headers=auth)
+    await app.settle()
     with pytest.raises(NotFound):
         async for _ in stream:
             pass
-    assert "document.damage" not in await house.actions(alpha, document)
+    assert "document.damage" not in await app.actions(alpha, document)

@@ -12,12 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.events import Event, EventType
+from shared.base.events import Event, EventType
 from shared.ports.records import DIRECTORY
-from tests.api.conftest import Opened
-from tests.api.test_healing import flip
 from tests.api.test_uploads import complete, put
-from tests.house import BOOTSTRAP_SECRET, PASSWORD, House
+from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, App, Opened
+from tests.support.damage import flip
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +42,7 @@ def forms(secret: bytes) -> set[bytes]:
     return found
 
 
-async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.Response]]:
+async def story(app: App, alpha: str) -> tuple[dict[str, bytes], list[httpx.Response]]:
     """Everything that a tenant does, refusals and repairs included; the secrets and the errors."""
     secrets: dict[str, bytes] = {
         "bootstrap secret": BOOTSTRAP_SECRET.encode(),
@@ -60,7 +59,7 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
     answers: list[httpx.Response] = []
 
     async def ask(method: str, path: str, **request: Any) -> httpx.Response:
-        answer = await house.http.request(method, path, **request)
+        answer = await app.http.request(method, path, **request)
         answers.append(answer)
         return answer
 
@@ -98,7 +97,7 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
     )
 
     labels = {"Strongroom-Metadata": json.dumps(METADATA), "Idempotency-Key": KEY}
-    document = (await house.upload(auth, DIRECT, NAME, **labels)).json()["id"]
+    document = (await app.upload(auth, DIRECT, NAME, **labels)).json()["id"]
     refused = (
         {"Strongroom-Metadata": f'{{"{METADATA["mandant"]} ": "x"}}'},
         {"Strongroom-Metadata": f'["{METADATA["mandant"]}"'},
@@ -106,7 +105,7 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
         {"Content-Disposition": f'attachment; filename="../{NAME}"'},
         {"Idempotency-Key": KEY},
     )
-    answers += [await house.upload(auth, STAGED, NAME, **bad) for bad in refused]
+    answers += [await app.upload(auth, STAGED, NAME, **bad) for bad in refused]
     await ask("GET", f"documents?cursor={token}", headers=auth)
     await ask("GET", f"documents/{NAME}", headers=auth)
     await ask("GET", "documents", headers={"Authorization": f"Bearer {token}x"})
@@ -119,25 +118,25 @@ async def story(house: House, alpha: str) -> tuple[dict[str, bytes], list[httpx.
     signature = re.search("signature=([^&]+)", upload.json()["grant"]["url"])
     assert signature is not None
     secrets["grant"] = signature[1].encode()
-    await put(house, upload.json(), STAGED)
-    await complete(house, auth, upload.json())
-    await house.settle()
+    await put(app, upload.json(), STAGED)
+    await complete(app, auth, upload.json())
+    await app.settle()
 
-    version = await house.version(alpha, document)
-    flip(60)(house.object("vault", version.object))
-    assert (await house.http.get(f"documents/{document}/content", headers=auth)).content == DIRECT
-    await house.settle()
-    healed = await house.version(alpha, document)
-    flip(60)(house.object("replica", healed.replica))
-    flip(60)(house.object("vault", healed.object))
+    version = await app.version(alpha, document)
+    flip(60)(app.object("primary", version.object))
+    assert (await app.http.get(f"documents/{document}/content", headers=auth)).content == DIRECT
+    await app.settle()
+    healed = await app.version(alpha, document)
+    flip(60)(app.object("replica", healed.replica))
+    flip(60)(app.object("primary", healed.object))
     await ask("GET", f"documents/{document}/content", headers=auth)
     await ask("GET", "audit?limit=200", headers=auth)
     await ask("POST", "auth/sign-out-everywhere", headers=auth)
     await ask("GET", "documents", headers=auth)
-    house.clock.advance(8 * 3600)
-    await house.services.sweep.run()
-    await house.services.tokens.rotate()
-    await house.settle()
+    app.clock.advance(8 * 3600)
+    await app.services.sweep.run()
+    await app.services.tokens.rotate()
+    await app.settle()
     return secrets, [answer for answer in answers if answer.status_code >= 400]
 
 
@@ -145,16 +144,16 @@ async def test_no_secret_is_written_anywhere(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with opened() as house:
-        secrets, refused = await story(house, alpha)
-        files = [path for path in house.data.rglob("*") if path.is_file()]
+    async with opened() as app:
+        secrets, refused = await story(app, alpha)
+        files = [path for path in app.data.rglob("*") if path.is_file()]
         open_bytes = {path: path.read_bytes() for path in files}
         record_text = json.dumps(
-            [*await house.entries(alpha), *await house.entries(DIRECTORY)]
+            [*await app.entries(alpha), *await app.entries(DIRECTORY)]
         ).encode()
     closed = {
         path: path.read_bytes()
-        for path in house.data.rglob("*")
+        for path in app.data.rglob("*")
         if path.is_file() and path.name != "root.key"
     }
     assert len(refused) > 10
@@ -180,21 +179,21 @@ async def test_no_secret_is_written_anywhere(
     assert sum(map(len, closed.values())) > len(STAGED)
 
 
-async def test_the_search_finds_what_is_there(house: House, alpha: str) -> None:
+async def test_the_search_finds_what_is_there(app: App, alpha: str) -> None:
     """The search above can fail: what is written in clear on purpose is found."""
-    auth = await house.auth(alpha)
-    document = (await house.upload(auth, DIRECT)).json()["id"]
-    await house.services.outbox.close()
-    everything = b"".join(path.read_bytes() for path in house.data.rglob("*") if path.is_file())
+    auth = await app.auth(alpha)
+    document = (await app.upload(auth, DIRECT)).json()["id"]
+    await app.services.outbox.close()
+    everything = b"".join(path.read_bytes() for path in app.data.rglob("*") if path.is_file())
     assert document.encode() in everything
     assert any(form in everything for form in forms(document.encode()))
 
 
-async def test_events_hold_identifiers_only(house: House, alpha: str) -> None:
-    auth = await house.auth(alpha)
-    await house.upload(auth, DIRECT, NAME, **{"Strongroom-Metadata": json.dumps(METADATA)})
-    await house.services.outbox.close()
-    source = house.services.adapters.source
+async def test_events_hold_identifiers_only(app: App, alpha: str) -> None:
+    auth = await app.auth(alpha)
+    await app.upload(auth, DIRECT, NAME, **{"Strongroom-Metadata": json.dumps(METADATA)})
+    await app.services.outbox.close()
+    source = app.services.adapters.source
     for subscription in ("replication", "audit"):
         for delivery in await source.receive(subscription, limit=50):
             event = Event.from_json(delivery.body)

@@ -13,14 +13,13 @@ import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.errors import Conflict, Unavailable
+from shared.base.errors import Conflict, Unavailable
 from shared.identity.accounts import Stored
 from shared.identity.sign_in import FREE_ATTEMPTS
 from shared.identity.tokens import ACTIVATION
 from shared.ports.records import DIRECTORY
-from tests.api.conftest import Opened
-from tests.house import BOOTSTRAP_SECRET, PASSWORD, House, open_house, problem
-from tests.people import bearer
+from tests.support.accounts import bearer
+from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, App, Opened, open_app, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -28,14 +27,14 @@ OTHER_PASSWORD = "another horse, another staple"
 
 
 async def sign_in(
-    house: House, username: str = "admin", password: str = PASSWORD, **more: str
+    app: App, username: str = "admin", password: str = PASSWORD, **more: str
 ) -> httpx.Response:
     body = {"tenant": "alpha", "username": username, "password": password} | more
-    return await house.http.post("auth/sign-in", json=body)
+    return await app.http.post("auth/sign-in", json=body)
 
 
-async def given_out(house: House, auth: dict[str, str], username: str = "anna") -> dict[str, Any]:
-    answer = await house.http.post(
+async def given_out(app: App, auth: dict[str, str], username: str = "anna") -> dict[str, Any]:
+    answer = await app.http.post(
         "users", json={"username": username, "roles": ["reader"]}, headers=auth
     )
     assert answer.status_code == 201
@@ -43,166 +42,164 @@ async def given_out(house: House, auth: dict[str, str], username: str = "anna") 
     return view
 
 
-async def test_signing_in(house: House) -> None:
-    answer = await sign_in(house, " ADMIN ")
+async def test_signing_in(app: App) -> None:
+    answer = await sign_in(app, " ADMIN ")
     view = answer.json()
     assert (answer.status_code, view["token_type"]) == (200, "Bearer")
     assert view["expires_at"] == "2026-01-01T02:00:00Z"
     assert view["user"]["roles"] == ["administrator"]
     auth = {"Authorization": f"Bearer {view['token']}"}
-    assert (await house.http.get("auth/account", headers=auth)).json() == view["user"]
-    answer = await sign_in(house, new_password=OTHER_PASSWORD)
+    assert (await app.http.get("auth/account", headers=auth)).json() == view["user"]
+    answer = await sign_in(app, new_password=OTHER_PASSWORD)
     assert (answer.status_code, problem(answer)) == (400, "invalid-input")
 
 
-async def test_a_temporary_password_works_once(house: House, auth: dict[str, str]) -> None:
-    temporary = (await given_out(house, auth))["temporary_password"]
-    answer = await sign_in(house, "anna", temporary)
+async def test_a_temporary_password_works_once(app: App, auth: dict[str, str]) -> None:
+    temporary = (await given_out(app, auth))["temporary_password"]
+    answer = await sign_in(app, "anna", temporary)
     assert (answer.status_code, problem(answer)) == (401, "password-change-required")
     for bad in ("short", "x" * 11, temporary, "tab\tin the middle"):
-        answer = await sign_in(house, "anna", temporary, new_password=bad)
+        answer = await sign_in(app, "anna", temporary, new_password=bad)
         assert (answer.status_code, problem(answer)) == (400, "invalid-input")
-    answer = await sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD)
+    answer = await sign_in(app, "anna", temporary, new_password=OTHER_PASSWORD)
     assert answer.status_code == 200
     for password in (temporary, temporary.upper()):
-        answer = await sign_in(house, "anna", password, new_password=OTHER_PASSWORD + "!")
+        answer = await sign_in(app, "anna", password, new_password=OTHER_PASSWORD + "!")
         assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
-    assert (await sign_in(house, "anna", OTHER_PASSWORD)).status_code == 200
+    assert (await sign_in(app, "anna", OTHER_PASSWORD)).status_code == 200
 
 
-async def test_two_at_once_use_a_temporary_password_once(
-    house: House, auth: dict[str, str]
-) -> None:
-    temporary = (await given_out(house, auth))["temporary_password"]
+async def test_two_at_once_use_a_temporary_password_once(app: App, auth: dict[str, str]) -> None:
+    temporary = (await given_out(app, auth))["temporary_password"]
     answers = await asyncio.gather(
-        *(sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD + str(n)) for n in range(2))
+        *(sign_in(app, "anna", temporary, new_password=OTHER_PASSWORD + str(n)) for n in range(2))
     )
     assert sorted(answer.status_code for answer in answers) in ([200, 401], [200, 409])
 
 
 async def test_a_temporary_password_is_valid_for_two_hours(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    view = await given_out(house, auth)
+    view = await given_out(app, auth)
     assert view["user"]["temporary_password_until"] == "2026-01-01T02:00:00Z"
     temporary = view["temporary_password"]
-    house.clock.advance(2 * 3600)
-    answer = await sign_in(house, "anna", temporary, new_password=OTHER_PASSWORD)
+    app.clock.advance(2 * 3600)
+    answer = await sign_in(app, "anna", temporary, new_password=OTHER_PASSWORD)
     assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
     path = f"users/{view['user']['id']}/temporary-password"
-    fresh = (await house.http.post(path, headers=await house.auth(alpha))).json()
-    house.clock.advance(2 * 3600 - 1)
-    answer = await sign_in(house, "anna", fresh["temporary_password"], new_password=OTHER_PASSWORD)
+    fresh = (await app.http.post(path, headers=await app.auth(alpha))).json()
+    app.clock.advance(2 * 3600 - 1)
+    answer = await sign_in(app, "anna", fresh["temporary_password"], new_password=OTHER_PASSWORD)
     assert answer.status_code == 200
 
 
 async def test_a_repeated_request_does_not_show_the_password_again(
-    house: House, auth: dict[str, str]
+    app: App, auth: dict[str, str]
 ) -> None:
     body = {"username": "anna", "roles": ["reader"]}
     headers = auth | {"Idempotency-Key": "9e3a5bd6-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
-    first, again = [await house.http.post("users", json=body, headers=headers) for _ in range(2)]
+    first, again = [await app.http.post("users", json=body, headers=headers) for _ in range(2)]
     assert first.json()["temporary_password"]
     assert again.json() == {"user": first.json()["user"], "temporary_password": None}
 
 
 @pytest.mark.parametrize("username", ["admin", "nobody"])
 async def test_failures_lock_a_username_whether_it_exists_or_not(
-    house: House, alpha: str, username: str
+    app: App, alpha: str, username: str
 ) -> None:
-    wrong = [await sign_in(house, username, "wrong") for _ in range(FREE_ATTEMPTS)]
+    wrong = [await sign_in(app, username, "wrong") for _ in range(FREE_ATTEMPTS)]
     assert {(each.status_code, problem(each)) for each in wrong} == {(401, "sign-in-refused")}
     assert len({each.json()["detail"] for each in wrong}) == 1
     for password in ("wrong", PASSWORD):
-        locked = await sign_in(house, username, password)
+        locked = await sign_in(app, username, password)
         assert (locked.status_code, problem(locked)) == (429, "rate-limited")
         assert 0 < int(locked.headers["retry-after"]) <= 61
     entries = [
         body["entry"]["reason"]
-        for body in await house.entries(alpha)
+        for body in await app.entries(alpha)
         if body["entry"]["outcome"] == "refused"
     ]
     assert sorted(entries) == ["rate-limited"] * 2 + ["sign-in-refused"] * FREE_ATTEMPTS
-    house.clock.advance(61)
-    answer = await sign_in(house, username)
+    app.clock.advance(61)
+    answer = await sign_in(app, username)
     assert answer.status_code == (200 if username == "admin" else 401)
-    house.clock.advance(1)
-    locked = await sign_in(house, username, "wrong")
+    app.clock.advance(1)
+    locked = await sign_in(app, username, "wrong")
     assert locked.status_code == (401 if username == "admin" else 429), "a success starts anew"
 
 
-async def test_guessing_in_parallel_gains_nothing(house: House) -> None:
-    answers = await asyncio.gather(*(sign_in(house, password="wrong") for _ in range(25)))
+async def test_guessing_in_parallel_gains_nothing(app: App) -> None:
+    answers = await asyncio.gather(*(sign_in(app, password="wrong") for _ in range(25)))
     looked_at = [answer for answer in answers if answer.status_code == 401]
     assert len(looked_at) <= FREE_ATTEMPTS
     assert {answer.status_code for answer in answers} == {401, 429}
 
 
-async def test_signing_out_everywhere(house: House, alpha: str) -> None:
-    tokens = [await house.auth(alpha, "member") for _ in range(2)]
-    bystander = await house.auth(alpha)
-    answer = await house.http.post("auth/sign-out-everywhere", headers=tokens[0])
+async def test_signing_out_everywhere(app: App, alpha: str) -> None:
+    tokens = [await app.auth(alpha, "member") for _ in range(2)]
+    bystander = await app.auth(alpha)
+    answer = await app.http.post("auth/sign-out-everywhere", headers=tokens[0])
     assert answer.status_code == 204
     for token in tokens:
-        answer = await house.http.get("documents", headers=token)
+        answer = await app.http.get("documents", headers=token)
         assert (answer.status_code, problem(answer)) == (401, "token-revoked")
-    assert (await house.http.get("documents", headers=bystander)).status_code == 200
-    fresh = await house.auth(alpha, "member")
-    assert (await house.http.get("documents", headers=fresh)).status_code == 200
+    assert (await app.http.get("documents", headers=bystander)).status_code == 200
+    fresh = await app.auth(alpha, "member")
+    assert (await app.http.get("documents", headers=fresh)).status_code == 200
 
 
 async def test_disabling_and_changing_roles_void_tokens_at_once(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    member = await house.auth(alpha, "member")
-    user = (await house.http.get("auth/account", headers=member)).json()["id"]
-    stored = await house.http.get(f"users/{user}", headers=auth)
+    member = await app.auth(alpha, "member")
+    user = (await app.http.get("auth/account", headers=member)).json()["id"]
+    stored = await app.http.get(f"users/{user}", headers=auth)
     body = {"roles": ["reader"]}
     stale = auth | {"If-Match": '"stale"'}
-    assert (await house.http.patch(f"users/{user}", json=body, headers=stale)).status_code == 412
+    assert (await app.http.patch(f"users/{user}", json=body, headers=stale)).status_code == 412
     fresh = auth | {"If-Match": stored.headers["etag"]}
-    changed = await house.http.patch(f"users/{user}", json=body, headers=fresh)
+    changed = await app.http.patch(f"users/{user}", json=body, headers=fresh)
     assert (changed.status_code, changed.json()["roles"]) == (200, ["reader"])
-    assert problem(await house.http.get("documents", headers=member)) == "token-revoked"
-    reader = await house.auth(alpha, "member")
-    assert (await house.upload(reader, b"x")).status_code == 403
-    await house.http.patch(f"users/{user}", json={"disabled": True}, headers=auth)
-    assert problem(await house.http.get("documents", headers=reader)) == "token-revoked"
-    issued_anyway = await house.auth(alpha, "member")
-    assert problem(await house.http.get("documents", headers=issued_anyway)) == "token-revoked"
+    assert problem(await app.http.get("documents", headers=member)) == "token-revoked"
+    reader = await app.auth(alpha, "member")
+    assert (await app.upload(reader, b"x")).status_code == 403
+    await app.http.patch(f"users/{user}", json={"disabled": True}, headers=auth)
+    assert problem(await app.http.get("documents", headers=reader)) == "token-revoked"
+    issued_anyway = await app.auth(alpha, "member")
+    assert problem(await app.http.get("documents", headers=issued_anyway)) == "token-revoked"
     entries = [
         body["entry"]["details"]
-        for body in await house.entries(alpha, user)
+        for body in await app.entries(alpha, user)
         if body["entry"]["action"] == "user.change"
     ]
     assert sorted(entry["disabled"] for entry in entries) == [0, 1]
     assert [entry["roles"] for entry in entries] == [["reader"]] * 2
 
 
-async def test_a_disabled_person_cannot_sign_in(house: House, auth: dict[str, str]) -> None:
-    view = await given_out(house, auth)
+async def test_a_disabled_person_cannot_sign_in(app: App, auth: dict[str, str]) -> None:
+    view = await given_out(app, auth)
     path = f"users/{view['user']['id']}"
-    await house.http.patch(path, json={"disabled": True}, headers=auth)
-    answer = await sign_in(house, "anna", view["temporary_password"], new_password=OTHER_PASSWORD)
+    await app.http.patch(path, json={"disabled": True}, headers=auth)
+    answer = await sign_in(app, "anna", view["temporary_password"], new_password=OTHER_PASSWORD)
     assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
 
 
 async def test_nobody_gives_themselves_a_password(
-    house: House, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    admin = (await house.services.accounts.find(alpha, "admin")).user.id
-    answer = await house.http.post(f"users/{admin}/temporary-password", headers=auth)
+    admin = (await app.services.accounts.find(alpha, "admin")).user.id
+    answer = await app.http.post(f"users/{admin}/temporary-password", headers=auth)
     assert (answer.status_code, problem(answer)) == (409, "conflict")
-    assert (await sign_in(house)).status_code == 200
+    assert (await sign_in(app)).status_code == 200
 
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"roles": (Role.READER,)}])
 async def test_two_administrators_cannot_remove_each_other(
-    house: House, alpha: str, change: dict[str, Any]
+    app: App, alpha: str, change: dict[str, Any]
 ) -> None:
-    accounts = house.services.accounts
+    accounts = app.services.accounts
     admins = [(await accounts.find(alpha, "admin")).user.id]
-    admins.append(await house.user(alpha, "second", Role.ADMINISTRATOR))
+    admins.append(await app.user(alpha, "second", Role.ADMINISTRATOR))
     full: dict[str, Any] = {"roles": None, "disabled": None, "if_match": None} | change
     outcomes = await asyncio.gather(
         *(
@@ -216,25 +213,25 @@ async def test_two_administrators_cannot_remove_each_other(
     assert sum(not user.disabled and Role.ADMINISTRATOR in user.roles for user in left) == 1
 
 
-async def test_changing_ones_password(house: House, auth: dict[str, str]) -> None:
+async def test_changing_ones_password(app: App, auth: dict[str, str]) -> None:
     async def change(password: str, new_password: str) -> httpx.Response:
         body = {"password": password, "new_password": new_password}
-        return await house.http.put("auth/password", json=body, headers=auth)
+        return await app.http.put("auth/password", json=body, headers=auth)
 
     assert problem(await change("wrong", OTHER_PASSWORD)) == "sign-in-refused"
     for bad in ("short", PASSWORD, "x" * 11 + "\x00"):
         assert problem(await change(PASSWORD, bad)) == "invalid-input"
     assert (await change(PASSWORD, OTHER_PASSWORD)).status_code == 204
     assert problem(await change(OTHER_PASSWORD, PASSWORD)) == "token-revoked"
-    assert (await sign_in(house)).status_code == 401
-    assert (await sign_in(house, password=OTHER_PASSWORD)).status_code == 200
+    assert (await sign_in(app)).status_code == 401
+    assert (await sign_in(app, password=OTHER_PASSWORD)).status_code == 200
 
 
 async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
-    async with open_house(tmp_path / "empty") as house:
+    async with open_app(tmp_path / "empty") as app:
 
         async def bootstrap(secret: str) -> httpx.Response:
-            return await house.http.post(
+            return await app.http.post(
                 "auth/bootstrap", json={"secret": secret, "username": "root"}
             )
 
@@ -246,60 +243,60 @@ async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
         assert problem(await bootstrap(BOOTSTRAP_SECRET)) == "conflict"
         refused = [
             body["entry"]["reason"]
-            for body in await house.entries(DIRECTORY)
+            for body in await app.entries(DIRECTORY)
             if body["entry"]["outcome"] == "refused"
         ]
         assert sorted(refused) == ["conflict"] * 3 + ["sign-in-refused"]
 
 
 async def test_without_a_bootstrap_secret_nobody_is_first(opened: Opened) -> None:
-    async with opened(bootstrap_secret_sha256="") as house:
+    async with opened(bootstrap_secret_sha256="") as app:
         for secret in ("", BOOTSTRAP_SECRET):
-            answer = await house.http.post(
+            answer = await app.http.post(
                 "auth/bootstrap", json={"secret": secret, "username": "root"}
             )
             assert (answer.status_code, problem(answer)) == (401, "sign-in-refused")
 
 
-async def floods(house: House, tenant: str) -> int:
+async def floods(app: App, tenant: str) -> int:
     return sum(
         body["entry"]["action"] == "request" and body["entry"]["reason"] == "rate-limited"
-        for body in await house.entries(tenant)
+        for body in await app.entries(tenant)
     )
 
 
 async def test_a_user_who_asks_too_much(opened: Opened, alpha: str) -> None:
-    async with opened(requests_per_minute=5) as house:
-        auth = await house.auth(alpha)
+    async with opened(requests_per_minute=5) as app:
+        auth = await app.auth(alpha)
         for round_ in (1, 2):
             for _ in range(5):
-                assert (await house.http.get("auth/account", headers=auth)).status_code == 200
+                assert (await app.http.get("auth/account", headers=auth)).status_code == 200
             for _ in range(4):
-                answer = await house.http.get("auth/account", headers=auth)
+                answer = await app.http.get("auth/account", headers=auth)
                 assert (answer.status_code, problem(answer)) == (429, "rate-limited")
                 assert answer.headers["retry-after"] == "12"
-            assert await floods(house, alpha) == round_
-            member = await house.auth(alpha, "member")
-            assert (await house.http.get("auth/account", headers=member)).status_code == 200
-            house.clock.advance(60)
+            assert await floods(app, alpha) == round_
+            member = await app.auth(alpha, "member")
+            assert (await app.http.get("auth/account", headers=member)).status_code == 200
+            app.clock.advance(60)
 
 
 async def test_an_address_that_asks_too_much_without_a_token(opened: Opened, alpha: str) -> None:
-    async with opened(requests_per_minute=5) as house:
-        statuses = [(await house.http.get("documents")).status_code for _ in range(9)]
+    async with opened(requests_per_minute=5) as app:
+        statuses = [(await app.http.get("documents")).status_code for _ in range(9)]
         assert statuses == [401] * 5 + [429] * 4
-        answer = await house.http.get("health")
+        answer = await app.http.get("health")
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "12")
-        assert await floods(house, DIRECTORY) == 1
-        auth = await house.auth(alpha)
-        assert (await house.http.get("documents", headers=auth)).status_code == 200
+        assert await floods(app, DIRECTORY) == 1
+        auth = await app.auth(alpha)
+        assert (await app.http.get("documents", headers=auth)).status_code == 200
 
 
 async def test_a_flood_of_forged_tokens_costs_no_reads(
     opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(requests_per_minute=1) as house:
-        token = await house.token(alpha)
+    async with opened(requests_per_minute=1) as app:
+        token = await app.token(alpha)
         head, _, nonce, ciphertext, tag = token.split(".")
         header = json.loads(base64.urlsafe_b64decode(head + "==")) | {"kid": "key_made-up"}
         made_up = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
@@ -308,7 +305,7 @@ async def test_a_flood_of_forged_tokens_costs_no_reads(
             f"{head}..{nonce}.{ciphertext}.{'A' * 22}",
             f"{made_up}..{nonce}.{ciphertext}.{tag}",
         ]
-        records = type(house.services.adapters.records)
+        records = type(app.services.adapters.records)
         reads: list[str] = []
         get = records.get
 
@@ -318,54 +315,54 @@ async def test_a_flood_of_forged_tokens_costs_no_reads(
 
         monkeypatch.setattr(records, "get", counted)
         for each in forged * 5:
-            answer = await house.http.get("documents", headers=bearer(each))
+            answer = await app.http.get("documents", headers=bearer(each))
             assert answer.status_code in {401, 429}
         assert reads == []
-        house.clock.advance(60)
+        app.clock.advance(60)
         for each in forged * 5:
-            await house.http.get("documents", headers=bearer(each))
+            await app.http.get("documents", headers=bearer(each))
         assert reads == ["token-ring"], "its keys may be new"
 
 
 async def test_an_address_that_signs_in_too_often(opened: Opened) -> None:
-    async with opened(sign_ins_per_minute=2) as house:
-        answers = [await sign_in(house, f"user{number}", "wrong") for number in range(5)]
+    async with opened(sign_ins_per_minute=2) as app:
+        answers = [await sign_in(app, f"user{number}", "wrong") for number in range(5)]
         assert [answer.status_code for answer in answers] == [401] * 2 + [429] * 3
         assert answers[-1].headers["retry-after"] == "30"
-        assert await floods(house, DIRECTORY) == 1
-        house.clock.advance(30)
-        assert (await sign_in(house)).status_code == 200
+        assert await floods(app, DIRECTORY) == 1
+        app.clock.advance(30)
+        assert (await sign_in(app)).status_code == 200
 
 
 async def test_token_keys_rotate_and_tokens_live_on(opened: Opened, alpha: str) -> None:
-    async with opened() as house:
-        old = await house.auth(alpha)
-        tokens = house.services.tokens
+    async with opened() as app:
+        old = await app.auth(alpha)
+        tokens = app.services.tokens
         assert not await tokens.rotate(), "too soon"
-        house.clock.advance(3600)
+        app.clock.advance(3600)
         assert await tokens.rotate()
         assert not await tokens.rotate()
-        assert (await house.http.get("auth/account", headers=old)).status_code == 200
-        house.clock.advance(ACTIVATION.total_seconds())
-        new = await house.auth(alpha)
+        assert (await app.http.get("auth/account", headers=old)).status_code == 200
+        app.clock.advance(ACTIVATION.total_seconds())
+        new = await app.auth(alpha)
         assert new["Authorization"].split(".")[0] != old["Authorization"].split(".")[0]
-        house.clock.advance(3600 - ACTIVATION.total_seconds() - 1)
+        app.clock.advance(3600 - ACTIVATION.total_seconds() - 1)
         for auth in (old, new):
-            assert (await house.http.get("auth/account", headers=auth)).status_code == 200
-        house.clock.advance(1)
-        assert problem(await house.http.get("auth/account", headers=old)) == "token-expired"
+            assert (await app.http.get("auth/account", headers=auth)).status_code == 200
+        app.clock.advance(1)
+        assert problem(await app.http.get("auth/account", headers=old)) == "token-expired"
         for _ in range(3):
-            house.clock.advance(timedelta(hours=24).total_seconds())
+            app.clock.advance(timedelta(hours=24).total_seconds())
             assert await tokens.rotate()
-        answer = await house.http.get("auth/account", headers=old)
+        answer = await app.http.get("auth/account", headers=old)
         assert (answer.status_code, problem(answer)) == (401, "unauthenticated")
 
 
 async def test_another_process_learns_of_a_new_token_key(opened: Opened, alpha: str) -> None:
     async with opened() as first, opened() as second:
         second_auth = await second.auth(alpha)
-        for house in (first, second):
-            house.clock.advance(3600)
+        for app in (first, second):
+            app.clock.advance(3600)
         assert await first.services.tokens.rotate()
         first.clock.advance(61)
         second.clock.advance(61)
@@ -377,19 +374,19 @@ async def test_another_process_learns_of_a_new_token_key(opened: Opened, alpha: 
 async def test_a_key_vault_that_does_not_answer_at_the_start(
     opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened() as house:
-        token = await house.auth(alpha)
-    async with opened() as house:
+    async with opened() as app:
+        token = await app.auth(alpha)
+    async with opened() as app:
 
         async def silent(*_: object) -> bytes:
             raise Unavailable("The key vault does not answer.", 7)
 
         with monkeypatch.context() as down:
-            down.setattr(type(house.services.adapters.key_vault), "unwrap", silent)
-            answer = await house.http.get("documents", headers=token)
+            down.setattr(type(app.services.adapters.key_vault), "unwrap", silent)
+            answer = await app.http.get("documents", headers=token)
             assert (answer.status_code, problem(answer)) == (503, "unavailable")
             assert answer.headers["retry-after"] == "7"
-            assert problem(await sign_in(house)) == "unavailable"
-            assert (await house.http.get("health")).status_code == 200
-        assert (await house.http.get("documents", headers=token)).status_code == 200
-        assert (await sign_in(house)).status_code == 200
+            assert problem(await sign_in(app)) == "unavailable"
+            assert (await app.http.get("health")).status_code == 200
+        assert (await app.http.get("documents", headers=token)).status_code == 200
+        assert (await sign_in(app)).status_code == 200

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract import azure, embedded
-from tests.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
+from tests.support.contract import azure, embedded
+from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
 Factory = Callable[[Path], AbstractAsyncContextManager]
 

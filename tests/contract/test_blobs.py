@@ -9,15 +9,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.errors import Conflict, InvalidInput, NotFound
-from shared.ports.blobs import BlobStore, Chunk
+from shared.base.buffers import Buffer
+from shared.base.errors import Conflict, InvalidInput, NotFound
+from shared.ports.blobs import BlobStore
 
 pytestmark = pytest.mark.anyio
 
 MEBIBYTE = 1_048_576
 
 
-async def stream(*chunks: Chunk) -> AsyncIterator[Chunk]:
+async def stream(*chunks: Buffer) -> AsyncIterator[Buffer]:
     for chunk in chunks:
         yield chunk
 
@@ -63,7 +64,7 @@ async def test_an_empty_stream_makes_an_empty_object(blobs):
 async def test_each_chunk_is_used_before_the_next_is_asked_for(blobs):
     buffer = bytearray(100_000)
 
-    async def reused() -> AsyncIterator[Chunk]:
+    async def reused() -> AsyncIterator[Buffer]:
         for number in range(30):
             buffer[:] = bytes([number]) * len(buffer)
             yield memoryview(buffer)[: 50_000 + number]
@@ -112,7 +113,7 @@ async def test_concurrent_puts_into_a_new_folder_all_succeed(blobs):
 
 @pytest.mark.parametrize("before", [0, 1, MEBIBYTE, 3 * MEBIBYTE])
 async def test_a_stream_that_raises_leaves_nothing(blobs, before):
-    async def broken() -> AsyncIterator[Chunk]:
+    async def broken() -> AsyncIterator[Buffer]:
         if before:
             yield pattern(before)
         raise ConnectionResetError("the client went away")
@@ -129,7 +130,7 @@ async def test_a_stream_that_raises_leaves_nothing(blobs, before):
 async def test_a_put_that_is_cancelled_leaves_nothing(blobs):
     half_way = asyncio.Event()
 
-    async def endless() -> AsyncIterator[Chunk]:
+    async def endless() -> AsyncIterator[Buffer]:
         yield pattern(2 * MEBIBYTE)
         half_way.set()
         await asyncio.Event().wait()

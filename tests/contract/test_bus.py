@@ -13,11 +13,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import Conflict, InvalidInput
-from shared.events import Event, EventType
+from shared.base.errors import Conflict, InvalidInput
+from shared.base.events import Event, EventType
+from shared.base.topology import Subscription, load_topology
 from shared.ports.bus import Delivery
-from shared.topology import Subscription, load_topology
-from tests.contract.harness import BusHarness
+from tests.support.contract.harness import BusHarness
 
 pytestmark = pytest.mark.anyio
 

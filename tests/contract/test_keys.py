@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from shared.errors import Conflict, Damaged, InvalidInput, NotFound
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound
 from shared.ports.keys import KeyVault, Signature, WrappedKey
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.base.errors import Conflict, InvalidInput, NotFound
 from shared.ports.records import (
     MAX_CHANGES,
     MAX_PAGE,
@@ -20,7 +20,7 @@ from shared.ports.records import (
     Record,
     Replace,
 )
-from tests.contract.harness import RecordsHarness
+from tests.support.contract.harness import RecordsHarness
 
 pytestmark = pytest.mark.anyio
 

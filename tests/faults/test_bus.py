@@ -19,17 +19,18 @@ from typing import Any
 import pytest
 
 from functions import audit, encryption, replication
-from shared import wiring
-from shared.errors import Unavailable
-from shared.events import Event, EventType
-from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
+from shared.base.buffers import Buffer
+from shared.base.errors import Unavailable
+from shared.base.events import Event, EventType
+from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.bus import Delivery, EventSource
 from shared.ports.records import DIRECTORY
+from shared.wiring import services as wiring
 from standalone.pump import MessagePump
 from standalone.triggers import read_functions
-from tests.house import BOOTSTRAP_SECRET, House, open_house
-from tests.process import ROOT
-from tests.unit.standalone.timeline import Timeline
+from tests.support.app import BOOTSTRAP_SECRET, App, open_app
+from tests.support.process import ROOT
+from tests.support.timeline import Timeline
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ class FaultyStore:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         return await self._store.put(name, content)
 
     def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -120,10 +121,10 @@ class Poison(Event):
 
 @dataclass
 class Story:
-    """A house with a tenant, whose messages are pumped or not, as a test likes.
+    """A app with a tenant, whose messages are pumped or not, as a test likes.
 
     Attributes:
-        house: The house.
+        app: The app.
         clock: Its time.
         tenant: The tenant's id.
         auth: The header of its administrator's token.
@@ -132,7 +133,7 @@ class Story:
         caplog: Holds what the pump logged.
     """
 
-    house: House
+    app: App
     clock: Timeline
     tenant: str
     auth: dict[str, str]
@@ -147,7 +148,7 @@ class Story:
         """Let the functions have their messages."""
         stopping = asyncio.Event()
         pump = MessagePump(
-            source or self.house.services.adapters.source,
+            source or self.app.services.adapters.source,
             FUNCTIONS,
             clock=self.clock,
             concurrency=concurrency,
@@ -161,20 +162,20 @@ class Story:
 
     async def upload(self) -> str:
         """A document, whose event is on the bus."""
-        answer = await self.house.upload(self.auth, CONTENT)
+        answer = await self.app.upload(self.auth, CONTENT)
         assert answer.status_code == 201
-        await self.house.services.outbox.close()
+        await self.app.services.outbox.close()
         return str(answer.json()["id"])
 
     async def publish(self, *events: Event) -> None:
-        await self.house.services.adapters.bus.publish(events)
+        await self.app.services.adapters.bus.publish(events)
 
     def event(self, document: str, kind: EventType = EventType.DOCUMENT_SEALED) -> Event:
-        return self.house.services.journal.event(kind, self.tenant, document, {"version": 1})
+        return self.app.services.journal.event(kind, self.tenant, document, {"version": 1})
 
     async def put_back(self, *kinds: EventType) -> None:
         """Let the replication messages of these kinds come in this order, and before all others."""
-        source = self.house.services.adapters.source
+        source = self.app.services.adapters.source
         taken = {
             Event.from_json(delivery.body).type: delivery
             for delivery in await source.receive(REPLICATION, limit=10)
@@ -186,7 +187,7 @@ class Story:
 
     async def dead_letters(self, subscription: str = REPLICATION) -> list[dict[str, Any]]:
         """What the API lists."""
-        answer = await self.house.http.get(
+        answer = await self.app.http.get(
             f"dead-letters?subscription={subscription}", headers=self.operator
         )
         assert answer.status_code == 200, answer.text
@@ -195,7 +196,7 @@ class Story:
 
     async def replay(self, *message_ids: str) -> int:
         """What the API says it replayed."""
-        answer = await self.house.http.post(
+        answer = await self.app.http.post(
             "dead-letters/replay",
             headers=self.operator,
             json={"subscription": REPLICATION, "message_ids": message_ids},
@@ -212,12 +213,12 @@ class Story:
         ]
 
     async def document(self, document: str) -> dict[str, Any]:
-        answer = await self.house.http.get(f"documents/{document}", headers=self.auth)
+        answer = await self.app.http.get(f"documents/{document}", headers=self.auth)
         found: dict[str, Any] = answer.json()
         return found
 
     async def actions(self, document: str) -> Counter[str]:
-        return Counter(await self.house.actions(self.tenant, document))
+        return Counter(await self.app.actions(self.tenant, document))
 
 
 @pytest.fixture
@@ -235,22 +236,22 @@ async def story(
         return dataclasses.replace(adapters, replica=FaultyStore(adapters.replica, clock))
 
     monkeypatch.setattr(wiring, "embedded_adapters", with_faulty_replica)
-    async with open_house(tmp_path / "data", clock) as house:
+    async with open_app(tmp_path / "data", clock) as app:
 
         async def services() -> wiring.Services:
-            return house.services
+            return app.services
 
         for function in (audit, encryption, replication):
             monkeypatch.setattr(function, "ready_services", services)
-        tenant = await house.tenant("acme")
+        tenant = await app.tenant("acme")
         secret = {"username": "operator", "secret": BOOTSTRAP_SECRET}
-        assert (await house.http.post("auth/bootstrap", json=secret)).status_code == 201
-        replica = house.services.adapters.replica
+        assert (await app.http.post("auth/bootstrap", json=secret)).status_code == 201
+        replica = app.services.adapters.replica
         assert isinstance(replica, FaultyStore)
-        auth = await house.auth(tenant)
-        operator = await house.auth(DIRECTORY, "operator")
-        await house.settle()
-        yield Story(house, clock, tenant, auth, operator, replica, caplog)
+        auth = await app.auth(tenant)
+        operator = await app.auth(DIRECTORY, "operator")
+        await app.settle()
+        yield Story(app, clock, tenant, auth, operator, replica, caplog)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -275,22 +276,22 @@ async def test_a_lock_that_is_lost_half_way_makes_one_replica(story: Story) -> N
         ("document.sealed", "lock-lost", 1),
     ]
     assert (await story.document(document))["replicated"]
-    assert len(story.house.stored("replica")) == 1
+    assert len(story.app.stored("replica")) == 1
     assert (await story.actions(document))["document.replicate"] == 1
 
 
 async def test_every_message_comes_twice_and_takes_effect_once(story: Story) -> None:
-    house = story.house
-    async with story.pumping(ForgetfulSource(house.services.adapters.source)):
+    app = story.app
+    async with story.pumping(ForgetfulSource(app.services.adapters.source)):
         kept, deleted = await story.upload(), await story.upload()
-        granted = await house.http.post(
+        granted = await app.http.post(
             "uploads", headers=story.auth, json={"name": "staged.bin", "size": len(CONTENT)}
         )
         upload = granted.json()
-        put = await house.http.put(upload["grant"]["url"], content=CONTENT)
+        put = await app.http.put(upload["grant"]["url"], content=CONTENT)
         assert put.status_code == 201
-        await house.http.post(f"uploads/{upload['id']}/complete", headers=story.auth)
-        gone = await house.http.delete(f"documents/{deleted}", headers=story.auth)
+        await app.http.post(f"uploads/{upload['id']}/complete", headers=story.auth)
+        gone = await app.http.delete(f"documents/{deleted}", headers=story.auth)
         assert gone.status_code == 204
         await eventually(lambda: len(story.outcomes()) == 4)
         story.clock.advance(LOCK_SECONDS + 1)
@@ -309,15 +310,15 @@ async def test_every_message_comes_twice_and_takes_effect_once(story: Story) -> 
         assert (once["document.create"], once["document.replicate"]) == (1, 1)
         assert (await story.document(document))["replicated"]
     assert (await story.actions(deleted))["document.delete"] == 1
-    assert len(house.stored("vault")) == len(house.stored("replica")) == 2
-    assert house.stored("staging") == []
+    assert len(app.stored("primary")) == len(app.stored("replica")) == 2
+    assert app.stored("staging") == []
 
 
 async def test_a_deletion_that_comes_before_the_sealing(story: Story) -> None:
     document = await story.upload()
-    gone = await story.house.http.delete(f"documents/{document}", headers=story.auth)
+    gone = await story.app.http.delete(f"documents/{document}", headers=story.auth)
     assert gone.status_code == 204
-    await story.house.services.outbox.close()
+    await story.app.services.outbox.close()
     await story.put_back(EventType.DOCUMENT_DELETED, EventType.DOCUMENT_SEALED)
     async with story.pumping(concurrency=1):
         await eventually(lambda: len(story.outcomes()) == 2)
@@ -325,17 +326,17 @@ async def test_a_deletion_that_comes_before_the_sealing(story: Story) -> None:
         ("document.deleted", "completed", 2),
         ("document.sealed", "completed", 2),
     ]
-    assert story.house.stored("vault") == story.house.stored("replica") == []
+    assert story.app.stored("primary") == story.app.stored("replica") == []
 
 
 async def test_damage_that_passed_comes_before_the_sealing(story: Story) -> None:
     document = await story.upload()
-    [sealed] = story.house.stored("vault")
-    away = sealed.rename(story.house.data / "away")
-    answer = await story.house.http.get(f"documents/{document}/content", headers=story.auth)
+    [sealed] = story.app.stored("primary")
+    away = sealed.rename(story.app.data / "away")
+    answer = await story.app.http.get(f"documents/{document}/content", headers=story.auth)
     assert answer.status_code == 500
     away.rename(sealed)
-    await story.house.services.outbox.close()
+    await story.app.services.outbox.close()
     await story.put_back(EventType.DOCUMENT_DAMAGED, EventType.DOCUMENT_SEALED)
     async with story.pumping(concurrency=1):
         await eventually(lambda: len(story.outcomes()) == 2)
@@ -343,25 +344,25 @@ async def test_damage_that_passed_comes_before_the_sealing(story: Story) -> None
         "document.damaged",
         "document.sealed",
     ]
-    assert [path.read_bytes() for path in story.house.stored("replica")] == [sealed.read_bytes()]
-    answer = await story.house.http.get(f"documents/{document}/content", headers=story.auth)
+    assert [path.read_bytes() for path in story.app.stored("replica")] == [sealed.read_bytes()]
+    answer = await story.app.http.get(f"documents/{document}/content", headers=story.auth)
     assert answer.content == CONTENT
 
 
 async def test_damage_before_there_is_a_replica_is_said_and_ends(story: Story) -> None:
     document = await story.upload()
-    [sealed] = story.house.stored("vault")
+    [sealed] = story.app.stored("primary")
     sealed.write_bytes(sealed.read_bytes()[:-1] + b"!")
-    answer = await story.house.http.get(f"documents/{document}/content", headers=story.auth)
+    answer = await story.app.http.get(f"documents/{document}/content", headers=story.auth)
     assert answer.status_code == 500
     assert CONTENT[:12] not in answer.content
-    await story.house.services.outbox.close()
+    await story.app.services.outbox.close()
     await story.put_back(EventType.DOCUMENT_DAMAGED, EventType.DOCUMENT_SEALED)
     async with story.pumping(concurrency=1):
         await eventually(lambda: len(story.outcomes()) == 2)
     assert {outcome for _, outcome, _ in story.outcomes()} == {"completed"}
     assert (await story.actions(document))["document.lost"] >= 1
-    assert story.house.stored("replica") == []
+    assert story.app.stored("replica") == []
     assert not (await story.document(document))["replicated"]
 
 
@@ -428,14 +429,14 @@ async def test_a_store_that_does_not_answer_is_asked_again_after_growing_pauses(
         pause >= timedelta(seconds=wanted) for pause, wanted in zip(pauses, (1, 2, 4), strict=True)
     )
     assert (await story.document(document))["replicated"]
-    assert len(story.house.stored("replica")) == 1
+    assert len(story.app.stored("replica")) == 1
     assert (await story.actions(document))["document.replicate"] == 1
 
 
 async def test_a_message_that_never_succeeds_is_given_up_listed_and_replayed(story: Story) -> None:
     limit = next(
         each.max_delivery_count
-        for each in story.house.services.topology.subscriptions
+        for each in story.app.services.topology.subscriptions
         if each.name == REPLICATION
     )
     story.replica.failures = limit

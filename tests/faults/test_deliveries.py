@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from functions import replication
-from shared import wiring
-from shared.errors import Conflict, InvalidInput
-from shared.events import Event, EventType
+from shared.base.errors import Conflict, InvalidInput
+from shared.base.events import Event, EventType
 from shared.ports.bus import Delivery
-from tests.contract import azure, embedded
-from tests.contract.harness import BusHarness
-from tests.house import House, open_house
+from shared.wiring import services as wiring
+from tests.support.app import App, open_app
+from tests.support.contract import azure, embedded
+from tests.support.contract.harness import BusHarness
 
 pytestmark = pytest.mark.anyio
 
@@ -43,18 +43,18 @@ class Message:
 
 @dataclass
 class Story:
-    """A house on one of the buses, whose messages the test hands to the functions itself."""
+    """A app on one of the buses, whose messages the test hands to the functions itself."""
 
-    house: House
+    app: App
     harness: BusHarness
     tenant: str
     auth: dict[str, str]
 
     async def upload(self) -> str:
         """A document, whose event is on the bus."""
-        answer = await self.house.upload(self.auth, b"the content")
+        answer = await self.app.upload(self.auth, b"the content")
         assert answer.status_code == 201
-        await self.house.services.outbox.close()
+        await self.app.services.outbox.close()
         return str(answer.json()["id"])
 
     async def receive(self, count: int = 1) -> list[Delivery]:
@@ -69,7 +69,7 @@ class Story:
         await replication.replication(Message(delivery))
 
     async def actions(self, document: str) -> Counter[str]:
-        return Counter(await self.house.actions(self.tenant, document))
+        return Counter(await self.app.actions(self.tenant, document))
 
 
 @pytest.fixture(params=sorted(BUSES))
@@ -83,14 +83,14 @@ async def story(
             return dataclasses.replace(make(*arguments), bus=harness.bus, source=harness.bus)
 
         monkeypatch.setattr(wiring, "embedded_adapters", on_this_bus)
-        async with open_house(tmp_path / "data") as house:
+        async with open_app(tmp_path / "data") as app:
 
             async def services() -> wiring.Services:
-                return house.services
+                return app.services
 
             monkeypatch.setattr(replication, "ready_services", services)
-            tenant = await house.tenant("acme")
-            yield Story(house, harness, tenant, await house.auth(tenant))
+            tenant = await app.tenant("acme")
+            yield Story(app, harness, tenant, await app.auth(tenant))
 
 
 async def test_a_lock_that_is_lost_half_way_makes_one_replica(story: Story) -> None:
@@ -105,7 +105,7 @@ async def test_a_lock_that_is_lost_half_way_makes_one_replica(story: Story) -> N
     await story.handle(second)
     await story.harness.bus.complete(second)
     assert (await story.actions(document))["document.replicate"] == 1
-    assert len(story.house.stored("replica")) == 1
+    assert len(story.app.stored("replica")) == 1
 
 
 async def test_a_message_that_comes_twice_takes_effect_once(story: Story) -> None:
@@ -115,19 +115,19 @@ async def test_a_message_that_comes_twice_takes_effect_once(story: Story) -> Non
         await story.handle(delivery)
         await story.harness.advance(LOCK_SECONDS + 1)
     assert (await story.actions(document))["document.replicate"] == 1
-    assert len(story.house.stored("replica")) == 1
+    assert len(story.app.stored("replica")) == 1
 
 
 async def test_a_deletion_that_comes_before_the_sealing_leaves_nothing(story: Story) -> None:
     document = await story.upload()
-    gone = await story.house.http.delete(f"documents/{document}", headers=story.auth)
+    gone = await story.app.http.delete(f"documents/{document}", headers=story.auth)
     assert gone.status_code == 204
-    await story.house.services.outbox.close()
+    await story.app.services.outbox.close()
     by_type = {Event.from_json(each.body).type: each for each in await story.receive(2)}
     for kind in (EventType.DOCUMENT_DELETED, EventType.DOCUMENT_SEALED):
         await story.handle(by_type[kind])
         await story.harness.bus.complete(by_type[kind])
-    assert story.house.stored("vault") == story.house.stored("replica") == []
+    assert story.app.stored("primary") == story.app.stored("replica") == []
 
 
 class Poison(Event):
@@ -138,7 +138,7 @@ class Poison(Event):
 
 
 async def test_a_poison_message_is_put_aside_and_the_next_one_handled(story: Story) -> None:
-    made = story.house.services.journal.event(
+    made = story.app.services.journal.event(
         EventType.DOCUMENT_SEALED, story.tenant, "doc_none", {"version": 1}
     )
     fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}

@@ -22,10 +22,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.clients import Client, Content, Ledger
-from tests.faults.inspection import check_answers, check_data, under_way
-from tests.people import bearer, bootstrap, create_tenant
-from tests.process import ROOT, ServerProcess, wait_until
+from tests.support.accounts import bearer, bootstrap, create_tenant
+from tests.support.faults.clients import Client, Content, Ledger
+from tests.support.faults.inspection import check_answers, check_data, under_way
+from tests.support.process import ROOT, ServerProcess, wait_until
 
 KILLS = int(os.environ.get("STRONGROOM_FAULT_KILLS", "5"))
 SEED = int(os.environ.get("STRONGROOM_FAULT_SEED") or secrets.randbelow(1_000_000))
@@ -37,7 +37,7 @@ LOCK_SECONDS = 5
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project, whose locks on messages end within the test's patience, not after a minute."""
+    """The project, whose locks on messages end within the test's timeouts, not after a minute."""
     project = tmp_path / "project"
     for package in ("functions", "shared", "standalone", "infra"):
         shutil.copytree(ROOT / package, project / package)

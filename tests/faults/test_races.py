@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.ports.records import Record
-from tests.house import House, open_house, problem
+from tests.support.app import App, open_app, problem
 
 pytestmark = pytest.mark.anyio
 
@@ -18,24 +18,24 @@ DISPOSITION = {"Content-Disposition": 'attachment; filename="paper.txt"'}
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path / "data") as house:
-        yield house
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with open_app(tmp_path / "data") as app:
+        yield app
 
 
 @pytest.fixture
-async def auth(house: House) -> dict[str, str]:
-    return await house.auth(await house.tenant("acme"))
+async def auth(app: App) -> dict[str, str]:
+    return await app.auth(await app.tenant("acme"))
 
 
 @pytest.fixture
-async def document(house: House, auth: dict[str, str]) -> str:
+async def document(app: App, auth: dict[str, str]) -> str:
     """One that is about to be replicated."""
-    return str((await house.upload(auth, b"first")).json()["id"])
+    return str((await app.upload(auth, b"first")).json()["id"])
 
 
 async def update(
-    house: House,
+    app: App,
     auth: dict[str, str],
     document: str,
     meanwhile: Callable[[], Awaitable[object]],
@@ -47,7 +47,7 @@ async def update(
         await meanwhile()
         yield b"ond"
 
-    return await house.http.put(
+    return await app.http.put(
         f"documents/{document}/content",
         content=content(),
         headers=auth | DISPOSITION | {"If-Match": f'"{document}.1"'},
@@ -55,54 +55,54 @@ async def update(
 
 
 async def test_a_new_version_does_not_mind_the_replication_of_the_one_before(
-    house: House, auth: dict[str, str], document: str
+    app: App, auth: dict[str, str], document: str
 ) -> None:
-    updated = await update(house, auth, document, house.settle)
+    updated = await update(app, auth, document, app.settle)
     assert updated.status_code == 200, updated.text
-    await house.settle()
+    await app.settle()
     for number, content in ((1, b"first"), (2, b"second")):
-        opened = await house.http.get(
+        opened = await app.http.get(
             f"documents/{document}/content", params={"version": number}, headers=auth
         )
         assert opened.content == content
-    assert len(house.stored("vault")) == len(house.stored("replica")) == 2
+    assert len(app.stored("primary")) == len(app.stored("replica")) == 2
 
 
 async def test_a_new_version_gives_way_to_another_and_leaves_nothing(
-    house: House, auth: dict[str, str], document: str
+    app: App, auth: dict[str, str], document: str
 ) -> None:
     async def another() -> None:
-        answer = await house.http.put(
+        answer = await app.http.put(
             f"documents/{document}/content",
             content=b"another",
             headers=auth | DISPOSITION | {"If-Match": f'"{document}.1"'},
         )
         assert answer.status_code == 200
 
-    refused = await update(house, auth, document, another)
+    refused = await update(app, auth, document, another)
     assert (refused.status_code, problem(refused)) == (412, "precondition-failed")
-    opened = await house.http.get(f"documents/{document}/content", headers=auth)
+    opened = await app.http.get(f"documents/{document}/content", headers=auth)
     assert opened.content == b"another"
-    assert len(house.stored("vault")) == 2
+    assert len(app.stored("primary")) == 2
 
 
 async def test_a_new_version_gives_way_to_a_deletion_and_leaves_nothing(
-    house: House, auth: dict[str, str], document: str
+    app: App, auth: dict[str, str], document: str
 ) -> None:
     async def delete() -> None:
-        answer = await house.http.delete(f"documents/{document}", headers=auth)
+        answer = await app.http.delete(f"documents/{document}", headers=auth)
         assert answer.status_code == 204
 
-    refused = await update(house, auth, document, delete)
+    refused = await update(app, auth, document, delete)
     assert (refused.status_code, problem(refused)) == (412, "precondition-failed")
-    await house.settle()
-    assert house.stored("vault") == house.stored("replica") == []
+    await app.settle()
+    assert app.stored("primary") == app.stored("replica") == []
 
 
 async def test_a_deletion_does_not_mind_the_replication(
-    house: House, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
+    app: App, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = house.services.adapters.records
+    records = app.services.adapters.records
     get = records.get
     replicated = False
 
@@ -111,12 +111,12 @@ async def test_a_deletion_does_not_mind_the_replication(
         found = await get(tenant, kind, id)
         if kind == "document" and not replicated:
             replicated = True
-            await house.settle()
+            await app.settle()
         return found
 
     monkeypatch.setattr(records, "get", get_and_replicate)
-    deleted: Any = await house.http.delete(f"documents/{document}", headers=auth)
+    deleted: Any = await app.http.delete(f"documents/{document}", headers=auth)
     assert deleted.status_code == 204, deleted.text
     assert replicated
-    await house.settle()
-    assert house.stored("vault") == house.stored("replica") == []
+    await app.settle()
+    assert app.stored("primary") == app.stored("replica") == []

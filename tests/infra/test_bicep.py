@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.snapshots import ENVIRONMENTS, INFRA
+from tests.support.infra.snapshots import ENVIRONMENTS, INFRA
 
 TEMPLATES = sorted(INFRA.glob("*.bicep")) + sorted(INFRA.glob("modules/*.bicep"))
 PARAMETERS = sorted(INFRA.glob("*.bicepparam"))

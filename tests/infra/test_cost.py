@@ -10,7 +10,7 @@ from shutil import copytree
 
 import pytest
 
-from tests.infra.snapshots import INFRA
+from tests.support.infra.snapshots import INFRA
 
 
 def _table(infra: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.snapshots import INFRA
+from tests.support.infra.snapshots import INFRA
 
 DEVELOPMENT = "00000000-0000-4000-8000-000000000001"
 

@@ -14,7 +14,7 @@ from functions.api import pages
 from functions.api.app import CAPABILITIES, PREFIX
 from functions.api.guard import PERMISSION_FIELD, PUBLIC
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
-from tests.infra.snapshots import ENVIRONMENTS, FULL, load
+from tests.support.infra.snapshots import ENVIRONMENTS, FULL, load
 
 GATEWAY = "Microsoft.Network/applicationGateways"
 WEB_FIREWALL = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"

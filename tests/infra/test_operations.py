@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.snapshots import ENVIRONMENTS, INFRA, load
+from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 ROOT = INFRA.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

@@ -8,9 +8,9 @@ from functools import cache
 
 import pytest
 
-from tests.infra import promises_network, promises_operation, promises_stores
-from tests.infra.mutations import BUS, MUTATIONS, SITE, Promise, put
-from tests.infra.snapshots import ENVIRONMENTS, Snapshot, load
+from tests.support.infra import promises_network, promises_operation, promises_stores
+from tests.support.infra.mutations import BUS, MUTATIONS, SITE, Promise, put
+from tests.support.infra.snapshots import ENVIRONMENTS, Snapshot, load
 
 PROMISES: tuple[Promise, ...] = (
     promises_stores.private,

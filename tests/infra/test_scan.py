@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.infra.snapshots import ENVIRONMENTS, INFRA
+from tests.support.infra.snapshots import ENVIRONMENTS, INFRA
 
 spec = importlib.util.spec_from_file_location("infra_scan", INFRA / "scan.py")
 assert spec is not None

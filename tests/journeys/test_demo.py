@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT, environment, wait_until
+from tests.support.process import ROOT, environment, wait_until
 
 PAPER = random.Random("paper").randbytes(300_000)
 INTERRUPTED = 130

@@ -23,12 +23,12 @@ from fastapi.routing import iter_route_contexts
 import functions.http
 from functions.api.app import create_api
 from shared.ports.clock import SystemClock
-from shared.settings import Settings
+from shared.wiring.settings import Settings
 from standalone.timers import Timers
 from standalone.triggers import read_functions
-from tests.house import House, open_house
-from tests.process import ROOT
-from tests.serving import serving
+from tests.support.app import App, open_app
+from tests.support.process import ROOT
+from tests.support.serving import serving
 
 CONTENT = bytes(range(256)) * 10_000
 TOPOLOGY = json.loads((ROOT / "infra/topology.json").read_text())
@@ -44,9 +44,9 @@ def indexed() -> list[Function]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path / "data") as house:
-        yield house
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with open_app(tmp_path / "data") as app:
+        yield app
 
 
 def bindings(function: Function) -> list[dict[str, Any]]:
@@ -138,11 +138,11 @@ def test_every_schedule_is_a_setting_that_holds_an_expression(source: str) -> No
 
 @pytest.mark.anyio
 async def test_every_route_of_the_api_has_exactly_one_function(
-    indexed: list[Function], house: House
+    indexed: list[Function], app: App
 ) -> None:
     http = triggers(indexed, "httpTrigger")
     used: set[tuple[str, str]] = set()
-    routes = list(iter_route_contexts(create_api(house.services).routes))
+    routes = list(iter_route_contexts(create_api(app.services).routes))
     assert len(routes) > 20
     for route in routes:
         path = re.sub(r"\{\w+(:path)?\}", "value", str(route.path))
@@ -161,10 +161,10 @@ async def test_every_route_of_the_api_has_exactly_one_function(
 
 @pytest.mark.anyio
 async def test_contents_pass_through_the_functions_both_ways(
-    indexed: list[Function], house: House, monkeypatch: pytest.MonkeyPatch
+    indexed: list[Function], app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker serves with uvicorn and gives each function the request of its own route."""
-    api = create_api(house.services)
+    api = create_api(app.services)
     monkeypatch.setattr(functions.http, "get_api", lambda: api)
     handlers = {each.get_function_name(): each.get_user_function() for each in indexed}
     doors = [
@@ -184,7 +184,7 @@ async def test_contents_pass_through_the_functions_both_ways(
         ran.append(name)
         return await handlers[name](**{argument: request})
 
-    auth = await house.auth(await house.tenant("acme"))
+    auth = await app.auth(await app.tenant("acme"))
     async with (
         serving(worker) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", headers=auth) as http,

@@ -16,15 +16,15 @@ import httpx
 import pytest
 
 from shared.adapters.embedded.bus import SqliteBus
-from shared.errors import Unavailable
+from shared.base.errors import Unavailable
+from shared.base.topology import load_topology
 from shared.ports.bus import Delivery
 from shared.ports.clock import SystemClock, system_entropy
-from shared.topology import load_topology
-from tests.fakes import FakeClock
-from tests.functions_host import FunctionsHost, require_worker
-from tests.house import PASSWORD, open_house
-from tests.people import bearer
-from tests.process import ROOT
+from tests.support.accounts import bearer
+from tests.support.app import PASSWORD, open_app
+from tests.support.clock import FakeClock
+from tests.support.functions_host import FunctionsHost, require_worker
+from tests.support.process import ROOT
 
 TOPOLOGY = json.loads((ROOT / "infra/topology.json").read_text())
 LARGER = random.Random("larger").randbytes(6 * 1_048_576 + 17)
@@ -41,11 +41,11 @@ def yesterday(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     async def live() -> None:
         clock = FakeClock(datetime.now(UTC) - timedelta(days=1))
-        async with open_house(tmp_path / "data", clock) as house:
-            auth = await house.auth(await house.tenant("acme"))
-            await house.settle()
+        async with open_app(tmp_path / "data", clock) as app:
+            auth = await app.auth(await app.tenant("acme"))
+            await app.settle()
             monkeypatch.setattr(SqliteBus, "publish", down)
-            assert (await house.upload(auth, PAPER)).status_code == 201
+            assert (await app.upload(auth, PAPER)).status_code == 201
 
     asyncio.run(live())
     return tmp_path / "data"
@@ -205,11 +205,11 @@ def test_a_client_that_leaves_ends_its_call_and_leaves_nothing(
         raise ConnectionAbortedError
 
     auth = sign_in(http)
-    kept = objects(yesterday, "vault")
+    kept = objects(yesterday, "primary")
     headers = auth | {"Content-Disposition": 'attachment; filename="half.bin"'}
     with pytest.raises(ConnectionAbortedError):
         http.post("documents", content=half(), headers=headers)
-    assert objects(yesterday, "vault") == kept
+    assert objects(yesterday, "primary") == kept
     assert http.get("health").status_code == 200
     assert "Traceback" not in host.log()
 
@@ -224,7 +224,7 @@ def test_timers_and_messages_take_effect(
     assert not objects(yesterday, "replica")
     host.deliver("replication", sealed)
     [replica] = objects(yesterday, "replica")
-    assert [replica] == objects(yesterday, "vault")
+    assert [replica] == objects(yesterday, "primary")
 
     auth = sign_in(http)
     [uploaded] = http.get("documents", headers=auth).json()["items"]

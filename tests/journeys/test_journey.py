@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from standalone.first_steps import FILE_NAME
-from tests.journeys.profiles import Embedded, Profile, azure
-from tests.people import PASSWORD, bearer, bootstrap, create_tenant, create_user
-from tests.process import ServerProcess, free_port, start, wait_until
+from tests.support.accounts import PASSWORD, bearer, bootstrap, create_tenant, create_user
+from tests.support.process import ServerProcess, free_port, start, wait_until
+from tests.support.profiles import Embedded, Profile, azure
 
 MEBIBYTE = 1_048_576
 PAPER = random.Random("paper").randbytes(300_000)
@@ -157,15 +157,15 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     part = ada.content(larger, Range="bytes=1048000-1049499")
     assert (part.status_code, part.content) == (206, LARGER[1_048_000:1_049_500])
 
-    # A byte is flipped in the vault: the read is right, and the vault is repaired.
-    [sealed] = objects_of(paper, "vault")
-    damaged = bytearray(profile.read("vault", sealed))
+    # A byte is flipped in the primary store: the read is right, and the vault is repaired.
+    [sealed] = objects_of(paper, "primary")
+    damaged = bytearray(profile.read("primary", sealed))
     damaged[len(damaged) // 2] ^= 1
-    profile.overwrite("vault", sealed, bytes(damaged))
+    profile.overwrite("primary", sealed, bytes(damaged))
     assert ada.content(paper).content == PAPER
-    wait_until(lambda: sealed not in objects_of(paper, "vault"), "the damaged object to go")
-    [healed], [replica] = objects_of(paper, "vault"), objects_of(paper, "replica")
-    assert profile.read("vault", healed) == profile.read("replica", replica) != bytes(damaged)
+    wait_until(lambda: sealed not in objects_of(paper, "primary"), "the damaged object to go")
+    [healed], [replica] = objects_of(paper, "primary"), objects_of(paper, "replica")
+    assert profile.read("primary", healed) == profile.read("replica", replica) != bytes(damaged)
 
     expected = {f"document.{verb}" for verb in ("create", "replicate", "open", "damage", "heal")}
     wait_until(lambda: expected <= ada.actions(paper), "the audit log")
@@ -188,7 +188,7 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     assert ada.content(larger).content == LARGER
     assert ada.request("DELETE", f"documents/{paper}").status_code == 204
     assert ada.content(paper).status_code == 404
-    wait_until(lambda: not objects_of(paper, "vault", "replica", "staging"), "its objects to go")
+    wait_until(lambda: not objects_of(paper, "primary", "replica", "staging"), "its objects to go")
     server.stop()
     assert {line["level"] for line in server.log_lines()} <= {"info", "warning", "error"}
     assert {line["logger"].partition(".")[0] for line in server.log_lines()} <= OUR_LOGGERS
@@ -262,7 +262,7 @@ def test_an_upload_that_never_ends_is_cut_off_and_leaves_nothing(
     server.start()
     server.wait_until_ready()
     assert ada.get("documents")["items"] == []
-    assert profile.objects("vault") == []
+    assert profile.objects("primary") == []
 
 
 @on_embedded_parts

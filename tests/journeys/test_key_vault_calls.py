@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from shared import wiring
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
-from tests.contract.azure import machine
-from tests.emulators.keyvault import Vault
-from tests.house import House, open_house
+from shared.wiring import services as wiring
+from tests.support.app import App, open_app
+from tests.support.contract.azure import machine
+from tests.support.emulators.keyvault import Vault
 
 DOCUMENTS = 1_000
 AT_MOST = 2
@@ -38,10 +38,8 @@ def calls(vault: Vault) -> int:
 
 
 @asynccontextmanager
-async def process(
-    data: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[House]:
-    """A house as after a start: no key is unwrapped yet, and no client open."""
+async def process(data: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
+    """A app as after a start: no key is unwrapped yet, and no client open."""
     clients = AzureClients()
     make = wiring.embedded_adapters
 
@@ -50,8 +48,8 @@ async def process(
 
     with monkeypatch.context() as patch:
         patch.setattr(wiring, "embedded_adapters", with_key_vault)
-        async with open_house(data, requests_per_minute=1_000_000) as house:
-            yield house
+        async with open_app(data, requests_per_minute=1_000_000) as app:
+            yield app
     await clients.close()
 
 
@@ -59,21 +57,21 @@ async def process(
 async def test_a_thousand_documents_cost_two_calls_to_seal_and_two_to_open(
     vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with process(tmp_path, vault, monkeypatch) as house:
-        auth = await house.auth(await house.tenant("acme"))
+    async with process(tmp_path, vault, monkeypatch) as app:
+        auth = await app.auth(await app.tenant("acme"))
         before = calls(vault)
         documents = set()
         for number in range(DOCUMENTS):
-            answer = await house.upload(auth, CONTENT, f"paper-{number}.txt")
+            answer = await app.upload(auth, CONTENT, f"paper-{number}.txt")
             assert answer.status_code == 201, answer.text
             documents.add(answer.json()["id"])
         assert len(documents) == DOCUMENTS
         # None at all would mean that the emulator was not asked, and nothing was counted.
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
 
-    async with process(tmp_path, vault, monkeypatch) as house:
+    async with process(tmp_path, vault, monkeypatch) as app:
         before = calls(vault)
         for document in documents:
-            opened = await house.http.get(f"documents/{document}/content", headers=auth)
+            opened = await app.http.get(f"documents/{document}/content", headers=auth)
             assert (opened.status_code, opened.content) == (200, CONTENT)
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts

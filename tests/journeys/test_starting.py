@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from standalone.first_steps import FILE_NAME
-from tests.process import ServerProcess, free_port, start
+from tests.support.process import ServerProcess, free_port, start
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(name: str, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
     [
-        ("profile", "azure", "STRONGROOM_VAULT_ACCOUNT_URL, STRONGROOM_REPLICA_ACCOUNT_URL"),
+        ("profile", "azure", "STRONGROOM_PRIMARY_ACCOUNT_URL, STRONGROOM_REPLICA_ACCOUNT_URL"),
         ("public_base_url", "127.0.0.1", "'http://127.0.0.1:7071'. The address under which"),
         ("outbox_relay_schedule", "61 * * * * *", "(setting STRONGROOM_OUTBOX_RELAY_SCHEDULE)"),
         ("key_passphrase", "zqzq", "is not valid: it must have at least 12 characters. Embedded"),

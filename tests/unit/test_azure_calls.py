@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from shared.adapters.azure.calls import Attempts, Patience, Verdict, call
-from shared.errors import Unavailable
+from shared.adapters.azure.calls import Attempts, Classification, Timeouts, call
+from shared.base.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
 
 
-def judge(error: Exception) -> Verdict | None:
-    return Verdict(Unavailable("No answer."), again=True)
+def judge(error: Exception) -> Classification | None:
+    return Classification(Unavailable("No answer."), again=True)
 
 
 async def test_an_attempt_without_an_end_is_cut_off():
@@ -24,7 +24,7 @@ async def test_an_attempt_without_an_end_is_cut_off():
 
     async with asyncio.timeout(10):
         with pytest.raises(Unavailable):
-            await call(operation, judge, Patience(total=0.01))
+            await call(operation, judge, Timeouts(total=0.01))
 
 
 async def test_an_attempt_that_must_not_be_cut_off_comes_to_its_end():
@@ -36,4 +36,4 @@ async def test_an_attempt_that_must_not_be_cut_off_comes_to_its_end():
         await over.wait()
         return "done"
 
-    assert await call(operation, judge, Patience(total=0.01), cut_off=False) == "done"
+    assert await call(operation, judge, Timeouts(total=0.01), cut_off=False) == "done"

@@ -9,11 +9,11 @@ SCRIPT = """
 import sys
 from shared.adapters.azure import blobs, bus, clients, keys, records, source
 from shared.ports.clock import SystemClock
-from shared.topology import load_topology
+from shared.base.topology import load_topology
 
 opened = clients.AzureClients()
 clock = SystemClock()
-blobs.AzureBlobs(opened, "https://a.example.com", "vault", clock)
+blobs.AzureBlobs(opened, "https://a.example.com", "primary", clock)
 bus.AzureBus(opened, "a.example.com", load_topology())
 keys.AzureKeys(opened, "https://a.example.com")
 records.AzureRecords(opened, "https://a.example.com", "strongroom", clock)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from shared.environment import WrongEnvironment, check_environment
+from shared.base.environment import WrongEnvironment, check_environment
 
 
 def test_agreement_passes() -> None:
     check_environment(
-        "production", {"container vault": "production", "container replica": "production"}
+        "production", {"container primary": "production", "container replica": "production"}
     )
 
 
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        ({"container vault": "development"}, "container vault says 'development'"),
-        ({"container vault": None}, "container vault says nothing"),
-        ({"container vault": ""}, "container vault says ''"),
-        ({"container vault": "Production"}, "container vault says 'Production'"),
+        ({"container primary": "development"}, "container primary says 'development'"),
+        ({"container primary": None}, "container primary says nothing"),
+        ({"container primary": ""}, "container primary says ''"),
+        ({"container primary": "Production"}, "container primary says 'Production'"),
     ],
 )
 def test_disagreement_names_the_resource_and_both_values(
@@ -33,8 +33,8 @@ def test_disagreement_names_the_resource_and_both_values(
 
 
 def test_every_disagreement_is_named() -> None:
-    with pytest.raises(WrongEnvironment, match=r"backup says 'staging'; vault says nothing"):
-        check_environment("production", {"vault": None, "backup": "staging"})
+    with pytest.raises(WrongEnvironment, match=r"backup says 'staging'; primary says nothing"):
+        check_environment("production", {"primary": None, "backup": "staging"})
 
 
 def test_nothing_seen_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shared.settings import Settings
+from shared.wiring.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 HOST_SETTINGS = {
@@ -95,7 +95,7 @@ def test_every_pin_has_hashes_and_no_address(filename: str) -> None:
 
 
 def test_the_emulators_are_pinned_by_hash_and_no_registry_is_named() -> None:
-    lock = json.loads((ROOT / "tests/emulators/package-lock.json").read_text())
+    lock = json.loads((ROOT / "tests/support/emulators/package-lock.json").read_text())
     packages = [each for name, each in lock["packages"].items() if name]
     assert packages
     assert all(each["integrity"].startswith("sha512-") for each in packages)

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
+from shared.adapters.azure.calls import Attempts, Classification, call, classify_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix
-from shared.environment import ENVIRONMENT_TAG
-from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
-from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
+from shared.base.buffers import Buffer
+from shared.base.environment import ENVIRONMENT_TAG
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError
+from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class AzureBlobs:
         self._access = SharedAccess(clients, account, container, clock)
         self._unreachable: set[str] = set()
 
-    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``.
 
         Each put stages blocks under ids of its own, so that writers of one name never mix. Blocks
@@ -197,7 +198,7 @@ class AzureBlobs:
                     match_condition=MatchConditions.IfMissing,
                 )
             except Exception as error:
-                verdict = _judge(error)
+                verdict = _classify(error)
                 if verdict is None or not isinstance(
                     verdict.error, (Conflict, _BlocksDroppedError)
                 ):
@@ -208,7 +209,7 @@ class AzureBlobs:
                 if stored.metadata.get("mark") != mark:
                     raise Conflict("An object of this name exists.") from error
 
-        await call(commit, _judge, self._clients.patience)
+        await call(commit, _classify, self._clients.timeouts)
 
     async def _read(self, name: str, start: int, length: int) -> bytes:
         async def read() -> bytes:
@@ -273,28 +274,30 @@ class AzureBlobs:
         async def attempt(_attempts: Attempts) -> T:
             return await operation()
 
-        return await call(attempt, _judge, self._clients.patience)
+        return await call(attempt, _classify, self._clients.timeouts)
 
 
 class _BlocksDroppedError(StrongroomError):
     """Another writer of the name committed first, which drops everyone else's blocks."""
 
 
-def _judge(error: Exception) -> Verdict | None:
+def _classify(error: Exception) -> Classification | None:
     """What Blob Storage's errors mean."""
     from azure.core.exceptions import HttpResponseError
 
     if isinstance(error, HttpResponseError):
         code = getattr(error, "error_code", None)
         if code == "InvalidBlockList":
-            return Verdict(_BlocksDroppedError("The blocks of an object went missing."))
+            return Classification(_BlocksDroppedError("The blocks of an object went missing."))
         if code in _NO_CONTAINER:
-            return Verdict(StrongroomError("The object store lacks its container; deploy again."))
+            return Classification(
+                StrongroomError("The object store lacks its container; deploy again.")
+            )
         if error.status_code == 404:
-            return Verdict(NotFound("There is no such object."))
+            return Classification(NotFound("There is no such object."))
         if code in _OBJECT_EXISTS:
-            return Verdict(Conflict("An object of this name exists."))
-    return judge_http("The object store", error)
+            return Classification(Conflict("An object of this name exists."))
+    return classify_http("The object store", error)
 
 
 def _block_id(put_id: str, number: int) -> str:

@@ -18,9 +18,9 @@ from shared.adapters.azure.messages import (
     to_replay,
 )
 from shared.adapters.checks import check_limit
-from shared.events import Event
+from shared.base.events import Event
+from shared.base.topology import Topic, Topology
 from shared.ports.bus import DeadLetter
-from shared.topology import Topic, Topology
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
@@ -82,7 +82,7 @@ class AzureBus:
                     to_dead_letter(letter, subscription) async for letter in _peek(queue, limit)
                 ]
 
-        return await call(read, judge, self._clients.patience, cut_off=False)
+        return await call(read, judge, self._clients.timeouts, cut_off=False)
 
     async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
         """See ``EventBus.replay``. What is replayed comes last in its session.
@@ -101,7 +101,7 @@ class AzureBus:
                 there = [event_id(letter) async for letter in _peek(queue, None)]
                 return await self._replay(queue, topic, subscription, wanted.intersection(there))
 
-        return await call(work, judge, self._clients.patience, cut_off=False)
+        return await call(work, judge, self._clients.timeouts, cut_off=False)
 
     async def _replay(
         self, queue: ServiceBusReceiver, topic: Topic, subscription: str, wanted: set[str]
@@ -132,7 +132,7 @@ class AzureBus:
             await queue.__aenter__()
             await queue.complete_message(letter)
 
-        await call(complete, judge, self._clients.patience, cut_off=False)
+        await call(complete, judge, self._clients.timeouts, cut_off=False)
 
     async def _send(self, topic: Topic, messages: Sequence[ServiceBusMessage]) -> None:
         async def send(_attempts: Attempts) -> None:
@@ -141,12 +141,12 @@ class AzureBus:
                 if sender is None:
                     client = self._clients.service_bus(self._namespace)
                     sender = client.get_topic_sender(
-                        topic.name, socket_timeout=self._clients.patience.poll
+                        topic.name, socket_timeout=self._clients.timeouts.poll
                     )
                     self._senders[topic.name] = sender
                 await _send_in_batches(sender, messages)
 
-        await call(send, judge, self._clients.patience, cut_off=False)
+        await call(send, judge, self._clients.timeouts, cut_off=False)
 
     @asynccontextmanager
     async def _dead_letter_queue(self, subscription: str) -> AsyncIterator[ServiceBusReceiver]:
@@ -158,7 +158,7 @@ class AzureBus:
             topic.name,
             subscription,
             sub_queue=ServiceBusSubQueue.DEAD_LETTER,
-            socket_timeout=self._clients.patience.poll,
+            socket_timeout=self._clients.timeouts.poll,
         ) as queue:
             yield queue
 

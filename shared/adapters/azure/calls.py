@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from shared.errors import StrongroomError, Unavailable
+from shared.base.errors import StrongroomError, Unavailable
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _RETRY_AFTER_HEADERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for Azure, in seconds.
 
     Attributes:
@@ -50,7 +50,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """What an SDK's error means.
 
     Attributes:
@@ -66,7 +66,7 @@ class Verdict:
     untouched: bool = False
 
 
-Judge = Callable[[Exception], Verdict | None]
+Classify = Callable[[Exception], Classification | None]
 
 
 class Attempts:
@@ -82,17 +82,17 @@ class Attempts:
 
 async def call(
     operation: Callable[[Attempts], Awaitable[T]],
-    judge: Judge,
-    patience: Patience,
+    judge: Classify,
+    timeouts: Timeouts,
     *,
     cut_off: bool = True,
 ) -> T:
-    """The result of ``operation``, tried again as its errors advise, within ``patience.total``.
+    """The result of ``operation``, tried again as its errors advise, within ``timeouts.total``.
 
     Args:
         operation: The call, told what is known of the attempts before.
         judge: What its errors mean.
-        patience: How long to wait.
+        timeouts: How long to wait.
         cut_off: Whether an attempt that is still under way when the time is over is given up. The
             bus's may not be: its SDK ends them by itself, and then closes the link that failed.
 
@@ -102,7 +102,7 @@ async def call(
     """
     loop = asyncio.get_running_loop()
     attempts = Attempts()
-    budget = patience.total
+    budget = timeouts.total
     pause = _FIRST_PAUSE
     while True:
         began = loop.time()
@@ -118,11 +118,11 @@ async def call(
             if not verdict.again or budget <= 0:
                 raise _final(verdict) from error
             attempts.uncertain = attempts.uncertain or not verdict.untouched
-        await patience.sleep(wait)
+        await timeouts.sleep(wait)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def judge_http(service: str, error: Exception) -> Verdict | None:
+def classify_http(service: str, error: Exception) -> Classification | None:
     """What an error of an SDK on azure-core means where its status has no other meaning.
 
     None: it is no error of an SDK.
@@ -131,22 +131,26 @@ def judge_http(service: str, error: Exception) -> Verdict | None:
 
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status in {401, 403}:
-        return Verdict(Unavailable(f"{service} refused this service's identity.", retry_after=60))
+        return Classification(
+            Unavailable(f"{service} refused this service's identity.", retry_after=60)
+        )
     if isinstance(error, (AzureError, TimeoutError, ConnectionError)) and (
         status is None or status in _WORTH_RETRYING
     ):
-        return Verdict(
+        return Classification(
             Unavailable(f"{service} did not answer in time; try again."),
             again=True,
             wait=_retry_after(error),
             untouched=status == _THROTTLED,
         )
     if isinstance(error, AzureError):
-        return Verdict(StrongroomError(f"{service} refused a request that it should have taken."))
+        return Classification(
+            StrongroomError(f"{service} refused a request that it should have taken.")
+        )
     return None
 
 
-def _final(verdict: Verdict) -> StrongroomError:
+def _final(verdict: Classification) -> StrongroomError:
     if isinstance(verdict.error, Unavailable) and verdict.wait is not None:
         return Unavailable(verdict.error.detail, retry_after=max(1, math.ceil(verdict.wait)))
     return verdict.error

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from shared.adapters.azure.calls import Patience
-from shared.errors import InvalidInput
+from shared.adapters.azure.calls import Timeouts
+from shared.base.errors import InvalidInput
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE: Final = Patience()
+_PATIENCE: Final = Timeouts()
 
 _WRITE_REGION: Final = ("write region",)
 """The name of no region. Where all preferred regions are excluded, the SDK reads where it writes, and
@@ -38,15 +38,15 @@ class AzureClients:
     Which user-assigned identity signs in is said by the environment variable ``AZURE_CLIENT_ID``.
 
     Args:
-        patience: How long to wait for answers.
+        timeouts: How long to wait for answers.
     """
 
-    def __init__(self, patience: Patience = _PATIENCE) -> None:
+    def __init__(self, timeouts: Timeouts = _PATIENCE) -> None:
         # At INFO the SDKs log the address of every request, and with it the names of objects.
         logging.getLogger("azure").setLevel(logging.WARNING)
         # It warns at every start that ``_WRITE_REGION`` is no region.
         logging.getLogger("azure.cosmos.LocationCache").setLevel(logging.ERROR)
-        self.patience = patience
+        self.timeouts = timeouts
         self._open: dict[tuple[str, str], Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -100,13 +100,13 @@ class AzureClients:
         def make() -> ServiceBusClient:
             from azure.servicebus.aio import ServiceBusClient
 
-            patience = self.patience
+            timeouts = self.timeouts
             options: dict[str, Any] = {
                 "retry_total": 0,
-                "auth_timeout": patience.answer,
-                "timeout": patience.answer,
-                "try_timeout": patience.answer,
-                "socket_timeout": patience.poll,
+                "auth_timeout": timeouts.answer,
+                "timeout": timeouts.answer,
+                "try_timeout": timeouts.answer,
+                "socket_timeout": timeouts.poll,
             }
             if not is_connection_string(namespace):
                 return ServiceBusClient(namespace, self.credential(), **options)
@@ -134,8 +134,8 @@ class AzureClients:
     def _http_options(self) -> dict[str, Any]:
         return {
             "retry_total": 0,
-            "connection_timeout": self.patience.connect,
-            "read_timeout": self.patience.answer,
+            "connection_timeout": self.timeouts.connect,
+            "read_timeout": self.timeouts.answer,
         }
 
     def _once(self, kind: str, address: str, make: Callable[[], T]) -> T:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from shared.errors import InvalidInput
-from shared.ports.records import JsonObject, Record
+from shared.base.errors import InvalidInput
+from shared.base.models import JsonObject
+from shared.ports.records import Record
 
 SEPARATOR: Final = "\x1f"
 _MAX_ITEM_ID: Final = 1_023

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
-from shared.adapters.azure.calls import Attempts, Judge, Verdict, call, judge_http
+from shared.adapters.azure.calls import Attempts, Classification, Classify, call, classify_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.checks import check_key_name
-from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
 from shared.ports.keys import KeyUse, Signature, WrappedKey
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AzureKeys:
             try:
                 key = await self._current(name)
             except NotFound:
-                key = await self._call(lambda: self._create(name, use), _judge_creating)
+                key = await self._call(lambda: self._create(name, use), _classify_creating)
         if _use(key) != use:
             raise Conflict("A key of this name exists for another use.")
         return _version(key)
@@ -98,7 +98,7 @@ class AzureKeys:
             answer.raise_for_status()
             return _from_base64url(answer.json()["value"])
 
-        return await self._call(unwrap, _judge_unwrapping)
+        return await self._call(unwrap, _classify_unwrapping)
 
     async def sign(self, name: str, digest: bytes) -> Signature:
         """See ``KeyVault.sign``.
@@ -197,37 +197,39 @@ class AzureKeys:
             self._versions.popitem(last=False)
         return client
 
-    async def _call(self, operation: Callable[[], Awaitable[T]], judge: Judge | None = None) -> T:
+    async def _call(
+        self, operation: Callable[[], Awaitable[T]], judge: Classify | None = None
+    ) -> T:
         async def attempt(_attempts: Attempts) -> T:
             return await operation()
 
-        return await call(attempt, judge or _judge, self._clients.patience)
+        return await call(attempt, judge or _classify, self._clients.timeouts)
 
 
-def _judge(error: Exception) -> Verdict | None:
+def _classify(error: Exception) -> Classification | None:
     """What Key Vault's errors mean."""
     status = _status(error)
     if status == 404:
-        return Verdict(NotFound("There is no such key, or no such version of it."))
+        return Classification(NotFound("There is no such key, or no such version of it."))
     if status == 409:
         # The vault deletes and recovers in its own time, and refuses all else meanwhile.
         busy = Unavailable("The key is being destroyed or brought back; try again.")
-        return Verdict(busy, again=True)
-    return judge_http("The key vault", error)
+        return Classification(busy, again=True)
+    return classify_http("The key vault", error)
 
 
-def _judge_creating(error: Exception) -> Verdict | None:
+def _classify_creating(error: Exception) -> Classification | None:
     """What they mean when a key is made."""
     if _status(error) == 409:
-        return Verdict(Conflict("A key of this name was destroyed; use another name."))
-    return _judge(error)
+        return Classification(Conflict("A key of this name was destroyed; use another name."))
+    return _classify(error)
 
 
-def _judge_unwrapping(error: Exception) -> Verdict | None:
+def _classify_unwrapping(error: Exception) -> Classification | None:
     """What they mean when a key is unwrapped."""
     if _status(error) == 400:
-        return Verdict(Damaged("The wrapped key is not one that this key's version made."))
-    return _judge(error)
+        return Classification(Damaged("The wrapped key is not one that this key's version made."))
+    return _classify(error)
 
 
 def _status(error: Exception) -> int | None:

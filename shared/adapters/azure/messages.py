@@ -14,11 +14,11 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from shared.adapters.azure.calls import Verdict
-from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
-from shared.events import Event
+from shared.adapters.azure.calls import Classification
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.events import Event
+from shared.base.topology import Subscription, Topic, Topology
 from shared.ports.bus import DeadLetter
-from shared.topology import Subscription, Topic, Topology
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
@@ -100,7 +100,7 @@ def to_dead_letter(message: ServiceBusReceivedMessage, subscription: str) -> Dea
     )
 
 
-def judge(error: Exception) -> Verdict | None:
+def judge(error: Exception) -> Classification | None:
     """What Service Bus's errors mean."""
     from azure.core.exceptions import ClientAuthenticationError
     from azure.servicebus import exceptions as sdk
@@ -117,19 +117,25 @@ def judge(error: Exception) -> Verdict | None:
         ClientAuthenticationError,
     )
     if isinstance(error, lost):
-        return Verdict(Conflict("The message's lock was lost; it will be delivered again."))
+        return Classification(Conflict("The message's lock was lost; it will be delivered again."))
     if isinstance(error, sdk.MessageSizeExceededError):
-        return Verdict(InvalidInput("The event is larger than the bus takes."))
+        return Classification(InvalidInput("The event is larger than the bus takes."))
     if isinstance(error, sdk.MessagingEntityNotFoundError):
-        return Verdict(StrongroomError("The bus lacks a topic or subscription; deploy it again."))
+        return Classification(
+            StrongroomError("The bus lacks a topic or subscription; deploy it again.")
+        )
     if isinstance(error, refused):
-        return Verdict(Unavailable("The bus refused this service's identity.", retry_after=60))
+        return Classification(
+            Unavailable("The bus refused this service's identity.", retry_after=60)
+        )
     if isinstance(error, sdk.ServiceBusQuotaExceededError):
-        return Verdict(Unavailable("The bus is full; try again later.", retry_after=60))
+        return Classification(Unavailable("The bus is full; try again later.", retry_after=60))
     if isinstance(error, sdk.ServiceBusServerBusyError):
-        return Verdict(Unavailable("The bus is busy; try again."), again=True, wait=_BUSY_PAUSE)
+        return Classification(
+            Unavailable("The bus is busy; try again."), again=True, wait=_BUSY_PAUSE
+        )
     if isinstance(error, (sdk.ServiceBusError, ConnectionError, TimeoutError)):
-        return Verdict(Unavailable("The bus did not answer in time; try again."), again=True)
+        return Classification(Unavailable("The bus did not answer in time; try again."), again=True)
     return None
 
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from shared.adapters.azure.calls import Attempts, Verdict, call, judge_http
+from shared.adapters.azure.calls import Attempts, Classification, call, classify_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.items import (
     has_expired,
@@ -20,19 +20,10 @@ from shared.adapters.azure.items import (
 )
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError
+from shared.base.models import JsonObject
 from shared.ports.clock import Clock
-from shared.ports.records import (
-    DIRECTORY,
-    MAX_PAGE,
-    Change,
-    Create,
-    Delete,
-    JsonObject,
-    Page,
-    Record,
-    Replace,
-)
+from shared.ports.records import DIRECTORY, MAX_PAGE, Change, Create, Delete, Page, Record, Replace
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy
@@ -71,7 +62,7 @@ class AzureRecords:
         async def read(_attempts: Attempts) -> dict[str, Any]:
             return await container.read_item(name, partition_key=tenant)
 
-        item = await call(read, _judge_read, self._clients.patience)
+        item = await call(read, _classify_read, self._clients.timeouts)
         if has_expired(item, self._clock.now()):
             raise NotFound("There is no such record.")
         return to_record(item)
@@ -122,7 +113,7 @@ class AzureRecords:
             try:
                 await container.execute_item_batch(batch, partition_key=tenant)
             except Exception as error:
-                verdict = _judge_commit(error)
+                verdict = _classify_commit(error)
                 if verdict is None or not isinstance(verdict.error, Conflict):
                     raise
                 # Even at the first attempt: the SDK sends a batch again by itself after a 503.
@@ -132,7 +123,7 @@ class AzureRecords:
                     raise
                 await container.execute_item_batch(batch, partition_key=tenant)
 
-        await call(execute, _judge_commit, self._clients.patience)
+        await call(execute, _classify_commit, self._clients.timeouts)
 
     def _operation(self, change: Change, mark: str) -> tuple[Any, ...]:
         """One operation of a transactional batch, in the form that the SDK takes."""
@@ -243,7 +234,7 @@ class AzureRecords:
             )
             return [row async for row in rows]
 
-        return await call(read, _judge_read, self._clients.patience)
+        return await call(read, _classify_read, self._clients.timeouts)
 
     def _container(self, tenant: str) -> ContainerProxy:
         return self._named(DIRECTORY_CONTAINER if tenant == DIRECTORY else TENANTS_CONTAINER)
@@ -253,29 +244,29 @@ class AzureRecords:
         return client.get_database_client(self._database).get_container_client(container)
 
 
-def _judge_read(error: Exception) -> Verdict | None:
+def _classify_read(error: Exception) -> Classification | None:
     """What Cosmos DB's errors mean when reading."""
     if _status(error) == 404 and not _container_is_missing(error):
-        return Verdict(NotFound("There is no such record."))
-    return _judge_else(error)
+        return Classification(NotFound("There is no such record."))
+    return _classify_else(error)
 
 
-def _judge_commit(error: Exception) -> Verdict | None:
+def _classify_commit(error: Exception) -> Classification | None:
     """What Cosmos DB's errors mean when writing."""
     status = _status(error)
     if status in {404, 409, 412} and not _container_is_missing(error):
-        return Verdict(Conflict("A record was created, changed or removed; read it again."))
+        return Classification(Conflict("A record was created, changed or removed; read it again."))
     if status == 413:
-        return Verdict(InvalidInput("The commit is too large as a whole; split it."))
-    return _judge_else(error)
+        return Classification(InvalidInput("The commit is too large as a whole; split it."))
+    return _classify_else(error)
 
 
-def _judge_else(error: Exception) -> Verdict | None:
+def _classify_else(error: Exception) -> Classification | None:
     if _status(error) == 404:
-        return Verdict(StrongroomError("The record store lacks a container; deploy again."))
+        return Classification(StrongroomError("The record store lacks a container; deploy again."))
     if _status(error) == 403 and getattr(error, "sub_status", None) == _PARTITION_FULL:
-        return Verdict(StrongroomError("A tenant's partition of the record store is full."))
-    return judge_http("The record store", error)
+        return Classification(StrongroomError("A tenant's partition of the record store is full."))
+    return classify_http("The record store", error)
 
 
 def _container_is_missing(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from shared.adapters.azure.calls import Attempts, call, judge_http
+from shared.adapters.azure.calls import Attempts, call, classify_http
 from shared.adapters.azure.clients import AzureClients, is_connection_string
 from shared.ports.clock import Clock
 
@@ -81,7 +81,7 @@ class SharedAccess:
                 return await service.get_user_delegation_key(starts, ends)
 
             self._key = await call(
-                ask, lambda error: judge_http("The object store", error), self._clients.patience
+                ask, lambda error: classify_http("The object store", error), self._clients.timeouts
             )
             self._key_ends = ends
         return self._key

@@ -13,10 +13,10 @@ from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.messages import body_of, event_id, find_subscription, judge
 from shared.adapters.checks import check_limit, check_reason
-from shared.errors import Conflict
+from shared.base.errors import Conflict
+from shared.base.topology import Subscription, Topology
 from shared.ports.bus import Delivery
 from shared.ports.clock import Clock
-from shared.topology import Subscription, Topology
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
@@ -27,7 +27,7 @@ _SHORTEST_WAIT: Final = 0.2
 """Seconds: the SDK returns at once, with nothing, when told to wait less than a round trip."""
 
 _LONGEST_SESSION_WAIT: Final = 15.0
-"""Seconds: shorter than the patience of the SDK, which takes a longer wait for a broken link."""
+"""Seconds: shorter than the timeouts of the SDK, which takes a longer wait for a broken link."""
 
 _FIRST_MESSAGE_SECONDS: Final = 5.0
 """A session that was given to us has a message; it arrives within this time."""
@@ -121,7 +121,7 @@ class AzureSource:
                 return await self._receive_of_session(source, wait)
             return await self._receive_of_any(source, limit, wait)
 
-        return await call(receive, judge, self._clients.patience, cut_off=False)
+        return await call(receive, judge, self._clients.timeouts, cut_off=False)
 
     async def complete(self, delivery: Delivery) -> None:
         """See ``EventSource.complete``."""
@@ -215,7 +215,7 @@ class AzureSource:
         topic, _ = find_subscription(self._topology, source.name)
         client = self._clients.service_bus(self._namespace)
         receiver = client.get_subscription_receiver(
-            topic.name, source.name, socket_timeout=self._clients.patience.poll, **options
+            topic.name, source.name, socket_timeout=self._clients.timeouts.poll, **options
         )
         return _Link(receiver, source)
 
@@ -267,7 +267,7 @@ class AzureSource:
                     raise Conflict("The message was settled, or its lock was lost.") from error
 
         try:
-            await call(work, judge, self._clients.patience, cut_off=False)
+            await call(work, judge, self._clients.timeouts, cut_off=False)
         finally:
             self._release(held.link)
 
@@ -279,7 +279,7 @@ class AzureSource:
                     return await receiver.session.renew_lock()
                 return await receiver.renew_message_lock(held.message)
 
-        return await call(work, judge, self._clients.patience, cut_off=False)
+        return await call(work, judge, self._clients.timeouts, cut_off=False)
 
     async def _give_up(self, held: _Held) -> None:
         await self._settle(held, lambda: held.link.receiver.abandon_message(held.message))

@@ -25,8 +25,9 @@ from shared.adapters.embedded.folders import make_private_folder
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.threads import on_disk
-from shared.errors import Conflict, Damaged, Forbidden, NotFound
-from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
+from shared.base.buffers import Buffer
+from shared.base.errors import Conflict, Damaged, Forbidden, NotFound
+from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
 _MARK: Final = "="
@@ -56,7 +57,7 @@ class FileBlobs:
         self._prepared = False
         self._durable_folders: set[str] = set()
 
-    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``."""
         check_blob_name(name)
         draft = Draft(self._root / _INCOMING)
@@ -131,7 +132,7 @@ class FileBlobs:
                 remove_unless_in_use(leftover)
             self._prepared = True
 
-    def _write(self, draft: Draft, chunk: Chunk) -> None:
+    def _write(self, draft: Draft, chunk: Buffer) -> None:
         self._prepare()
         draft.write(chunk)
 

@@ -13,11 +13,11 @@ from shared.adapters.checks import check_limit, check_reason
 from shared.adapters.embedded import messages
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
-from shared.errors import InvalidInput, NotFound
-from shared.events import Event
+from shared.base.errors import InvalidInput, NotFound
+from shared.base.events import Event
+from shared.base.topology import Subscription, Topology
 from shared.ports.bus import DeadLetter, Delivery
 from shared.ports.clock import Clock, Entropy
-from shared.topology import Subscription, Topology
 
 MAX_DEAD_LETTERS: Final = 1_000
 MAX_DELIVERIES: Final = 100

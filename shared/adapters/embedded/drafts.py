@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from shared.ports.blobs import Chunk
+from shared.base.buffers import Buffer
 
 PIECE: Final = 1_048_576
 """Bytes that one call of the operating system reads or writes: a segment of sealed content."""
@@ -27,14 +27,14 @@ class Draft:
         self._gathered = bytearray()
         self._size = 0
 
-    def takes(self, chunk: Chunk) -> bool:
+    def takes(self, chunk: Buffer) -> bool:
         """Gather the chunk; or tell that it must be written, after what was gathered."""
         if len(self._gathered) + len(chunk) >= PIECE:
             return True
         self._gathered += chunk
         return False
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: Buffer) -> None:
         """Write what was gathered, and then the chunk."""
         descriptor = self._open()
         for part in (self._gathered, chunk):

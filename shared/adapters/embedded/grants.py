@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from shared.adapters.checks import check_blob_name
-from shared.errors import InvalidInput, TokenExpired, Unauthenticated
+from shared.base.errors import InvalidInput, TokenExpired, Unauthenticated
 from shared.ports.blobs import UploadGrant
 from shared.ports.clock import Clock
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.adapters.embedded.roots import Argon2Parameters
-from shared.errors import Damaged
+from shared.base.errors import Damaged
 from shared.ports.clock import Entropy
 from shared.ports.keys import KeyUse
 

@@ -33,7 +33,7 @@ from shared.adapters.embedded.keyfiles import (
 )
 from shared.adapters.embedded.roots import RootKeySource
 from shared.adapters.embedded.threads import on_disk
-from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
 from shared.ports.clock import Clock, Entropy
 from shared.ports.keys import KeyUse, Signature, WrappedKey
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.adapters.embedded.moments import from_microseconds
-from shared.errors import Conflict
+from shared.base.errors import Conflict
+from shared.base.topology import Subscription, Topic
 from shared.ports.bus import Delivery
 from shared.ports.clock import Entropy
-from shared.topology import Subscription, Topic
 
 SECOND: Final = 1_000_000
 """In microseconds."""

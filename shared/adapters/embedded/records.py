@@ -19,7 +19,7 @@ from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
-from shared.errors import Conflict, NotFound
+from shared.base.errors import Conflict, NotFound
 from shared.ports.clock import Clock
 from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.adapters.embedded.folders import make_private_folder, write_private_file
-from shared.errors import Unavailable
+from shared.base.errors import Unavailable
 from shared.ports.clock import Entropy
 
 ROOT_BYTES: Final = 32

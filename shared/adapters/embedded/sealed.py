@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.adapters.checks import check_range
+from shared.base.buffers import Buffer
+from shared.base.streams import rechunk, run_in_thread
 from shared.crypto.streaming import (
     FIRST_SEGMENT_PLAINTEXT,
     HEADER_SIZE,
@@ -28,9 +30,8 @@ from shared.crypto.streaming import (
     plaintext_size,
     segments,
 )
-from shared.ports.blobs import BlobInfo, BlobStore, Chunk, UploadGrant
+from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Entropy
-from shared.streams import off_loop, regroup
 
 
 class SealedBlobs:
@@ -49,7 +50,7 @@ class SealedBlobs:
         self._key = key
         self._entropy = entropy
 
-    async def put(self, name: str, content: AsyncIterator[Chunk]) -> int:
+    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``."""
         return plaintext_size(await self._store.put(name, self._seal(name, content)))
 
@@ -68,7 +69,7 @@ class SealedBlobs:
         opener = Opener(self._object_key(name), name.encode(), header)
         for segment in segments(size, min(start, end), end):
             sealed = await self._read(name, segment.sealed_start, segment.sealed_end)
-            plaintext = await off_loop(partial(_open, opener, segment), sealed)
+            plaintext = await run_in_thread(partial(_open, opener, segment), sealed)
             wanted = plaintext[
                 max(0, start - segment.plaintext_start) : end - segment.plaintext_start
             ]
@@ -104,11 +105,11 @@ class SealedBlobs:
         """See ``BlobStore.grant_upload``."""
         return await self._store.grant_upload(name, max_size=max_size, expires_at=expires_at)
 
-    async def _seal(self, name: str, content: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    async def _seal(self, name: str, content: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
         sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
         yield sealer.header
-        async for piece, last in regroup(content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
-            yield await off_loop(partial(_seal, sealer, last=last), piece)
+        async for piece, last in rechunk(content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
+            yield await run_in_thread(partial(_seal, sealer, last=last), piece)
 
     async def _read(self, name: str, start: int, end: int) -> bytes:
         pieces = self._store.get(name, start=start, end=end)

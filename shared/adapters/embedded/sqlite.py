@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from shared.adapters.embedded.folders import make_private_folder
-from shared.errors import Damaged, InvalidInput, Unavailable
+from shared.base.errors import Damaged, InvalidInput, Unavailable
 
 _T = TypeVar("_T")
 

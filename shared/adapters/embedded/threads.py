@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from shared.errors import Unavailable
+from shared.base.errors import Unavailable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -12,19 +12,19 @@ import pytest
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.bus import AzureBus
-from shared.adapters.azure.calls import Patience
+from shared.adapters.azure.calls import Timeouts
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
+from shared.base.topology import TOPOLOGY_FILE, load_topology
 from shared.ports.clock import SystemClock
-from shared.topology import TOPOLOGY_FILE, load_topology
-from tests.contract.azure import DATABASE, fresh_cosmosdb, machine, sockets_closed
-from tests.emulators.front import StorageFront
-from tests.emulators.keyvault import Vault
-from tests.emulators.servers import FaultProxy
-from tests.emulators.servicebus import Broker
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
+from tests.support.contract.azure import DATABASE, fresh_cosmosdb, machine, sockets_closed
+from tests.support.emulators.front import StorageFront
+from tests.support.emulators.keyvault import Vault
+from tests.support.emulators.servers import FaultProxy
+from tests.support.emulators.servicebus import Broker
 
 
 @dataclass
@@ -48,7 +48,7 @@ def waits() -> Waits:
 
 @pytest.fixture
 async def clients(waits: Waits) -> AsyncIterator[AzureClients]:
-    clients = AzureClients(patience=Patience(2.0, 2.0, 0.01, 30.0, waits))
+    clients = AzureClients(timeouts=Timeouts(2.0, 2.0, 0.01, 30.0, waits))
     yield clients
     await clients.close()
     await sockets_closed()

@@ -15,12 +15,11 @@ import pytest
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import AzureClients
-from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
 from shared.ports.clock import SystemClock
-from tests.contract.azure import machine
-from tests.emulators.front import ACCOUNT_KEY
-
-from .cases import FAULTS
+from tests.support.contract.azure import machine
+from tests.support.emulators.front import ACCOUNT_KEY
+from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
 

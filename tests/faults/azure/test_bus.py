@@ -10,11 +10,11 @@ import pytest
 
 from shared.adapters.azure.bus import AzureBus
 from shared.adapters.azure.source import AzureSource
-from shared.errors import Conflict, InvalidInput, StrongroomError, Unavailable
-from shared.events import Event, EventType
+from shared.base.errors import Conflict, InvalidInput, StrongroomError, Unavailable
+from shared.base.events import Event, EventType
+from shared.base.topology import Topology
 from shared.ports.bus import Delivery
-from shared.topology import Topology
-from tests.emulators.servicebus import Broker
+from tests.support.emulators.servicebus import Broker
 
 pytestmark = [
     pytest.mark.anyio,

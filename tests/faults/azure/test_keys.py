@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from shared.adapters.azure.keys import AzureKeys
-from shared.errors import Conflict, NotFound, StrongroomError, Unavailable
-from shared.settings import AZURE_SERVICES, Settings
-from shared.topology import load_topology
-from shared.wiring import azure_adapters
-from tests.contract.azure import machine, sockets_closed
-from tests.emulators.keyvault import Vault
-
-from .cases import FAULTS
+from shared.base.errors import Conflict, NotFound, StrongroomError, Unavailable
+from shared.base.topology import load_topology
+from shared.wiring.services import azure_adapters
+from shared.wiring.settings import AZURE_SERVICES, Settings
+from tests.support.contract.azure import machine, sockets_closed
+from tests.support.emulators.keyvault import Vault
+from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
 

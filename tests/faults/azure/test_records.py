@@ -8,11 +8,10 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.azure.records import AzureRecords
-from shared.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
 from shared.ports.records import DIRECTORY, Create, Delete, Record, Replace
-from tests.emulators.servers import Fault, Response
-
-from .cases import FAULTS
+from tests.support.emulators.servers import Fault, Response
+from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
 

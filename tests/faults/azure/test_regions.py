@@ -8,10 +8,9 @@ import pytest
 
 from shared.adapters.azure.records import AzureRecords
 from shared.ports.records import Create, Record
-from tests.contract.azure import DATABASE, fresh_cosmosdb, machine
-from tests.emulators.regions import Account
-
-from .cases import FAULTS
+from tests.support.contract.azure import DATABASE, fresh_cosmosdb, machine
+from tests.support.emulators.regions import Account
+from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
 

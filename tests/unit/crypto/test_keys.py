@@ -2,8 +2,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shared.base.errors import Damaged, InvalidInput
 from shared.crypto.keys import content_associated_data, unwrap_data_key, wrap_data_key
-from shared.errors import Damaged, InvalidInput
 
 EPOCH_KEY = bytes(range(32))
 DATA_KEY = bytes(range(100, 132))

@@ -5,8 +5,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shared.base.errors import Damaged, InvalidInput
 from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
-from shared.errors import Damaged, InvalidInput
 
 EPOCH_KEY = bytes(range(32))
 BOUND_TO = metadata_associated_data("production", "ten_1", "document", "doc_1")

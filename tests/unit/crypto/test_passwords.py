@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from shared.base.errors import InvalidInput
 from shared.crypto.passwords import (
     DUMMY_HASH,
     check_new_password,
@@ -13,7 +14,6 @@ from shared.crypto.passwords import (
     temporary_password,
     verify_password,
 )
-from shared.errors import InvalidInput
 
 PASSWORD = "correct horse battery staple"
 

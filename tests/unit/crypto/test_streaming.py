@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tink import cleartext_keyset_handle, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
+from shared.base.errors import Damaged, TooLarge
 from shared.crypto import streaming
 from shared.crypto.contents import StreamOpener, StreamSealer, open_sealed, seal
 from shared.crypto.streaming import (
@@ -28,7 +29,6 @@ from shared.crypto.streaming import (
     sealed_size,
     segments,
 )
-from shared.errors import Damaged, TooLarge
 
 KEY = bytes(range(32))
 BOUND_TO = b"strongroom/content/1/production/ten_1/doc_1/1"

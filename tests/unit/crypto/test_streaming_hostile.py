@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.base.errors import Damaged
 from shared.crypto.contents import open_sealed, seal
 from shared.crypto.streaming import (
     HEADER_SIZE,
@@ -16,7 +17,6 @@ from shared.crypto.streaming import (
     Opener,
     segments,
 )
-from shared.errors import Damaged
 
 KEY = bytes(range(32))
 BOUND_TO = b"strongroom/content/1/production/ten_1/doc_1/1"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwe, jwk
 
+from shared.base.errors import TokenExpired, Unauthenticated
 from shared.crypto.tokens import (
     TOKEN_LIFETIME,
     Claims,
@@ -20,7 +21,6 @@ from shared.crypto.tokens import (
     read,
     token_kid,
 )
-from shared.errors import TokenExpired, Unauthenticated
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ROOT = bytes(range(32))
@@ -32,7 +32,7 @@ CLAIMS = Claims(
     tenant="ten_1",
     user="usr_1",
     roles=("member", "administrator"),
-    security_epoch=7,
+    security_version=7,
     issued_at=NOW,
     expires_at=NOW + TOKEN_LIFETIME,
     id="tok_1",

@@ -69,7 +69,7 @@ def test_token(vector):
         tenant=vector["claims"]["tenant"],
         user=vector["claims"]["sub"],
         roles=tuple(vector["claims"]["roles"]),
-        security_epoch=vector["claims"]["epoch"],
+        security_version=vector["claims"]["epoch"],
         issued_at=at,
         expires_at=datetime.fromtimestamp(vector["claims"]["exp"], UTC),
         id=vector["claims"]["jti"],

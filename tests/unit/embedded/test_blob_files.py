@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.blobs import FileBlobs
-from shared.errors import Conflict, Forbidden, NotFound, Unavailable
-from tests.fakes import FakeClock
-from tests.unit.embedded.killing import run_and_kill
+from shared.base.errors import Conflict, Forbidden, NotFound, Unavailable
+from tests.support.clock import FakeClock
+from tests.support.killing import run_and_kill
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ MEBIBYTE = 1_048_576
 
 @pytest.fixture
 def store(tmp_path):
-    return FileBlobs(tmp_path / "vault", FakeClock())
+    return FileBlobs(tmp_path / "primary", FakeClock())
 
 
 async def stream(*chunks):
@@ -40,9 +40,15 @@ def kept(root):
 
 async def test_files_and_folders_are_private(store, tmp_path):
     await store.put("ten_a/doc/1", stream(b"x"))
-    paths = [tmp_path / "vault", *(tmp_path / "vault").rglob("*")]
+    paths = [tmp_path / "primary", *(tmp_path / "primary").rglob("*")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths}
-    assert modes == {"vault": 0o700, ".incoming": 0o700, "ten_a": 0o700, "doc": 0o700, "1=": 0o600}
+    assert modes == {
+        "primary": 0o700,
+        ".incoming": 0o700,
+        "ten_a": 0o700,
+        "doc": 0o700,
+        "1=": 0o600,
+    }
 
 
 async def test_an_object_has_the_time_of_the_clock(tmp_path):
@@ -61,7 +67,7 @@ async def test_content_is_durable_before_it_is_visible_and_visible_before_it_is_
     fsync, link, mkdir, unlink = os.fsync, os.link, os.mkdir, Path.unlink
 
     def what(descriptor):
-        return os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "vault")
+        return os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "primary")
 
     def noted_fsync(descriptor):
         path = what(descriptor)
@@ -109,7 +115,7 @@ async def test_content_is_durable_before_it_is_visible_and_visible_before_it_is_
 
 
 async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp_path, monkeypatch):
-    (tmp_path / "vault" / "ten_a").mkdir(parents=True)
+    (tmp_path / "primary" / "ten_a").mkdir(parents=True)
     synced = []
     fsync = os.fsync
 
@@ -119,7 +125,7 @@ async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     await store.put("ten_a/1", stream(b"x"))
-    assert str(tmp_path / "vault") in synced
+    assert str(tmp_path / "primary") in synced
 
 
 @pytest.mark.parametrize("failing", ["draft", "folder"])
@@ -136,7 +142,7 @@ async def test_a_failed_fsync_is_never_success(store, tmp_path, monkeypatch, fai
         patch.setattr(os, "fsync", broken)
         with pytest.raises(Unavailable):
             await store.put("ten_a/1", stream(b"x"))
-    assert list((tmp_path / "vault" / ".incoming").iterdir()) == []
+    assert list((tmp_path / "primary" / ".incoming").iterdir()) == []
     if failing == "draft":
         assert [info.name async for info in store.list()] == ["ten_a/0"]
 
@@ -151,11 +157,11 @@ async def test_no_draft_stays_behind(store, tmp_path):
     await store.put("doc", stream(b"x" * 2 * MEBIBYTE))
     with pytest.raises(Conflict):
         await store.put("doc", stream(b"y" * 2 * MEBIBYTE))
-    assert kept(tmp_path / "vault") == ["doc="]
+    assert kept(tmp_path / "primary") == ["doc="]
 
 
 async def test_drafts_of_dead_writers_go_and_those_of_living_ones_stay(store, tmp_path):
-    incoming = tmp_path / "vault" / ".incoming"
+    incoming = tmp_path / "primary" / ".incoming"
     incoming.mkdir(parents=True)
     (incoming / "torn").write_bytes(b"half of a cont")
     half_way, go_on = asyncio.Event(), asyncio.Event()
@@ -169,12 +175,12 @@ async def test_drafts_of_dead_writers_go_and_those_of_living_ones_stay(store, tm
     await half_way.wait()
     assert not (incoming / "torn").exists()
     (incoming / "torn").write_bytes(b"half of a cont")
-    other = FileBlobs(tmp_path / "vault", FakeClock())
+    other = FileBlobs(tmp_path / "primary", FakeClock())
     await other.put("quick", stream(b"x"))
     assert len(list(incoming.iterdir())) == 1
     go_on.set()
     assert await putting == 2 * MEBIBYTE
-    assert kept(tmp_path / "vault") == ["quick=", "slow="]
+    assert kept(tmp_path / "primary") == ["quick=", "slow="]
 
 
 async def test_symbolic_links_are_not_followed(store, tmp_path):
@@ -182,8 +188,8 @@ async def test_symbolic_links_are_not_followed(store, tmp_path):
     outside.mkdir()
     (outside / "secret=").write_bytes(b"secret")
     await store.put("ten_a/doc", stream(b"x"))
-    (tmp_path / "vault" / "linked").symlink_to(outside)
-    (tmp_path / "vault" / "ten_a" / "secret=").symlink_to(outside / "secret=")
+    (tmp_path / "primary" / "linked").symlink_to(outside)
+    (tmp_path / "primary" / "ten_a" / "secret=").symlink_to(outside / "secret=")
     for name in ("linked/secret", "ten_a/secret"):
         with pytest.raises((NotFound, Unavailable)):
             await content(store, name)
@@ -200,8 +206,8 @@ async def test_symbolic_links_are_not_followed(store, tmp_path):
 
 async def test_a_folder_that_was_removed_by_hand_is_made_again(store, tmp_path):
     await store.put("ten_a/1", stream(b"x"))
-    (tmp_path / "vault" / "ten_a" / "1=").unlink()
-    (tmp_path / "vault" / "ten_a").rmdir()
+    (tmp_path / "primary" / "ten_a" / "1=").unlink()
+    (tmp_path / "primary" / "ten_a").rmdir()
     await store.put("ten_a/1", stream(b"again"))
     assert await content(store, "ten_a/1") == b"again"
 
@@ -255,7 +261,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("lines", [1, 7, 30, 61])
 async def test_kill_9_loses_no_object_and_shows_none_half_written(tmp_path, lines):
-    root = tmp_path / "vault"
+    root = tmp_path / "primary"
     told = run_and_kill(PUTTER, root, lines)
     assert len(told) >= lines
     store = FileBlobs(root, FakeClock())

@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from shared.adapters.embedded.bus import SqliteBus
-from shared.errors import InvalidInput, NotFound
-from shared.events import Event, EventType
+from shared.base.errors import InvalidInput, NotFound
+from shared.base.events import Event, EventType
+from shared.base.topology import TOPOLOGY_FILE, Topology, load_topology
 from shared.ports.clock import system_entropy
-from shared.topology import TOPOLOGY_FILE, Topology, load_topology
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 

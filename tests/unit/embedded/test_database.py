@@ -13,10 +13,10 @@ import pytest
 from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
-from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
 from shared.ports.records import Create, Record
-from tests.fakes import FakeClock
-from tests.unit.embedded.killing import run_and_kill
+from tests.support.clock import FakeClock
+from tests.support.killing import run_and_kill
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from shared.adapters.embedded.grants import UploadGrants
-from shared.errors import InvalidInput, TokenExpired, Unauthenticated
-from tests.fakes import FakeClock
+from shared.base.errors import InvalidInput, TokenExpired, Unauthenticated
+from tests.support.clock import FakeClock
 
 KEY = bytes(range(32))
 NAME = "ten_a/upl_1"

@@ -10,9 +10,9 @@ import pytest
 
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile
-from shared.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
 from shared.ports.clock import system_entropy
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 

@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.sealed import SealedBlobs
+from shared.base.errors import Damaged
 from shared.crypto.contents import open_sealed
 from shared.crypto.streaming import (
     SEGMENT_SIZE,
     sealed_size,
 )
-from shared.errors import Damaged
 from shared.ports.clock import system_entropy
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 

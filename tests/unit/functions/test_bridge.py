@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.bridge import CLIENT_CLOSED_REQUEST, respond
-from tests.serving import serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ import pytest
 from azure.functions.servicebus import ServiceBusMessage
 
 from functions.deliveries import backing_off
-from shared.errors import InvalidInput, Unavailable
-from shared.settings import get_settings
+from shared.base.errors import InvalidInput, Unavailable
+from shared.wiring.settings import get_settings
 
 pytestmark = pytest.mark.anyio
 

@@ -23,8 +23,8 @@ from functions.api.headers import (
     matches,
     repr_digest,
 )
+from shared.base.errors import InvalidInput, RangeNotSatisfiable
 from shared.documents.models import Name
-from shared.errors import InvalidInput, RangeNotSatisfiable
 
 HEADERS = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=200)
 """What a server hands over: Latin-1 without line ends."""

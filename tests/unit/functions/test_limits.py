@@ -6,8 +6,8 @@ import pytest
 
 from functions.api import limits
 from functions.api.limits import AddressLimit, FirstRefusal, RateLimit
-from shared.errors import RateLimited
-from tests.fakes import FakeClock
+from shared.base.errors import RateLimited
+from tests.support.clock import FakeClock
 
 
 def refusals(limit: RateLimit, key: str, tries: int) -> list[type[RateLimited] | None]:

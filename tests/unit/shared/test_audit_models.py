@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audit.models import Action, Actor, Entry, canonical
+from shared.journal.entries import Action, Actor, Entry, canonical
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ENTRIES = st.builds(

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.records import SqliteRecords
-from shared.documents.epochs import CAPACITY, IN_MEMORY, RESERVATION, EpochKeys
-from shared.errors import Damaged, NotFound, Unavailable
-from shared.journal import Journal
-from shared.outbox import Outbox
+from shared.base.errors import Damaged, NotFound, Unavailable
+from shared.journal.journal import Journal
+from shared.journal.outbox import Outbox
+from shared.keys.epochs import CAPACITY, IN_MEMORY, RESERVATION, EpochKeys
 from shared.ports.keys import WrappedKey
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 

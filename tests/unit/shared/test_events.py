@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidInput
-from shared.events import Event, EventType
+from shared.base.errors import InvalidInput
+from shared.base.events import Event, EventType
 
 EVENT = Event(
     id="evt_1",

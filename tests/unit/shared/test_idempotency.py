@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.records import SqliteRecords
-from shared.errors import Conflict, IdempotencyKeyReused, InvalidInput
-from shared.idempotency import Idempotency, IdempotencyKey
-from tests.fakes import FakeClock
+from shared.base.errors import Conflict, IdempotencyKeyReused, InvalidInput
+from shared.journal.idempotency import Idempotency, IdempotencyKey
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ids import earliest_id, is_id, new_id
+from shared.base.ids import earliest_id, is_id, new_id
 
 MOMENTS = st.integers(0, 7 * 10**12).map(lambda ms: datetime.fromtimestamp(ms / 1_000, UTC))
 PREFIXES = st.from_regex(r"[a-z]{1,8}", fullmatch=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.embedded.records import SqliteRecords
-from shared.errors import Unavailable
-from shared.events import Event, EventType
-from shared.ids import new_id
-from shared.outbox import BATCH, KIND, RELAY_AFTER, Outbox
+from shared.base.errors import Unavailable
+from shared.base.events import Event, EventType
+from shared.base.ids import new_id
+from shared.journal.outbox import BATCH, KIND, RELAY_AFTER, Outbox
 from shared.ports.records import Replace
-from tests.fakes import FakeClock
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +84,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 
 async def test_events_are_published_and_forgotten(office: Office) -> None:
     events = await office.committed(3) + await office.committed(2, "ten_b")
-    office.outbox.published_soon(events)
+    office.outbox.schedule_publish(events)
     await office.outbox.close()
     assert sorted(office.bus.published) == sorted(event.id for event in events)
     assert await office.left() == 0
@@ -94,7 +94,7 @@ async def test_events_are_published_and_forgotten(office: Office) -> None:
 async def test_many_events_go_in_few_batches(office: Office) -> None:
     events = await office.committed(250)
     for event in events:
-        office.outbox.published_soon([event])
+        office.outbox.schedule_publish([event])
     await office.outbox.close()
     assert len(office.bus.published) == 250
     assert max(office.bus.batches) <= BATCH
@@ -108,7 +108,7 @@ async def test_what_a_silent_bus_leaves_is_relayed(
     office.bus.down = True
     events = await office.committed(3)
     with caplog.at_level(logging.WARNING):
-        office.outbox.published_soon(events)
+        office.outbox.schedule_publish(events)
         await office.outbox.close()
     assert "left 3 events to the relay: unavailable" in caplog.text
     assert await office.left() == 3
@@ -133,7 +133,7 @@ async def test_a_defect_holds_up_neither_later_events_nor_the_end(
 
     monkeypatch.setattr(office.bus, "publish", broken)
     events = await office.committed(BATCH + 3)
-    office.outbox.published_soon(events)
+    office.outbox.schedule_publish(events)
     await office.outbox.close()
     assert f"left {BATCH} events to the relay: TypeError" in caplog.text
     assert "said with a secret" not in caplog.text
@@ -183,7 +183,7 @@ async def test_what_cannot_be_read_does_not_hold_up_the_rest(
 async def test_two_relays_and_the_process_itself_at_once(office: Office) -> None:
     events = await office.committed(120) + await office.committed(40, "ten_b")
     office.clock.advance(timedelta(minutes=1).total_seconds())
-    office.outbox.published_soon(events)
+    office.outbox.schedule_publish(events)
     await asyncio.gather(office.outbox.relay(), office.started().relay(), office.outbox.close())
     assert set(office.bus.published) == {event.id for event in events}
     assert await office.left() == 0
@@ -191,8 +191,8 @@ async def test_two_relays_and_the_process_itself_at_once(office: Office) -> None
 
 async def test_events_that_come_while_publishing_are_published(office: Office) -> None:
     first, second = await office.committed(), await office.committed()
-    office.outbox.published_soon(first)
+    office.outbox.schedule_publish(first)
     await asyncio.sleep(0)
-    office.outbox.published_soon(second)
+    office.outbox.schedule_publish(second)
     await office.outbox.close()
     assert office.bus.published == [first[0].id, second[0].id]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.streams import ahead, regroup
+from shared.base.streams import prefetch, rechunk
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20))
 def test_regrouping_keeps_every_byte(chunks: list[bytes], first: int, later: int) -> None:
     async def pieces() -> list[tuple[bytes, bool]]:
-        return [(bytes(piece), last) async for piece, last in regroup(stream(chunks), first, later)]
+        return [(bytes(piece), last) async for piece, last in rechunk(stream(chunks), first, later)]
 
     found = asyncio.run(pieces())
     assert b"".join(piece for piece, _ in found) == b"".join(chunks)
@@ -41,14 +41,14 @@ async def test_regrouping_uses_each_chunk_before_it_asks_for_the_next() -> None:
             shared_buffer[:] = bytes([number]) * 4
             yield shared_buffer
 
-    found = [bytes(piece) async for piece, _ in regroup(reusing(), 3, 5)]
+    found = [bytes(piece) async for piece, _ in rechunk(reusing(), 3, 5)]
     assert b"".join(found) == b"".join(bytes([number]) * 4 for number in range(6))
 
 
 async def test_ahead_gives_the_same_items() -> None:
     for count in (0, 1, 2, 7):
         items = [bytes([number]) for number in range(count)]
-        assert [item async for item in ahead(stream(items))] == items
+        assert [item async for item in prefetch(stream(items))] == items
 
 
 async def test_ahead_is_one_step_ahead_and_no_more() -> None:
@@ -59,7 +59,7 @@ async def test_ahead_is_one_step_ahead_and_no_more() -> None:
             made.append(number)
             yield number
 
-    async for item in ahead(items()):
+    async for item in prefetch(items()):
         for _ in range(10):
             await asyncio.sleep(0)
         assert len(made) == min(item + 2, 5)
@@ -71,7 +71,7 @@ async def test_an_error_comes_after_what_was_good() -> None:
         yield 2
         raise ValueError("the source broke")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert [await anext(items), await anext(items)] == [1, 2]
     with pytest.raises(ValueError, match="the source broke"):
         await anext(items)
@@ -90,7 +90,7 @@ async def test_a_consumer_that_stops_stops_the_source() -> None:
 
     before = asyncio.all_tasks()
     source = endless()
-    items = ahead(source)
+    items = prefetch(source)
     assert await anext(items) == 1
     await items.aclose()  # type: ignore[attr-defined]
     await source.aclose()  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ async def test_cancelling_the_consumer_cancels_what_is_being_made() -> None:
             raise
 
     async def consume() -> None:
-        async for _ in ahead(stuck()):
+        async for _ in prefetch(stuck()):
             pass
 
     task = asyncio.create_task(consume())

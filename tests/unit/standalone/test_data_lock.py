@@ -11,7 +11,7 @@ import pytest
 from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
 from standalone.first_steps import FILE_NAME
-from tests.process import ROOT, environment
+from tests.support.process import ROOT, environment
 
 
 def test_the_folder_is_private_and_held(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from functions.api.app import ANSWER_HEADERS
+from functions.api.app import STANDARD_HEADERS
 from standalone.frontend import (
     LEAST_BYTES,
     MAX_HEAD_BYTES,
@@ -253,7 +253,7 @@ async def test_an_address_that_no_function_takes_is_answered_as_the_api_answers(
         answer = await http.get("/nowhere")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert {name: answer.headers[name] for name in ANSWER_HEADERS} == ANSWER_HEADERS
+    assert {name: answer.headers[name] for name in STANDARD_HEADERS} == STANDARD_HEADERS
     trace = answer.headers["traceparent"].split("-")[1]
     assert answer.json() == {
         "type": "urn:strongroom:problem:no-such-route",

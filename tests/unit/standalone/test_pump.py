@@ -10,13 +10,13 @@ from datetime import timedelta
 import azure.functions as func
 import pytest
 
-from shared.errors import Conflict, InvalidInput, Unavailable
-from shared.events import Event, EventType
+from shared.base.errors import Conflict, InvalidInput, Unavailable
+from shared.base.events import Event, EventType
 from standalone.logs import JsonFormatter
 from standalone.pump import MessagePump
 from standalone.triggers import MessageFunction
-from tests.fakes import FakeClock
-from tests.unit.standalone.timeline import MemorySource, Timeline, settle
+from tests.support.clock import FakeClock
+from tests.support.timeline import MemorySource, Timeline, settle
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from standalone.errors import StartError
 from standalone.logs import JsonFormatter
 from standalone.timers import Timers
 from standalone.triggers import TimerFunction
-from tests.fakes import FakeClock
-from tests.unit.standalone.timeline import Timeline, settle
+from tests.support.clock import FakeClock
+from tests.support.timeline import Timeline, settle
 
 START = FakeClock().now()
 Handler = Callable[[func.TimerRequest], Awaitable[None]]

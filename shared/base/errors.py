@@ -1,0 +1,178 @@
+"""Every error that Strongroom raises on purpose.
+
+An error's ``slug`` is stable: clients match on it. Its ``detail`` says what was wrong and what to do,
+and holds no secret, no name and no content, because it reaches logs and clients alike.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+
+class StrongroomError(Exception):
+    """The base of all errors raised on purpose.
+
+    Args:
+        detail: One or two sentences: what was wrong with this request and what to do about it.
+
+    Attributes:
+        audited: Whether it is in the audit log; ``Journal.record_failure`` puts it there once.
+    """
+
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong on our side"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.audited = False
+
+
+class InvalidInput(StrongroomError):
+    """The request does not have the form that it must have."""
+
+    slug = "invalid-input"
+    title = "The request is not valid"
+
+
+class Unauthenticated(StrongroomError):
+    """Nobody, or nobody we can recognise, is asking."""
+
+    slug = "unauthenticated"
+    title = "Sign in first"
+
+
+class TokenExpired(Unauthenticated):
+    """The token was ours, and its time is over."""
+
+    slug = "token-expired"
+    title = "The token has expired"
+
+
+class TokenRevoked(Unauthenticated):
+    """The token was ours, and its user's security epoch has moved on."""
+
+    slug = "token-revoked"
+    title = "The token has been revoked"
+
+
+class SignInRefused(Unauthenticated):
+    """Wrong tenant, username or password; which of them is not said."""
+
+    slug = "sign-in-refused"
+    title = "The sign-in was refused"
+
+
+class PasswordChangeRequired(Unauthenticated):
+    """The temporary password was right, and a password of the user's own must be set now."""
+
+    slug = "password-change-required"
+    title = "Choose a password of your own"
+
+
+class Forbidden(StrongroomError):
+    """We know who is asking, and they may not."""
+
+    slug = "forbidden"
+    title = "Your roles do not allow this"
+
+
+class NotFound(StrongroomError):
+    """There is no such thing in the caller's tenant."""
+
+    slug = "not-found"
+    title = "There is no such thing"
+
+
+class Conflict(StrongroomError):
+    """The state has moved on, or the thing exists already; nothing was changed."""
+
+    slug = "conflict"
+    title = "The request conflicts with the present state"
+
+
+class PreconditionFailed(StrongroomError):
+    """An ``If-Match`` condition does not hold."""
+
+    slug = "precondition-failed"
+    title = "The precondition does not hold"
+
+
+class IdempotencyKeyReused(StrongroomError):
+    """An ``Idempotency-Key`` came back with a different request."""
+
+    slug = "idempotency-key-reused"
+    title = "The Idempotency-Key belongs to another request"
+
+
+class TooLarge(StrongroomError):
+    """The body or content exceeds a limit."""
+
+    slug = "too-large"
+    title = "The content is too large"
+
+
+class DigestMismatch(StrongroomError):
+    """What arrived is not what the client's digest says it sent."""
+
+    slug = "digest-mismatch"
+    title = "The content does not match its Repr-Digest"
+
+
+class RangeNotSatisfiable(StrongroomError):
+    """The range lies outside the content.
+
+    Args:
+        detail: As for every error.
+        size: The content's size, bytes.
+    """
+
+    slug = "range-not-satisfiable"
+    title = "The range lies outside the content"
+
+    def __init__(self, detail: str, size: int) -> None:
+        super().__init__(detail)
+        self.size = size
+
+
+class RateLimited(StrongroomError):
+    """Too many requests.
+
+    Args:
+        detail: As for every error.
+        retry_after: Seconds until a request may pass again.
+    """
+
+    slug = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Unavailable(StrongroomError):
+    """A store, bus or key service did not answer in time; trying again is safe.
+
+    Args:
+        detail: As for every error.
+        retry_after: Seconds after which a retry makes sense.
+    """
+
+    slug = "unavailable"
+    title = "A part of the service does not answer"
+
+    def __init__(self, detail: str, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Damaged(StrongroomError):
+    """Sealed content, a wrapped key or a sealed name is not what was once written."""
+
+    slug = "damaged"
+    title = "The stored content is damaged"
+
+
+FAILURES: Final = (Damaged, Unavailable)
+"""Something of ours failed; all other errors refuse what was asked."""

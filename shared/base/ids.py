@@ -1,0 +1,33 @@
+"""Identifiers: a prefix that says what it names, then a ULID in lower case.
+
+Spec: https://github.com/ulid/spec - 48 bits of milliseconds since 1970, 80 random bits, in Crockford's
+base 32. They sort by the time of their creation and say nothing about what they name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID: Final = re.compile(r"[a-z]{1,8}_[0-7][0-9a-hjkmnp-tv-z]{25}")
+
+
+def new_id(prefix: str, now: datetime, entropy: Callable[[int], bytes]) -> str:
+    """A fresh identifier such as ``doc_01jd3v...``."""
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
+    number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
+    return prefix + "_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def earliest_id(prefix: str, at: datetime) -> str:
+    """The identifier below all that are made at or after a moment, for comparing ages."""
+    return new_id(prefix, at, bytes)
+
+
+def is_id(text: str, *prefixes: str) -> bool:
+    """Whether the text has the form of an identifier with one of these prefixes."""
+    return text.partition("_")[0] in prefixes and _ID.fullmatch(text) is not None

@@ -1,0 +1,144 @@
+"""Settings: one class, read from the environment, every name prefixed with ``STRONGROOM_``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic.config import JsonDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Profile = Literal["embedded", "azure"]
+Environment = Literal["development", "staging", "production"]
+Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
+"""An NCRONTAB expression of six fields: second minute hour day month weekday."""
+Service = Annotated[
+    str, StringConstraints(pattern=r"^(https://[^/;]+(/[^;]*)?|[\w.-]+|\w+=.*;.*)$")
+]
+"""A service's address or host name; a connection string only for an emulator on this machine."""
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
+BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
+"""An address without a trailing slash, a query or a fragment."""
+
+
+# Whoever has a copy of the key vault can try passphrases at home: Argon2id makes each try slow, and
+# length makes them many. Rules about the kinds of characters add little (NIST SP 800-63B).
+MIN_PASSPHRASE = 12
+
+
+def _long_enough(passphrase: SecretStr) -> SecretStr:
+    # Not pydantic's own check of the length: its message tells how long the passphrase is.
+    if len(passphrase.get_secret_value()) < MIN_PASSPHRASE:
+        raise ValueError(f"it must have at least {MIN_PASSPHRASE} characters")
+    return passphrase
+
+
+Passphrase = Annotated[SecretStr, AfterValidator(_long_enough)]
+
+MEBIBYTE = 1_048_576
+AZURE_SERVICES = (
+    "primary_account_url",
+    "replica_account_url",
+    "staging_account_url",
+    "cosmos_endpoint",
+    "key_vault_url",
+    "service_bus_namespace",
+)
+EMBEDDED: JsonDict = {"profile": "embedded"}
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. ``local.settings.sample.json`` lists every name.
+
+    Attributes:
+        profile: Which adapters stand behind the ports.
+        environment: Bound into tokens and into the encryption; objects and tokens of one environment
+            are worthless in another.
+        data_dir: Where the embedded adapters keep everything.
+        root_key_file: Embedded: the file whose 32 bytes protect the key primary, made if it is missing;
+            unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
+        key_passphrase: Embedded: protects the key vault instead of a root key file; at least 12
+            characters.
+        public_base_url: The address under which clients see the API, without a trailing slash.
+        staged_public_base_url: The address under which clients put the contents of staged uploads,
+            where a gateway stands in front; unset: the staging account's own on Azure, ``/staged``
+            below ``public_base_url`` otherwise.
+        bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
+            once; empty: no operator can be created that way.
+        max_direct_upload_bytes: The largest content of a direct upload.
+        max_staged_upload_bytes: The largest content of a staged upload.
+        requests_per_minute: What one user, or one address before sign-in, may ask of one process.
+        sign_ins_per_minute: Sign-in attempts that one address may make at one process.
+        trusted_proxies: How many proxies of our own stand in front, each appending the address that
+            it saw to ``client_address_header``; 0: the peer's address is the client's.
+        client_address_header: The header in which those proxies say it. The Functions host replaces
+            ``X-Forwarded-For``, so a gateway before it has to use another.
+        longest_delivery_pause_seconds: How long a function at most keeps a message whose delivery
+            failed, so that not every try is used up at once; 0 where the host of the functions gives
+            failed messages back later by itself, as ``standalone`` does. The Functions host does not.
+        outbox_relay_schedule: When events that were committed but not published are looked for.
+        upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
+        token_key_rotation_schedule: When the token key ring gets a new key.
+        primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
+            contents.
+        replica_account_url: The same of the account in the second region, container ``replica``.
+        staging_account_url: The same of the account that takes staged uploads, container
+            ``staging``.
+        cosmos_endpoint: The endpoint of the Cosmos DB account.
+        cosmos_database: The database, with the containers ``records`` and ``directory``.
+        key_vault_url: The address of the Key Vault of tenant keys.
+        service_bus_namespace: The host name of the Service Bus namespace.
+
+    A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
+    the infrastructure does not set it; it sets every other field.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    profile: Profile = "embedded"
+    environment: Environment = "development"
+    data_dir: Path = Field(default=Path("data"), json_schema_extra=EMBEDDED)
+    root_key_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
+    key_passphrase: Passphrase | None = Field(default=None, json_schema_extra=EMBEDDED)
+    public_base_url: BaseUrl = "http://127.0.0.1:7071"
+    staged_public_base_url: BaseUrl | None = None
+    bootstrap_secret_sha256: Annotated[
+        str, StringConstraints(pattern=r"^([0-9a-f]{64})?$", to_lower=True)
+    ] = ""
+    max_direct_upload_bytes: int = Field(default=100 * MEBIBYTE, ge=1)
+    max_staged_upload_bytes: int = Field(default=5_000 * MEBIBYTE, ge=1)
+    requests_per_minute: int = Field(default=1_200, ge=1)
+    sign_ins_per_minute: int = Field(default=30, ge=1)
+    trusted_proxies: int = Field(default=0, ge=0, le=5)
+    client_address_header: HeaderName = "X-Forwarded-For"
+    longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
+    outbox_relay_schedule: Schedule = "*/15 * * * * *"
+    upload_sweep_schedule: Schedule = "0 */10 * * * *"
+    token_key_rotation_schedule: Schedule = "0 0 3 * * *"
+    primary_account_url: Service | None = None
+    replica_account_url: Service | None = None
+    staging_account_url: Service | None = None
+    cosmos_endpoint: Service | None = None
+    cosmos_database: str = "strongroom"
+    key_vault_url: Service | None = None
+    service_bus_namespace: Service | None = None
+
+    @model_validator(mode="after")
+    def _azure_is_complete(self) -> Self:
+        if self.profile == "azure":
+            missing = [name for name in AZURE_SERVICES if getattr(self, name) is None]
+            if missing:
+                names = ", ".join("STRONGROOM_" + name.upper() for name in missing)
+                raise ValueError(f"the profile azure needs these settings as well: {names}")
+        return self
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,229 @@
+"""A whole Strongroom in one process, on embedded parts and a clock of the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from functions.api.app import create_api
+from shared.access.permissions import Role
+from shared.access.principal import Principal
+from shared.base.events import Event, EventType
+from shared.documents.models import Version
+from shared.documents.store import DocumentRecords
+from shared.ports.records import DIRECTORY
+from shared.wiring.services import Services, build
+from shared.wiring.settings import Settings
+from standalone.staged import create_staged
+from tests.support.clock import FakeClock
+
+BOOTSTRAP_SECRET = "the secret of the first start"
+PASSWORD = "correct horse battery staple"
+BASE_URL = "http://house.test"
+
+
+@dataclass
+class App:
+    """Everything that a test needs to play a story.
+
+    Attributes:
+        services: The services.
+        clock: Their clock.
+        http: A client of the API and of the staged door.
+        data: The data folder.
+        apps: The API and the staged door.
+        slugs: Of the tenants, by id.
+    """
+
+    services: Services
+    clock: FakeClock
+    http: httpx.AsyncClient
+    data: Path
+    apps: tuple[FastAPI, FastAPI]
+    slugs: dict[str, str] = field(default_factory=dict)
+
+    async def tenant(self, slug: str) -> str:
+        """A tenant with an administrator; its id."""
+        operator = Principal(DIRECTORY, "usr_operator", (Role.OPERATOR,))
+        tenant, temporary = await self.services.tenants.create(operator, slug, "admin", None)
+        self.slugs[tenant.id] = slug
+        await self._choose_password(slug, "admin", temporary.password)
+        return tenant.id
+
+    async def user(self, tenant: str, username: str, *roles: Role) -> str:
+        """A person with a password of their own; their id."""
+        administrator = Principal(tenant, "usr_administrator", (Role.ADMINISTRATOR,))
+        temporary = await self.services.accounts.create(administrator, username, roles, None)
+        await self._choose_password(self.slugs.get(tenant, tenant), username, temporary.password)
+        return temporary.user.id
+
+    async def token(self, tenant: str, username: str = "admin") -> str:
+        """A token, got without paying for Argon2."""
+        user = (await self.services.accounts.find(tenant, username)).user
+        return (await self.services.tokens.issue(user))[0]
+
+    async def auth(self, tenant: str, username: str = "admin") -> dict[str, str]:
+        """The header that carries a token."""
+        return {"Authorization": f"Bearer {await self.token(tenant, username)}"}
+
+    async def upload(
+        self, auth: dict[str, str], content: bytes, name: str = "paper.txt", **headers: str
+    ) -> httpx.Response:
+        """A direct upload."""
+        return await self.http.post(
+            "documents",
+            content=content,
+            headers=auth
+            | {
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Type": "text/plain",
+            }
+            | headers,
+        )
+
+    async def entries(self, tenant: str, resource: str | None = None) -> list[dict[str, Any]]:
+        """The tenant's audit entries as records hold them, oldest first."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = await self.services.adapters.records.query(
+                "audit", tenant=tenant, limit=1_000, cursor=cursor
+            )
+            found += [record.body for record in page.records]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return [body for body in found if resource is None or body["entry"]["resource"] == resource]
+
+    async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
+        """What was done, oldest first."""
+        return [body["entry"]["action"] for body in await self.entries(tenant, resource)]
+
+    async def version(self, tenant: str, document: str, number: int | None = None) -> Version:
+        """A version as the record holds it."""
+        store = DocumentRecords(self.services.adapters.records)
+        return (await store.version(await store.document(tenant, document), number)).version
+
+    def object(self, store: str, name: str | None) -> Path:
+        """The file of an object."""
+        assert name is not None
+        return self.data / store / f"{name}="
+
+    async def settle(self) -> None:
+        """Let every event take effect, as the functions do."""
+        source = self.services.adapters.source
+        replication = self.services.replication
+        effects = {
+            EventType.DOCUMENT_SEALED: replication.replicate,
+            EventType.DOCUMENT_DAMAGED: replication.repair,
+            EventType.DOCUMENT_REPAIRED: replication.erase,
+            EventType.DOCUMENT_DELETED: replication.erase,
+        }
+        busy = True
+        while busy:
+            busy = False
+            await self.services.outbox.close()
+            for subscription in ("encryption", "replication", "audit"):
+                for delivery in await source.receive(subscription, limit=50):
+                    busy = True
+                    event = Event.from_json(delivery.body)
+                    if subscription == "encryption":
+                        await self.services.uploads.seal(event)
+                    elif subscription == "replication":
+                        await effects[event.type](event)
+                    else:
+                        await self.services.audit_log.append_pending(event.tenant)
+                    await source.complete(delivery)
+
+    def stored(self, store: str) -> list[Path]:
+        """The files of a blob store."""
+        folder = self.data / store
+        return sorted(
+            path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
+        )
+
+    async def _choose_password(self, slug: str, username: str, temporary: str) -> None:
+        answer = await self.http.post(
+            "auth/sign-in",
+            json={
+                "tenant": slug,
+                "username": username,
+                "password": temporary,
+                "new_password": PASSWORD,
+            },
+        )
+        assert answer.status_code == 200, answer.text
+
+
+@asynccontextmanager
+async def open_app(
+    data: Path, clock: FakeClock | None = None, **settings: Any
+) -> AsyncIterator[App]:
+    """Build a app on a data folder, and close it."""
+    clock = clock or FakeClock()
+    sha256_of_secret = hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest()
+    services = build(
+        Settings(
+            data_dir=data,
+            public_base_url=BASE_URL,
+            staged_public_base_url=f"{BASE_URL}/staged",
+            **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
+        ),
+        clock,
+        os.urandom,
+    )
+    api = create_api(services)
+    staged = create_staged(services, api.state.limits)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        door = staged if scope["path"].startswith("/staged/") else api
+        await door(scope, receive, send)
+
+    transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
+        try:
+            yield App(services, clock, http, data, (api, staged))
+        finally:
+            await services.close()
+
+
+Opened = Callable[..., AbstractAsyncContextManager[App]]
+
+
+@dataclass(frozen=True)
+class SeededApp:
+    """A data folder to copy: making keys and passwords anew for every test would take minutes."""
+
+    data: Path
+    alpha: str
+    beta: str
+
+    @asynccontextmanager
+    async def opened(self, data: Path, **settings: Any) -> AsyncIterator[App]:
+        """The seeded app, copied to a folder unless it is there."""
+        if not data.exists():
+            shutil.copytree(self.data, data)
+        async with open_app(data, **settings) as app:
+            app.slugs |= {self.alpha: "alpha", self.beta: "beta"}
+            yield app
+
+
+def problem(answer: httpx.Response) -> str:
+    """The slug of a problem+json answer."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = json.loads(answer.content)
+    assert body["status"] == answer.status_code
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"].startswith("urn:strongroom:trace:")
+    return str(body["type"]).removeprefix("urn:strongroom:problem:")

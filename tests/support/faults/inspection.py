@@ -1,0 +1,252 @@
+"""What must be true of a server and of its data folder once it has come to rest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared.adapters.embedded.folders import TEMPORARY_PREFIX
+from shared.crypto import merkle
+from shared.documents.models import Document, Version
+from shared.documents.sweep import GRACE
+from shared.journal.entries import Entry, canonical
+from shared.ports.blobs import BlobStore
+from shared.ports.clock import system_entropy
+from shared.ports.records import DIRECTORY, Record
+from shared.wiring.services import Services, build
+from shared.wiring.settings import Settings
+from tests.support.accounts import bearer
+from tests.support.clock import FakeClock
+from tests.support.faults.clients import Ledger
+
+SUBSCRIPTIONS = ("encryption", "replication", "audit")
+
+
+def under_way(data: Path) -> dict[str, int]:
+    """How much work is left, as the databases of a running server say."""
+    counts = {
+        "events in the outbox": ("records.db", "records WHERE kind = 'outbox'"),
+        "entries without a position": (
+            "records.db",
+            "fields WHERE kind = 'audit' AND field = 'state' AND value = 'pending'",
+        ),
+        "messages": ("bus.db", "messages"),
+    }
+    left: dict[str, int] = {}
+    for what, (file, rows) in counts.items():
+        with closing(sqlite3.connect(f"file:{data / file}?mode=ro", uri=True)) as database:
+            [left[what]] = database.execute(f"SELECT count(*) FROM {rows}").fetchone()
+    return {what: number for what, number in left.items() if number}
+
+
+def check_answers(http: httpx.Client, token: str, operator: str, ledger: Ledger) -> None:
+    """What the server says: all that was acknowledged is there, and nothing is there by half.
+
+    What was not acknowledged is there as a whole or not at all.
+    """
+    listed = {item["id"]: item for item in _documents(http, token)}
+    acknowledged = ledger.documents | {
+        document: [content] for document, content in ledger.staged.values()
+    }
+    owners = {versions[0].name: document for document, versions in acknowledged.items()}
+    lost = set(acknowledged) - set(listed) - ledger.deleted
+    assert not lost, f"acknowledged and not listed: {lost}"
+    undead = ledger.deleted & set(listed)
+    assert not undead, f"deleted and listed: {undead}"
+
+    found: Counter[str] = Counter()
+    for document, item in listed.items():
+        versions = _get(http, f"documents/{document}/versions", token)["items"]
+        assert [each["version"] for each in versions] == list(range(len(versions), 0, -1))
+        assert {name: versions[0][name] for name in item} == item
+        names = [each["name"] for each in reversed(versions)]
+        found[names[0]] += 1
+        assert owners.get(names[0], document) == document, f"{names[0]} is there twice"
+        if document in acknowledged:
+            assert names == [content.name for content in acknowledged[document]]
+        for number, name in enumerate(names, start=1):
+            answer = http.get(
+                f"documents/{document}/content",
+                params={"version": number},
+                headers=bearer(token),
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.content == ledger.sent[name].bytes(), f"{document} is not {name}"
+        assert item["replicated"], f"{document} has no replica"
+    assert set(found.values()) <= {1}, f"there twice: {found.most_common(3)}"
+
+    for document in ledger.deleted:
+        for path in (f"documents/{document}", f"documents/{document}/content"):
+            assert http.get(path, headers=bearer(token)).status_code == 404
+    for upload, (document, _) in ledger.staged.items():
+        answer = _get(http, f"uploads/{upload}", token)
+        assert (answer["state"], answer["document"]) == ("sealed", document)
+    for subscription in SUBSCRIPTIONS:
+        letters = _get(http, f"dead-letters?subscription={subscription}", operator)["items"]
+        assert not letters
+
+
+async def check_data(data: Path, tenant: str, ledger: Ledger) -> None:
+    """What the data folder of a server that was stopped holds: records, log, objects, nothing else."""
+    now = datetime.now(UTC)
+    services = build(Settings(data_dir=data), FakeClock(now), system_entropy)
+    try:
+        versions = await _versions(services, tenant)
+        await _check_copies(services, versions)
+        await _check_uploads(services, tenant, ledger)
+        for each in (tenant, DIRECTORY):
+            await _check_log(services, each)
+        await _check_effects(services, tenant, versions)
+        assert not [record async for record in _records(services, "outbox", None)]
+        for subscription in SUBSCRIPTIONS:
+            assert not await services.adapters.bus.dead_letters(subscription)
+    finally:
+        await services.close()
+    assert not list(_temporary_files(data))
+    await _check_sweep(data, now, versions)
+
+
+async def _check_copies(services: Services, versions: dict[tuple[str, int], Version]) -> None:
+    """Every version has a replica, and it is what is in the primary store."""
+    primary, replica = services.adapters.primary, services.adapters.replica
+    for (document, number), version in versions.items():
+        assert version.replica is not None, f"{document}, version {number}"
+        sealed = await _object(primary, version.object)
+        assert sealed == await _object(replica, version.replica), f"{document}, version {number}"
+
+
+async def _check_uploads(services: Services, tenant: str, ledger: Ledger) -> None:
+    """Each Idempotency-Key granted one upload, and what is sealed is staged no more."""
+    uploads = {
+        record.id: record.body["state"] async for record in _records(services, "upload", tenant)
+    }
+    assert set(uploads) == ledger.uploads
+    sealed = {upload for upload, state in uploads.items() if state == "sealed"}
+    assert sealed == set(ledger.staged)
+    assert set(uploads.values()) <= {"sealed", "granted"}
+    staged = [blob.name async for blob in services.adapters.staging.list()]
+    assert sealed.isdisjoint(name.rsplit("/", 1)[1] for name in staged)
+
+
+async def _check_log(services: Services, tenant: str) -> None:
+    """Every entry has its own position, without a gap, and the tree over them is the log's."""
+    logged = [record.body async for record in _records(services, "audit", tenant)]
+    logged.sort(key=lambda body: body["position"])
+    assert [body["position"] for body in logged] == list(range(len(logged)))
+    frontier: tuple[bytes, ...] = ()
+    for position, body in enumerate(logged):
+        leaf = merkle.leaf_hash(
+            canonical(Entry.model_validate(body["entry"]).model_dump(mode="json"))
+        )
+        frontier = merkle.append(frontier, position, leaf)
+    head = await services.audit_log.head(tenant)
+    assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())
+
+
+async def _check_effects(
+    services: Services, tenant: str, versions: dict[tuple[str, int], Version]
+) -> None:
+    """Every event took effect once: the log tells of each thing that was done, once."""
+    done: Counter[tuple[str, str, int]] = Counter()
+    async for record in _records(services, "audit", tenant):
+        entry = record.body["entry"]
+        done[entry["action"], entry["resource"], entry["details"].get("version", 0)] += 1
+    repeatable = {
+        "document.open",
+        "document.read",
+        "document.list",
+        "upload.read",
+        "upload.receive",
+    }
+    once = {
+        what: times for what, times in done.items() if what[0].startswith(("document.", "upload."))
+    }
+    once = {what: times for what, times in once.items() if what[0] not in repeatable}
+    assert set(once.values()) == {1}, f"more than once: {Counter(once).most_common(3)}"
+    for document, number in versions:
+        created = "document.create" if number == 1 else "document.update"
+        assert (created, document, number) in done
+        assert ("document.replicate", document, number) in done
+    for action in ("document.damage", "document.heal", "document.lost", "upload.fail"):
+        assert not [what for what in done if what[0] == action]
+
+
+async def _check_sweep(data: Path, now: datetime, versions: dict[tuple[str, int], Version]) -> None:
+    """Objects that no record names are the sweep's: once its grace is over, it leaves none of them.
+
+    They come from a process that died between making an object durable and committing the record that
+    names it, so each is younger than this test.
+    """
+    clock = FakeClock(now + GRACE + timedelta(hours=1))
+    services = build(Settings(data_dir=data), clock, system_entropy)
+    try:
+        await services.sweep.run()
+        vault = {blob.name async for blob in services.adapters.primary.list()}
+        replica = {blob.name async for blob in services.adapters.replica.list()}
+        staging = {blob.name async for blob in services.adapters.staging.list()}
+    finally:
+        await services.close()
+    assert vault == {version.object for version in versions.values()}
+    assert replica == {version.replica for version in versions.values()}
+    assert staging == set()
+
+
+async def _versions(services: Services, tenant: str) -> dict[tuple[str, int], Version]:
+    """Every version of every document that is not deleted."""
+    versions: dict[tuple[str, int], Version] = {}
+    async for record in _records(services, "document", tenant):
+        current = Document.model_validate(record.body).current
+        if current is not None:
+            versions[record.id, current.number] = current
+    async for record in _records(services, "version", tenant):
+        document, _, number = record.id.partition(".")
+        versions[document, int(number)] = Version.model_validate(record.body)
+    return versions
+
+
+async def _records(services: Services, kind: str, tenant: str | None) -> AsyncIterator[Record]:
+    cursor: str | None = None
+    while True:
+        page = await services.adapters.records.query(
+            kind, tenant=tenant, limit=1_000, cursor=cursor
+        )
+        for record in page.records:
+            yield record
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+async def _object(store: BlobStore, name: str) -> bytes:
+    return b"".join([piece async for piece in store.get(name)])
+
+
+def _temporary_files(data: Path) -> Iterator[Path]:
+    return (
+        path
+        for path in data.rglob("*")
+        if path.is_file() and (".incoming" in path.parts or path.name.startswith(TEMPORARY_PREFIX))
+    )
+
+
+def _documents(http: httpx.Client, token: str) -> Iterator[dict[str, Any]]:
+    path = "documents?limit=200"
+    while True:
+        page = _get(http, path, token)
+        yield from page["items"]
+        if page["cursor"] is None:
+            return
+        path = f"documents?limit=200&cursor={page['cursor']}"
+
+
+def _get(http: httpx.Client, path: str, token: str) -> Any:
+    answer = http.get(path, headers=bearer(token))
+    assert answer.status_code == 200, answer.text
+    return answer.json()

@@ -1,0 +1,289 @@
+"""What the infrastructure promises of the stores. Each check lists what breaks its promise."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.infra.snapshots import FULL, INFRA, Resource, Snapshot, texts
+
+ACCOUNT = "Microsoft.Storage/storageAccounts"
+CONTAINER = "Microsoft.Storage/storageAccounts/blobServices/containers"
+KEY_VAULT = "Microsoft.KeyVault/vaults"
+RECORDS = "Microsoft.DocumentDB/databaseAccounts"
+BUS = "Microsoft.ServiceBus/namespaces"
+APP = "Microsoft.Web/sites"
+ENDPOINT = "Microsoft.Network/privateEndpoints"
+
+PUBLIC_BUS = {"development"}
+"""Service Bus Standard has no private endpoints; Premium would cost more than all the rest."""
+
+
+def _stores(snapshot: Snapshot) -> list[Resource]:
+    kinds = [ACCOUNT, KEY_VAULT, RECORDS]
+    kinds += [] if snapshot.environment in PUBLIC_BUS else [BUS]
+    return [store for kind in kinds for store in snapshot.of(kind)]
+
+
+def private(snapshot: Snapshot) -> list[str]:
+    """No store answers from the internet; each that the app uses is behind a private endpoint."""
+    behind = {
+        connection["properties"]["privateLinkServiceId"]
+        for endpoint in snapshot.of(ENDPOINT)
+        for connection in endpoint["properties"]["privateLinkServiceConnections"]
+    }
+    wrong = []
+    for store in _stores(snapshot):
+        properties = store["properties"]
+        if properties.get("publicNetworkAccess") != "Disabled":
+            wrong.append(f"{store['name']} is public")
+        if store["type"] in (ACCOUNT, KEY_VAULT) and (
+            properties["networkAcls"]["defaultAction"] != "Deny"
+        ):
+            wrong.append(f"{store['name']} lets in by default")
+        # The platform reaches these two by itself: the archive of logs, and keys in development.
+        reached_by_platform = "archive" in store["name"] or (
+            "plat" in store["name"] and snapshot.environment not in FULL
+        )
+        if store["id"] not in behind and not reached_by_platform:
+            wrong.append(f"{store['name']} has no private endpoint")
+    for container in snapshot.of(CONTAINER):
+        if container["properties"]["publicAccess"] != "None":
+            wrong.append(f"container {container['name']} is public")
+    for account in snapshot.of(ACCOUNT):
+        if account["properties"]["allowBlobPublicAccess"]:
+            wrong.append(f"{account['name']} allows public containers")
+    return wrong
+
+
+def standby_reaches_the_data(snapshot: Snapshot) -> list[str]:
+    """The second region has endpoints of its own for everything that outlives the first."""
+    if snapshot.environment not in FULL:
+        return []
+    (standby,) = {vault["location"] for vault in snapshot.of(ACCOUNT) if "backup" in vault["name"]}
+    reached = {
+        endpoint["properties"]["privateLinkServiceConnections"][0]["name"]
+        for endpoint in snapshot.of(ENDPOINT)
+        if endpoint["location"] == standby
+    }
+    needed = {"vault", "replica", "backup", "keys", "platform", "records", "bus", "monitor"}
+    return sorted(f"no endpoint for {name} in {standby}" for name in needed - reached)
+
+
+def without_keys(snapshot: Snapshot) -> list[str]:
+    """Nothing can be opened with an account key, a connection string or a publishing password."""
+    wrong = [
+        f"{account['name']} allows account keys"
+        for account in snapshot.of(ACCOUNT)
+        if account["properties"]["allowSharedKeyAccess"] is not False
+    ]
+    for kind, field in (
+        (RECORDS, "disableLocalAuth"),
+        (RECORDS, "disableKeyBasedMetadataWriteAccess"),
+        (BUS, "disableLocalAuth"),
+        (KEY_VAULT, "enableRbacAuthorization"),
+        ("Microsoft.Insights/components", "DisableLocalAuth"),
+    ):
+        wrong += [
+            f"{item['name']} has {field} off"
+            for item in snapshot.of(kind)
+            if item["properties"].get(field) is not True
+        ]
+    workspace = snapshot.one("Microsoft.OperationalInsights/workspaces")
+    if not workspace["properties"]["features"]["disableLocalAuth"]:
+        wrong.append("the workspace takes a key")
+    policies = snapshot.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    closed = {item["name"].split("/")[-1] for item in policies if not item["properties"]["allow"]}
+    wrong += [f"publishing password for {door}" for door in {"ftp", "scm"} - closed]
+    for resource in snapshot.resources:
+        for text in texts(resource):
+            if any(word in text for word in ("listKeys(", "AccountKey=", "SharedAccessKey")):
+                wrong.append(f"{resource['name']} holds a key")
+    return wrong
+
+
+def modern_tls(snapshot: Snapshot) -> list[str]:
+    """TLS 1.2 is the least that anything speaks."""
+    wrong = []
+    for account in snapshot.of(ACCOUNT):
+        if account["properties"]["minimumTlsVersion"] not in ("TLS1_2", "TLS1_3"):
+            wrong.append(f"{account['name']} speaks old TLS")
+        if not account["properties"]["supportsHttpsTrafficOnly"]:
+            wrong.append(f"{account['name']} speaks HTTP")
+    wrong += [
+        f"{item['name']} speaks old TLS"
+        for item in snapshot.of(RECORDS)
+        if item["properties"]["minimalTlsVersion"] != "Tls12"
+    ]
+    wrong += [
+        f"{item['name']} speaks old TLS"
+        for item in snapshot.of(BUS)
+        if item["properties"]["minimumTlsVersion"] not in ("1.2", "1.3")
+    ]
+    app = snapshot.one(APP)["properties"]
+    site = app["siteConfig"]
+    if not app["httpsOnly"]:
+        wrong.append("the app speaks HTTP")
+    if not site["http20Enabled"]:
+        wrong.append("the app does not speak HTTP/2")
+    if site["ftpsState"] != "Disabled":
+        wrong.append("the app speaks FTP")
+    wrong += [
+        f"the app has {field} {site[field]}"
+        for field in ("minTlsVersion", "scmMinTlsVersion")
+        if site[field] not in ("1.2", "1.3")
+    ]
+    return wrong
+
+
+def our_own_encryption(snapshot: Snapshot) -> list[str]:
+    """Stores are encrypted under our key, which rotates, in a vault that nobody can purge."""
+    wrong = []
+    for account in snapshot.of(ACCOUNT):
+        encryption = account["properties"]["encryption"]
+        if encryption["keySource"] != "Microsoft.Keyvault":
+            wrong.append(f"{account['name']} is encrypted under a key of the platform")
+        if not encryption["requireInfrastructureEncryption"]:
+            wrong.append(f"{account['name']} is encrypted once")
+    if not snapshot.one(RECORDS)["properties"].get("keyVaultKeyUri", "").endswith("/keys/records"):
+        wrong.append("records are encrypted under a key of the platform")
+    bus = snapshot.one(BUS)["properties"]
+    if snapshot.environment in FULL and not bus.get("encryption", {}).get("keyVaultProperties"):
+        wrong.append("the bus is encrypted under a key of the platform")
+    for vault in snapshot.of(KEY_VAULT):
+        properties = vault["properties"]
+        if properties["sku"]["name"] != "premium":
+            wrong.append(f"{vault['name']} has no HSM")
+        if not properties.get("enablePurgeProtection"):
+            wrong.append(f"{vault['name']} can be purged")
+    for key in snapshot.of("Microsoft.KeyVault/vaults/keys"):
+        actions = {
+            action["action"]["type"]
+            for action in key["properties"]["rotationPolicy"]["lifetimeActions"]
+        }
+        if "rotate" not in actions:
+            wrong.append(f"{key['name']} does not rotate")
+        if key["properties"]["kty"] != "RSA-HSM":
+            wrong.append(f"{key['name']} is not in the HSM")
+    return wrong
+
+
+def in_two_regions(snapshot: Snapshot) -> list[str]:
+    """The loss of a region loses no document, no record and, except in development, no event."""
+    wrong = []
+    accounts = snapshot.of(ACCOUNT)
+    for account in accounts:
+        if account["sku"]["name"] not in ("Standard_GZRS", "Standard_RAGZRS"):
+            wrong.append(f"{account['name']} is in one region")
+    place = {account["name"][7:]: account["location"] for account in accounts}
+    vault = next(region for name, region in place.items() if name.startswith("vault"))
+    for purpose in ("replica", "backup"):
+        region = next(region for name, region in place.items() if name.startswith(purpose))
+        if region == vault:
+            wrong.append(f"the {purpose} is where the vault is")
+    records = snapshot.one(RECORDS)["properties"]
+    if len({item["locationName"] for item in records["locations"]}) < 2:
+        wrong.append("records are in one region")
+    for item in snapshot.of(f"{ACCOUNT}/blobServices"):
+        # Azure refuses a planned fail-over, the one without loss, where there is a change feed.
+        if item["properties"].get("changeFeed", {}).get("enabled"):
+            wrong.append(f"{item['id'].split('/')[-3]} cannot change places with its copy")
+    if not records["enableAutomaticFailover"]:
+        wrong.append("records do not fail over")
+    if records["consistencyPolicy"].get("maxIntervalInSeconds", 9999) > 300:
+        wrong.append("the second copy of records is more than five minutes behind")
+    if snapshot.environment in FULL:
+        if not all(item["isZoneRedundant"] for item in records["locations"]):
+            wrong.append("records are in one zone")
+        bus = snapshot.one(BUS)["properties"]
+        roles = {
+            item["roleType"] for item in bus.get("geoDataReplication", {}).get("locations", [])
+        }
+        if roles != {"Primary", "Secondary"}:
+            wrong.append("events are in one region")
+    return wrong
+
+
+def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
+    """What is written to the backups and to the archive of the activity log stays as it is."""
+    wrong = []
+    for account in snapshot.of(ACCOUNT):
+        if "backup" not in account["name"] and "archive" not in account["name"]:
+            continue
+        immutable = account["properties"].get("immutableStorageWithVersioning", {})
+        policy = immutable.get("immutabilityPolicy", {})
+        least = {"development": 1, "staging": 7, "production": 35}[snapshot.environment]
+        if not immutable.get("enabled") or policy.get("state") not in ("Unlocked", "Locked"):
+            wrong.append(f"{account['name']} can be changed")
+        elif policy["immutabilityPeriodSinceCreationInDays"] < least:
+            wrong.append(f"{account['name']} can be changed too soon")
+        (blobs,) = snapshot.under(account, "Microsoft.Storage/storageAccounts/blobServices")
+        if not blobs["properties"]["isVersioningEnabled"]:
+            wrong.append(f"{account['name']} keeps no versions")
+    records = snapshot.one(RECORDS)["properties"]["backupPolicy"]
+    if records["type"] != "Continuous":
+        wrong.append("records cannot be restored to a moment")
+    return wrong
+
+
+def staging_forgets(snapshot: Snapshot) -> list[str]:
+    """Contents that wait to be sealed are gone two days later, with no copy to bring back."""
+    (account,) = (item for item in snapshot.of(ACCOUNT) if "stage" in item["name"])
+    wrong = []
+    (blobs,) = snapshot.under(account, "Microsoft.Storage/storageAccounts/blobServices")
+    if blobs["properties"]["isVersioningEnabled"]:
+        wrong.append("staging keeps versions")
+    if blobs["properties"]["deleteRetentionPolicy"]["enabled"]:
+        wrong.append("staging keeps what is deleted")
+    rules = [
+        rule["definition"]["actions"].get("baseBlob", {}).get("delete", {})
+        for policy in snapshot.under(
+            account, "Microsoft.Storage/storageAccounts/managementPolicies"
+        )
+        for rule in policy["properties"]["policy"]["rules"]
+        if rule["enabled"]
+    ]
+    if not any(rule.get("daysAfterCreationGreaterThan", 99) <= 2 for rule in rules):
+        wrong.append("staging keeps what was left")
+    return wrong
+
+
+def topology(snapshot: Snapshot) -> list[str]:
+    """Topics, subscriptions, filters and sessions are those of topology.json."""
+    wanted = json.loads((INFRA / "topology.json").read_text())["topics"]
+    found = []
+    for topic in snapshot.of(f"{BUS}/topics"):
+        properties = topic["properties"]
+        window = properties["duplicateDetectionHistoryTimeWindow"]
+        found.append(
+            {
+                "name": topic["name"].split("/")[-1],
+                "duplicateDetectionMinutes": int(window.removeprefix("PT").removesuffix("M"))
+                if properties["requiresDuplicateDetection"]
+                else 0,
+                "subscriptions": [
+                    _subscription(snapshot, item)
+                    for item in snapshot.under(topic, f"{BUS}/topics/subscriptions")
+                ],
+            }
+        )
+    return [] if found == wanted else [f"deployed: {found}; topology.json: {wanted}"]
+
+
+def _subscription(snapshot: Snapshot, subscription: Resource) -> dict[str, object]:
+    properties = subscription["properties"]
+    rules = snapshot.under(subscription, f"{BUS}/topics/subscriptions/rules")
+    expressions = [rule["properties"]["sqlFilter"]["sqlExpression"] for rule in rules]
+    name = subscription["name"].split("/")[-1]
+    only_ours = f") AND (replay_to IS NULL OR replay_to = '{name}')"
+    types = [
+        part.strip("'")
+        for expression in expressions
+        for part in expression.removeprefix("type IN (").removesuffix(only_ours).split(", ")
+    ]
+    return {
+        "name": name,
+        "types": types,
+        "sessions": properties["requiresSession"],
+        "lockSeconds": int(properties["lockDuration"].removeprefix("PT").removesuffix("S")),
+        "maxDeliveryCount": properties["maxDeliveryCount"],
+    }
