@@ -29,7 +29,7 @@ class StrongroomError(Exception):
 
 
 class InvalidInput(StrongroomError):
-    """The request does not have the form that it must have."""
+    """The client sent a request that is not valid. Never a broken contract of our own."""
 
     slug = "invalid-input"
     title = "The request is not valid"
@@ -50,7 +50,7 @@ class TokenExpired(Unauthenticated):
 
 
 class TokenRevoked(Unauthenticated):
-    """The token was ours, and its user's security epoch has moved on."""
+    """The token was valid, and its user's security version has been raised since."""
 
     slug = "token-revoked"
     title = "The token has been revoked"
@@ -174,5 +174,16 @@ class Damaged(StrongroomError):
     title = "The stored content is damaged"
 
 
-FAILURES: Final = (Damaged, Unavailable)
+class InvalidEvent(StrongroomError):
+    """A message is not an event of a known type: no later delivery can help."""
+
+    slug = "invalid-event"
+    title = "The message is not an event"
+
+
+class InternalError(StrongroomError):
+    """A contract of our own was broken: a defect or a wrong deployment, never the client's fault."""
+
+
+FAILURES: Final = (Damaged, InternalError, Unavailable)
 """Something of ours failed; all other errors refuse what was asked."""

@@ -31,3 +31,17 @@ def earliest_id(prefix: str, at: datetime) -> str:
 def is_id(text: str, *prefixes: str) -> bool:
     """Whether the text has the form of an identifier with one of these prefixes."""
     return text.partition("_")[0] in prefixes and _ID.fullmatch(text) is not None
+
+
+def created_at(id: str) -> datetime:
+    """When an identifier was made, UTC, in milliseconds.
+
+    Raises:
+        ValueError: The text does not have the form of an identifier.
+    """
+    if not _ID.fullmatch(id):
+        raise ValueError("the text is not an identifier")
+    number = 0
+    for character in id.partition("_")[2][:10]:
+        number = number << 5 | _ALPHABET.index(character)
+    return _EPOCH + timedelta(milliseconds=number)

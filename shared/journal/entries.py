@@ -41,7 +41,7 @@ class Action(StrEnum):
     DOCUMENT_DELETE = "document.delete"
     DOCUMENT_REPLICATE = "document.replicate"
     DOCUMENT_DAMAGE = "document.damage"
-    DOCUMENT_REPAIR = "document.heal"
+    DOCUMENT_REPAIR = "document.repair"
     DOCUMENT_LOST = "document.lost"
     DOCUMENT_ERASE = "document.erase"
     KEY_CREATE = "key.create"
@@ -49,7 +49,9 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     EVENTS_READ = "events.read"
     EVENTS_REPLAY = "events.replay"
+    KEY_REWRAP = "key.rewrap"
     REQUEST = "request"
+    FORMER_REPAIR = "document.heal"  # in logs of releases before 0.2
 
 
 class Actor(Model):

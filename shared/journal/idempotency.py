@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from shared.base.errors import IdempotencyKeyReused, InvalidInput, NotFound
-from shared.ports.clock import Clock
-from shared.ports.records import Create, Record, RecordStore
+from shared.base.errors import Conflict, IdempotencyKeyReused, InvalidInput
+from shared.base.models import Model, UtcDatetime
+from shared.base.partitions import Partition
+from shared.journal.collections import Collection
+from shared.ports.clock import Runtime
+from shared.ports.records import Create, RecordStore
 
 KIND: Final = "idempotency"
+RESERVATION_KIND: Final = "idempotency-reservation"
 KEPT: Final = timedelta(hours=24)
 KEY_LENGTH: Final = range(16, 256)
 
@@ -55,40 +59,119 @@ class IdempotencyKey:
         return hmac.new(self.value.encode(), canonical.encode(), hashlib.sha256).hexdigest()
 
 
+class Outcome(Model):
+    """What came of a key.
+
+    Attributes:
+        id: The key's record id.
+        fingerprint: Of the request.
+        made: The id of what it made.
+        expires_at: When the key is forgotten.
+    """
+
+    id: str
+    fingerprint: str
+    made: str
+    expires_at: UtcDatetime
+
+
+class Reservation(Model):
+    """The id under which the request of a key makes its record, whichever attempt succeeds.
+
+    Attributes:
+        id: The key's record id.
+        reserved: The id to use.
+        expires_at: When the key is forgotten.
+    """
+
+    id: str
+    reserved: str
+    expires_at: UtcDatetime
+
+
 class Idempotency:
     """Remembers for a day what came of each key.
 
     Args:
         records: The record store.
-        clock: Time.
+        runtime: Time.
     """
 
-    def __init__(self, records: RecordStore, clock: Clock) -> None:
+    def __init__(self, records: RecordStore, runtime: Runtime) -> None:
         self._records = records
-        self._clock = clock
+        self._runtime = runtime
+        self._outcomes = Collection(
+            records,
+            Outcome,
+            KIND,
+            lambda outcome: outcome.id,
+            expires_at=lambda outcome: outcome.expires_at,
+        )
+        self._reservations = Collection(
+            records,
+            Reservation,
+            RESERVATION_KIND,
+            lambda reservation: reservation.id,
+            expires_at=lambda reservation: reservation.expires_at,
+        )
 
-    async def made(self, key: IdempotencyKey | None) -> str | None:
-        """The id of what an earlier request under this key made; None where there was none."""
-        record = await self._find(key)
-        return None if record is None else str(record.body["made"])
+    async def reserve(self, key: IdempotencyKey | None, fresh: str) -> str:
+        """The id under which to make a record whose partition is found from its id.
 
-    async def replayed(self, key: IdempotencyKey | None, request: Mapping[str, Any]) -> str | None:
-        """As ``made``, once it is sure that the request is the same as the earlier one.
+        Two attempts under one key would otherwise make two records in two months around midnight of
+        the last day. The same id conflicts in the same partition, whenever the attempts are made.
+
+        Args:
+            key: The client's; without one, ``fresh`` is the id.
+            fresh: The id to use if this is the first attempt.
+        """
+        if key is None:
+            return fresh
+        partition = Partition(key.tenant)
+        found = await self._reservations.find(partition, key.record_id)
+        if found is not None:
+            return found.value.reserved
+        reservation = Reservation(
+            id=key.record_id, reserved=fresh, expires_at=self._runtime.now() + KEPT
+        )
+        try:
+            await self._records.commit(
+                partition, [self._reservations.create(partition, reservation)]
+            )
+        except Conflict:
+            return (await self._reservations.get(partition, key.record_id)).value.reserved
+        return fresh
+
+    async def replayed(
+        self, key: IdempotencyKey | None, request: Mapping[str, Any], partition: Partition
+    ) -> str | None:
+        """The id of what an earlier request under this key made; None where there was none.
+
+        Args:
+            key: The client's, if any.
+            request: Must be the same as the earlier one.
+            partition: Where the outcome was committed.
 
         Raises:
-            IdempotencyKeyReused: The earlier request was another one.
+            IdempotencyKeyReused: The earlier request was a different one.
         """
-        record = await self._find(key)
-        if key is None or record is None:
+        if key is None:
             return None
-        if not hmac.compare_digest(record.body["fingerprint"], key.fingerprint(request)):
+        found = await self._outcomes.find(partition, key.record_id)
+        if found is None:
+            return None
+        if not hmac.compare_digest(found.value.fingerprint, key.fingerprint(request)):
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was sent with a different request before; use a new key."
             )
-        return str(record.body["made"])
+        return found.value.made
 
     def remember(
-        self, key: IdempotencyKey | None, request: Mapping[str, Any], made: str
+        self,
+        key: IdempotencyKey | None,
+        request: Mapping[str, Any],
+        made: str,
+        partition: Partition,
     ) -> list[Create]:
         """The change that remembers the outcome, to be committed with it; none without a key.
 
@@ -96,14 +179,10 @@ class Idempotency:
         """
         if key is None:
             return []
-        body = {"fingerprint": key.fingerprint(request), "made": made}
-        expires = self._clock.now() + KEPT
-        return [Create(Record(key.tenant, KIND, key.record_id, body, expires_at=expires))]
-
-    async def _find(self, key: IdempotencyKey | None) -> Record | None:
-        if key is None:
-            return None
-        try:
-            return await self._records.get(key.tenant, KIND, key.record_id)
-        except NotFound:
-            return None
+        outcome = Outcome(
+            id=key.record_id,
+            fingerprint=key.fingerprint(request),
+            made=made,
+            expires_at=self._runtime.now() + KEPT,
+        )
+        return [self._outcomes.create(partition, outcome)]

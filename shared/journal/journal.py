@@ -11,16 +11,15 @@ from typing import Final
 
 from shared.access.principal import Origin, Principal
 from shared.base.errors import FAILURES, StrongroomError
-from shared.base.events import Event, EventType
-from shared.base.ids import new_id
-from shared.base.models import JsonObject
+from shared.base.events import Event, EventData, EventType, NoData
+from shared.base.partitions import Partition, partition_of
+from shared.journal.collections import Collection
 from shared.journal.entries import SYSTEM, Action, Actor, Entry
 from shared.journal.outbox import Outbox
-from shared.ports.clock import Clock, Entropy
-from shared.ports.records import Change, Create, Record, RecordStore
+from shared.ports.clock import Runtime
+from shared.ports.records import Change, RecordStore
 
 ENTRY_KIND: Final = "audit"
-PENDING: Final = {"state": "pending"}
 
 Details = dict[str, str | int | list[str]]
 
@@ -32,23 +31,17 @@ class Journal:
         records: The record store.
         outbox: Publishes the events.
         environment: Bound into every event.
-        clock: Time.
-        entropy: Randomness for ids.
+        runtime: Time, and randomness for ids.
     """
 
     def __init__(
-        self,
-        records: RecordStore,
-        outbox: Outbox,
-        environment: str,
-        clock: Clock,
-        entropy: Entropy,
+        self, records: RecordStore, outbox: Outbox, environment: str, runtime: Runtime
     ) -> None:
         self._records = records
         self._outbox = outbox
         self._environment = environment
-        self._clock = clock
-        self._entropy = entropy
+        self._runtime = runtime
+        self._entries = entries_waiting(records)
 
     def entry(
         self,
@@ -81,9 +74,9 @@ class Journal:
         if tenant is None:
             raise ValueError("an audit entry belongs to a tenant")
         origin = origin or Origin()
-        now = self._clock.now()
+        now = self._runtime.now()
         return Entry(
-            id=new_id("aud", now, self._entropy),
+            id=self._runtime.new_id("aud", now),
             time=now,
             tenant=tenant,
             actor=by,
@@ -107,16 +100,16 @@ class Journal:
         origin: Origin | None = None,
         details: Details | None = None,
     ) -> None:
-        """Put into the audit log what an error refused or failed, unless it is there already.
+        """Put into the audit log what an error refused or made fail, unless it is there already.
 
         Args:
-            error: What is about to be answered.
+            error: What is about to be raised to the client.
             action: As for ``entry``, and so are the others.
-            resource: As said.
-            by: As said.
-            tenant: As said.
-            origin: As said.
-            details: As said.
+            resource: See ``entry``.
+            by: See ``entry``.
+            tenant: See ``entry``.
+            origin: See ``entry``.
+            details: See ``entry``.
         """
         if error.audited:
             return
@@ -139,19 +132,27 @@ class Journal:
         event_type: EventType,
         tenant: str,
         subject: str,
-        data: JsonObject | None = None,
+        data: EventData | None = None,
         traceparent: str | None = None,
     ) -> Event:
-        """An event of the present moment."""
-        now = self._clock.now()
+        """An event of the present time, in the partition of its subject.
+
+        Args:
+            event_type: What happened.
+            tenant: Whose it is.
+            subject: The id of what it happened to.
+            data: As ``shared.base.events.DATA`` has it for the type; None: ``NoData``.
+            traceparent: Of the request that caused it.
+        """
+        now = self._runtime.now()
         return Event(
-            id=new_id("evt", now, self._entropy),
+            id=self._runtime.new_id("evt", now),
             type=event_type,
             environment=self._environment,
-            tenant=tenant,
+            partition=partition_of(tenant, subject),
             subject=subject,
             time=now,
-            data=data or {},
+            data=data or NoData(),
             traceparent=traceparent,
         )
 
@@ -161,24 +162,38 @@ class Journal:
         """Make a change durable together with its audit entry and its events.
 
         Args:
-            entry: Its tenant is the partition of everything in the commit.
-            changes: To the records of that tenant.
-            events: That the change causes, of the same tenant.
+            entry: Its tenant and its resource name the partition of everything in the commit.
+            changes: To the records of that partition.
+            events: That the change causes, of the same partition.
 
         Raises:
             Conflict: The state has moved on; nothing was changed and no entry was made.
         """
+        partition = partition_of(entry.tenant, entry.resource)
         if not events:
-            events = [self.event(EventType.AUDIT_RECORDED, entry.tenant, entry.id)]
-        index = PENDING | ({"resource": entry.resource} if entry.resource else {})
-        record = Record(
-            entry.tenant,
-            ENTRY_KIND,
-            entry.id,
-            {"entry": entry.model_dump(mode="json"), "position": None},
-            index=index,
-        )
+            events = [self._recorded(entry, partition)]
+        await self._outbox.prepare(partition)
         await self._records.commit(
-            entry.tenant, [*changes, Create(record), *Outbox.changes(events)]
+            partition,
+            [
+                *changes,
+                self._entries.create(partition, entry),
+                *self._outbox.changes(partition, events),
+            ],
         )
         self._outbox.schedule_publish(events)
+
+    def _recorded(self, entry: Entry, partition: Partition) -> Event:
+        return Event(
+            id=self._runtime.new_id("evt", entry.time),
+            type=EventType.AUDIT_RECORDED,
+            environment=self._environment,
+            partition=partition,
+            subject=entry.id,
+            time=entry.time,
+        )
+
+
+def entries_waiting(records: RecordStore) -> Collection[Entry]:
+    """The entries of a partition that the audit function has yet to append to the tenant's log."""
+    return Collection(records, Entry, ENTRY_KIND, lambda entry: entry.id)

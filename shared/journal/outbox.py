@@ -1,8 +1,9 @@
 """The outbox: events are committed with the change that causes them, then published.
 
-Publication follows right after the commit, many events at a time; what a crash or a silent bus leaves
-behind is published by ``relay``, which a timer calls. An event may therefore be published twice, never
-not at all; the bus drops most duplicates and the consumers the rest.
+Publication follows right after the commit, many events at a time. What a crash or a silent bus leaves
+behind is published by ``relay``, which a timer calls: each partition is on the agenda before its first
+commit in a time window, so the relay looks there and nowhere else. An event may be published twice,
+never not at all; the bus drops most duplicates and the consumers the rest.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from shared.base.errors import Conflict, InvalidInput, StrongroomError
+from shared.base.errors import Conflict, InvalidEvent, StrongroomError
 from shared.base.events import Event
 from shared.base.ids import earliest_id
+from shared.base.models import Model
+from shared.base.partitions import Partition
+from shared.journal.agenda import Agenda, Task, end_of_window
+from shared.journal.collections import Collection, Stored
 from shared.ports.bus import EventBus
-from shared.ports.clock import Clock
-from shared.ports.records import Change, Create, Delete, Record, RecordStore
+from shared.ports.clock import Runtime
+from shared.ports.records import Change, Delete, RecordStore
 
 KIND: Final = "outbox"
 BATCH: Final = 100
@@ -27,7 +32,25 @@ BATCH: Final = 100
 # Younger events are left to the process that committed them: it is publishing them right now.
 RELAY_AFTER: Final = timedelta(seconds=5)
 
+WINDOW: Final = timedelta(minutes=2)
+"""One agenda item a process and partition in this time."""
+
+# Longer than any commit takes with all of its retries, and than clocks differ.
+MARGIN: Final = timedelta(minutes=1)
+
 _log = logging.getLogger("strongroom.outbox")
+
+
+class OutboxEvent(Model):
+    """An event that is not known to be published.
+
+    Attributes:
+        id: The event's.
+        event: Its CloudEvents JSON.
+    """
+
+    id: str
+    event: str
 
 
 class Outbox:
@@ -36,21 +59,31 @@ class Outbox:
     Args:
         records: Where the events were committed.
         bus: Where they go.
-        clock: Tells which events are old enough for ``relay``.
+        agenda: Knows in which partitions events may be left.
+        runtime: Tells which events are old enough for ``relay``.
     """
 
-    def __init__(self, records: RecordStore, bus: EventBus, clock: Clock) -> None:
+    def __init__(
+        self, records: RecordStore, bus: EventBus, agenda: Agenda, runtime: Runtime
+    ) -> None:
         self._records = records
         self._bus = bus
-        self._clock = clock
+        self._agenda = agenda
+        self._runtime = runtime
+        self._outbox = Collection(records, OutboxEvent, KIND, lambda waiting: waiting.id)
         self._waiting: deque[Event] = deque()
         self._publishing: asyncio.Task[None] | None = None
+        self._left: set[Partition] = set()
 
-    @staticmethod
-    def changes(events: Sequence[Event]) -> list[Change]:
+    async def prepare(self, partition: Partition) -> None:
+        """Before a commit with events: make sure that ``relay`` will look at the partition."""
+        due = end_of_window(self._runtime.now(), WINDOW) + MARGIN
+        await self._agenda.add(Task.RELAY_EVENTS, partition, due)
+
+    def changes(self, partition: Partition, events: Sequence[Event]) -> list[Change]:
         """The changes that put events into the outbox, to be committed with what caused them."""
         return [
-            Create(Record(event.tenant, KIND, event.id, {"event": event.to_json().decode()}))
+            self._outbox.create(partition, OutboxEvent(id=event.id, event=event.to_json().decode()))
             for event in events
         ]
 
@@ -60,29 +93,48 @@ class Outbox:
         if self._waiting and (self._publishing is None or self._publishing.done()):
             self._publishing = asyncio.create_task(self._publish_waiting())
 
-    async def relay(self) -> int:
+    async def relay(self, *, everything: bool = False) -> int:
         """Publish what was committed and not published; return how many events that was.
 
-        What cannot be read, such as an event of a release that was taken back, is logged and left.
+        What cannot be read, such as an event of a later release, is logged and left.
+
+        Args:
+            everything: Do not wait for what processes that are still alive may be publishing: for the
+                start of the only process.
         """
-        limit = earliest_id("evt", self._clock.now() - RELAY_AFTER)
         relayed = 0
-        cursor: str | None = None
-        while True:
-            page = await self._records.query(KIND, tenant=None, limit=BATCH, cursor=cursor)
-            old = [record for record in page.records if record.id < limit]
-            events = [event for record in old if (event := _event(record)) is not None]
-            if events:
-                await self._publish(events)
-            relayed += len(events)
-            cursor = page.cursor
-            if cursor is None or len(old) < len(page.records):
-                return relayed
+        for partition in list(self._left):
+            relayed += await self._relay(partition, everything)
+            self._left.discard(partition)
+        horizon = self._runtime.now() + (WINDOW + MARGIN if everything else timedelta())
+        async for item in self._agenda.due(Task.RELAY_EVENTS, horizon):
+            relayed += await self._relay(Partition.parse(item.value.partition), everything)
+            await self._agenda.remove(Task.RELAY_EVENTS, [item])
+        return relayed
 
     async def close(self) -> None:
         """Wait until what is being published is published or left to ``relay``."""
         if self._publishing is not None:
             await self._publishing
+
+    async def _relay(self, partition: Partition, everything: bool) -> int:
+        now = self._runtime.now()
+        limit = earliest_id("evt", now + MARGIN if everything else now - RELAY_AFTER)
+        relayed = 0
+        batch: list[Event] = []
+        async for waiting in self._outbox.scan(partition):
+            if waiting.value.id >= limit:
+                break
+            event = _event(waiting)
+            if event is None:
+                continue
+            batch.append(event)
+            if len(batch) == BATCH:
+                relayed += await self._publish(batch)
+                batch = []
+        if batch:
+            relayed += await self._publish(batch)
+        return relayed
 
     async def _publish_waiting(self) -> None:
         while self._waiting:
@@ -91,34 +143,38 @@ class Outbox:
                 await self._publish(batch)
             except StrongroomError as error:
                 _log.warning("left %d events to the relay: %s", len(batch), error.slug)
+                self._left.update(event.partition for event in batch)
             except Exception as error:
                 # A defect; it must neither hold up the events behind it nor the end of the process.
                 _log.error("left %d events to the relay: %s", len(batch), type(error).__name__)
+                self._left.update(event.partition for event in batch)
 
-    async def _publish(self, events: Sequence[Event]) -> None:
+    async def _publish(self, events: Sequence[Event]) -> int:
         await self._bus.publish(events)
-        by_tenant: dict[str, list[Event]] = {}
+        by_partition: dict[Partition, list[Event]] = {}
         for event in events:
-            by_tenant.setdefault(event.tenant, []).append(event)
+            by_partition.setdefault(event.partition, []).append(event)
         await asyncio.gather(
-            *(self._forget(tenant, published) for tenant, published in by_tenant.items())
+            *(self._forget(partition, published) for partition, published in by_partition.items())
         )
+        return len(events)
 
-    async def _forget(self, tenant: str, events: Sequence[Event]) -> None:
+    async def _forget(self, partition: Partition, events: Iterable[Event]) -> None:
+        deletes = [Delete(KIND, event.id) for event in events]
         try:
-            await self._records.commit(tenant, [Delete(KIND, event.id) for event in events])
+            await self._records.commit(partition, deletes)
         except Conflict:
             # The relay and the committing process met: some are gone, so go one by one.
-            for event in events:
+            for delete in deletes:
                 try:
-                    await self._records.commit(tenant, [Delete(KIND, event.id)])
+                    await self._records.commit(partition, [delete])
                 except Conflict:
                     continue
 
 
-def _event(record: Record) -> Event | None:
+def _event(waiting: Stored[OutboxEvent]) -> Event | None:
     try:
-        return Event.from_json(str(record.body["event"]).encode())
-    except (InvalidInput, KeyError):
-        _log.error("left %s of %s in the outbox: it is no event", record.id, record.tenant)
+        return Event.from_json(waiting.value.event.encode())
+    except InvalidEvent:
+        _log.error("left %s of %s in the outbox: not an event", waiting.value.id, waiting.partition)
         return None

@@ -1,4 +1,4 @@
-"""RecordStore: small JSON records, partitioned by tenant, changed atomically within a partition."""
+"""RecordStore: small JSON records, changed atomically within a partition."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import Final, Literal, Protocol
 
 from shared.base.models import JsonObject
-
-DIRECTORY: Final = "operator"
-"""The operator's own partition: the directory of tenants, its employees, the token key ring."""
+from shared.base.partitions import Partition
 
 MAX_CHANGES: Final = 100
 """Changes in one commit: the limit of a Cosmos DB transactional batch."""
@@ -24,12 +22,12 @@ MAX_PAGE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; ``(tenant, kind, id)`` names it.
+    """One record; ``(partition, kind, id)`` names it.
 
     Attributes:
-        tenant: The partition.
+        partition: Where it lies.
         kind: What it is, such as ``document``.
-        id: Unique within tenant and kind. Pages are ordered by it, so ids that begin with a time list
+        id: Unique within partition and kind. Pages are ordered by it, so ids that begin with a time list
             in the order of creation.
         body: JSON.
         index: The fields by which ``query`` can find it: exact strings, a handful, never secret.
@@ -37,7 +35,7 @@ class Record:
         etag: Set by the store, new at each change; empty before the first commit.
     """
 
-    tenant: str
+    partition: Partition
     kind: str
     id: str
     body: JsonObject
@@ -86,7 +84,7 @@ class RecordStore(Protocol):
     Errors of the service behind it become ``Unavailable`` once the adapter's own retries are used up.
     """
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:
+    async def get(self, partition: Partition, kind: str, id: str) -> Record:
         """The record as last committed.
 
         Raises:
@@ -96,39 +94,39 @@ class RecordStore(Protocol):
 
     async def query(
         self,
+        partition: Partition,
         kind: str,
         *,
-        tenant: str | None,
         where: Mapping[str, str] | None = None,
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Records of one kind whose index holds every pair of ``where``, ordered by id.
+        """Records of one kind in one partition whose index holds every pair of ``where``, ordered by id.
 
         Args:
+            partition: Where to look; there is no query across partitions.
             kind: The kind of the records.
-            tenant: The partition; None looks through all of them (for timers only), then ordered by id
-                across tenants.
             where: Index fields and their exact values; a record without the field does not match.
             order: By id.
             limit: Records at most, 1 to ``MAX_PAGE``.
             cursor: From the page before, for the same query.
 
         Raises:
-            InvalidInput: The cursor is not one of ours, or the limit is out of range.
+            InvalidInput: The cursor does not belong to this query; it came from a client.
+            ValueError: The limit is out of range.
         """
         ...
 
-    async def commit(self, tenant: str, changes: Sequence[Change]) -> None:
+    async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """Apply all changes or none of them; durable on return.
 
         Args:
-            tenant: The partition of every change.
+            partition: Of every change.
             changes: 1 to ``MAX_CHANGES``, each record named once.
 
         Raises:
             Conflict: A record exists, is missing or has another etag; nothing was changed.
-            InvalidInput: Too many changes, a record of another tenant, or one that is too large.
+            ValueError: Too many changes, a record of another partition, or one that is too large.
         """
         ...

@@ -1,0 +1,147 @@
+"""The agenda: which partitions a timer has to look at, and when.
+
+No timer searches all partitions of all tenants. Before work begins that a timer may have to finish, its
+partition is put on the agenda; the timer reads what is due, in the order of time, and takes it off. So a
+timer's cost follows the work that there is. Items lie in a few partitions of the operator's, chosen by
+a hash, so that no single one takes the load of all tenants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from shared.base.errors import Conflict
+from shared.base.models import Model, UtcDatetime
+from shared.base.partitions import OPERATOR, Partition
+from shared.journal.collections import Collection, Stored
+from shared.ports.clock import Runtime
+from shared.ports.records import RecordStore
+
+SHARDS: Final = 8
+BATCH: Final = 90
+"""Items that one commit takes off."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Task(StrEnum):
+    """What a timer does with a partition."""
+
+    RELAY_EVENTS = "relay-events"
+    EXPIRE_UPLOADS = "expire-uploads"
+    SWEEP_OBJECTS = "sweep-objects"
+    ROTATE_TENANT_KEY = "rotate-tenant-key"
+
+
+class AgendaItem(Model):
+    """One partition that one timer has to look at.
+
+    Attributes:
+        partition: As text.
+        due: From when on.
+    """
+
+    partition: str
+    due: UtcDatetime
+
+    @property
+    def id(self) -> str:
+        """Sorts by time."""
+        return f"{self.due:%Y%m%dT%H%M%SZ}.{self.partition}"
+
+
+class Agenda:
+    """Puts partitions on the agenda and gives out what is due.
+
+    Args:
+        records: Where it is kept.
+        runtime: Time.
+    """
+
+    def __init__(self, records: RecordStore, runtime: Runtime) -> None:
+        self._records = records
+        self._runtime = runtime
+        self._items = {
+            task: Collection(records, AgendaItem, f"agenda-{task}", lambda item: item.id)
+            for task in Task
+        }
+        self._noted: dict[tuple[Task, Partition, datetime], asyncio.Task[None]] = {}
+
+    async def add(self, task: Task, partition: Partition, due: datetime) -> None:
+        """Put a partition on the agenda; durable on return. Adding it again costs nothing."""
+        key = (task, partition, due)
+        noted = self._noted.get(key)
+        if noted is None:
+            self._forget_past()
+            noted = self._noted[key] = asyncio.create_task(self._add(task, partition, due))
+            noted.add_done_callback(lambda done: self._forget_failed(key, done))
+        # One caller that is cancelled must not cancel it for the others.
+        await asyncio.shield(noted)
+
+    async def due(
+        self, task: Task, by: datetime | None = None
+    ) -> AsyncIterator[Stored[AgendaItem]]:
+        """What is due, by shard and then by time.
+
+        Args:
+            task: The timer's.
+            by: What was due at this time; None: now.
+        """
+        by = by or self._runtime.now()
+        for shard in range(SHARDS):
+            async for item in self._items[task].scan(_shard(shard)):
+                if item.value.due > by:
+                    break
+                yield item
+
+    async def remove(self, task: Task, items: Sequence[Stored[AgendaItem]]) -> None:
+        """Take items off; those that are off already are left."""
+        by_shard: dict[Partition, list[Stored[AgendaItem]]] = {}
+        for item in items:
+            by_shard.setdefault(item.partition, []).append(item)
+        for shard, same in by_shard.items():
+            for start in range(0, len(same), BATCH):
+                batch = same[start : start + BATCH]
+                try:
+                    await self._records.commit(shard, [self._items[task].delete(i) for i in batch])
+                except Conflict:
+                    # Another timer took some of them off: go one by one.
+                    for item in batch:
+                        try:
+                            await self._records.commit(shard, [self._items[task].delete(item)])
+                        except Conflict:
+                            continue
+
+    async def _add(self, task: Task, partition: Partition, due: datetime) -> None:
+        item = AgendaItem(partition=str(partition), due=due)
+        digest = hashlib.sha256(item.partition.encode()).digest()
+        shard = _shard(digest[0] % SHARDS)
+        try:
+            await self._records.commit(shard, [self._items[task].create(shard, item)])
+        except Conflict:
+            return  # another process has put it there
+
+    def _forget_failed(
+        self, key: tuple[Task, Partition, datetime], done: asyncio.Task[None]
+    ) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._noted.pop(key, None)
+
+    def _forget_past(self) -> None:
+        now = self._runtime.now()
+        for key in [key for key in self._noted if key[2] <= now]:
+            del self._noted[key]
+
+
+def end_of_window(at: datetime, window: timedelta) -> datetime:
+    """The end of the time window that holds a moment: windows follow each other from 1970 on."""
+    return at - (at - _EPOCH) % window + window
+
+
+def _shard(number: int) -> Partition:
+    return Partition(OPERATOR, f"agenda-{number}")

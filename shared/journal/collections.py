@@ -1,0 +1,174 @@
+"""Typed records: a collection reads and changes the records of one kind as values of one model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Generic, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from shared.base.errors import Damaged, NotFound
+from shared.base.models import Model
+from shared.base.partitions import Partition
+from shared.ports.records import MAX_PAGE, Create, Delete, Record, RecordStore, Replace
+
+M = TypeVar("M", bound=Model)
+Order = Literal["ascending", "descending"]
+
+SCAN_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[M]):
+    """A value as last committed, with the record that it takes to change it."""
+
+    value: M
+    record: Record
+
+    @property
+    def etag(self) -> str:
+        """The record's entity tag: new with each change."""
+        return self.record.etag
+
+    @property
+    def partition(self) -> Partition:
+        """Where the record lies."""
+        return self.record.partition
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage(Generic[M]):
+    """A page of values and, where there may be more, the cursor that continues after them."""
+
+    items: Sequence[Stored[M]]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection(Generic[M]):
+    """The records of one kind.
+
+    Attributes:
+        records: The record store.
+        model: What the bodies are.
+        kind: Of the records.
+        id_of: The record's id, from a value.
+        index_of: The index fields of a value.
+        expires_at: When the store may forget a value; None: never.
+        missing: The error's detail where there is no such record: what to tell a client.
+    """
+
+    records: RecordStore
+    model: type[M]
+    kind: str
+    id_of: Callable[[M], str]
+    index_of: Callable[[M], Mapping[str, str]] = lambda _: {}
+    expires_at: Callable[[M], datetime | None] = lambda _: None
+    missing: str = "There is no such record."
+
+    async def get(self, partition: Partition, id: str) -> Stored[M]:
+        """The value with this id.
+
+        Raises:
+            NotFound: There is none; with the collection's ``missing`` as its detail.
+            Damaged: The record is not what this collection writes.
+        """
+        found = await self.find(partition, id)
+        if found is None:
+            raise NotFound(self.missing)
+        return found
+
+    async def find(self, partition: Partition, id: str) -> Stored[M] | None:
+        """The value with this id; None where there is none.
+
+        Raises:
+            Damaged: The record is not what this collection writes.
+        """
+        try:
+            record = await self.records.get(partition, self.kind, id)
+        except NotFound:
+            return None
+        return self.stored(record)
+
+    async def page(
+        self,
+        partition: Partition,
+        *,
+        where: Mapping[str, str] | None = None,
+        order: Order = "ascending",
+        limit: int = MAX_PAGE,
+        cursor: str | None = None,
+    ) -> StoredPage[M]:
+        """Values of one partition in the order of their ids; the arguments are ``RecordStore.query``'s.
+
+        Raises:
+            InvalidInput: The cursor does not belong to this query.
+            Damaged: A record is not what this collection writes.
+        """
+        page = await self.records.query(
+            partition, self.kind, where=where, order=order, limit=limit, cursor=cursor
+        )
+        return StoredPage([self.stored(record) for record in page.records], page.cursor)
+
+    async def scan(
+        self,
+        partition: Partition,
+        *,
+        where: Mapping[str, str] | None = None,
+        order: Order = "ascending",
+    ) -> AsyncIterator[Stored[M]]:
+        """Every value of one partition in the order of their ids, read page by page.
+
+        Raises:
+            Damaged: A record is not what this collection writes.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.page(
+                partition, where=where, order=order, limit=SCAN_PAGE, cursor=cursor
+            )
+            for item in page.items:
+                yield item
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def create(self, partition: Partition, value: M) -> Create:
+        """The change that adds a value; a conflict if its id exists."""
+        return Create(self._record(partition, value))
+
+    def replace(self, stored: Stored[M], value: M) -> Replace:
+        """The change to another value of the same id; a conflict if the record was changed since."""
+        return Replace(replace(self._record(stored.partition, value), etag=stored.etag))
+
+    def touch(self, stored: Stored[M]) -> Replace:
+        """The change that changes nothing: the commit holds only if the record was not changed since."""
+        return self.replace(stored, stored.value)
+
+    def delete(self, stored: Stored[M]) -> Delete:
+        """The change that removes a value; a conflict if the record was changed since."""
+        return Delete(self.kind, stored.record.id, stored.etag)
+
+    def stored(self, record: Record) -> Stored[M]:
+        """A record of this kind as a value.
+
+        Raises:
+            Damaged: The record is not what this collection writes.
+        """
+        try:
+            return Stored(self.model.model_validate(record.body), record)
+        except ValidationError:
+            # Not chained: its message quotes the record.
+            raise Damaged(f"A record of the kind {self.kind} is damaged.") from None
+
+    def _record(self, partition: Partition, value: M) -> Record:
+        return Record(
+            partition,
+            self.kind,
+            self.id_of(value),
+            value.model_dump(mode="json"),
+            index=self.index_of(value),
+            expires_at=self.expires_at(value),
+        )
