@@ -9,7 +9,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from shared.base.errors import Damaged, NotFound
+from shared.base.errors import Damaged, InvalidInput, NotFound
 from shared.base.models import Model
 from shared.base.partitions import Partition
 from shared.ports.records import MAX_PAGE, Create, Delete, Record, RecordStore, Replace
@@ -18,6 +18,9 @@ M = TypeVar("M", bound=Model)
 Order = Literal["ascending", "descending"]
 
 SCAN_PAGE: Final = 200
+
+_START: Final = "start"
+"""In a cursor: from the beginning of the partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +175,48 @@ class Collection(Generic[M]):
             index=self.index_of(value),
             expires_at=self.expires_at(value),
         )
+
+
+async def page_across(
+    collection: Collection[M],
+    partitions: Sequence[Partition],
+    *,
+    where: Mapping[str, str] | None = None,
+    order: Order = "ascending",
+    limit: int,
+    cursor: str | None,
+) -> StoredPage[M]:
+    """A page of the values of several partitions of one tenant, one partition after the other.
+
+    Args:
+        collection: Of the values.
+        partitions: In the order in which to walk them, the same at each call; one that is new since the
+            cursor was given does not matter.
+        where: See ``RecordStore.query``.
+        order: By id, within each partition.
+        limit: Values at most.
+        cursor: From the page before, for the same query.
+
+    Raises:
+        InvalidInput: The cursor does not belong to this query.
+        Damaged: A record is not what the collection writes.
+    """
+    parts = {partition.part: number for number, partition in enumerate(partitions)}
+    at, inner = 0, None
+    if cursor is not None:
+        part, _, inner = cursor.partition(".")
+        if part not in parts or not inner:
+            raise InvalidInput("The cursor is not valid for this query; start again without one.")
+        at, inner = parts[part], None if inner == _START else inner
+    found: list[Stored[M]] = []
+    for number, partition in enumerate(partitions[at:], start=at):
+        page = await collection.page(
+            partition, where=where, order=order, limit=limit - len(found), cursor=inner
+        )
+        inner = None
+        found += page.items
+        if page.cursor is not None:
+            return StoredPage(found, f"{partition.part}.{page.cursor}")
+        if len(found) == limit and number + 1 < len(partitions):
+            return StoredPage(found, f"{partitions[number + 1].part}.{_START}")
+    return StoredPage(found, None)
