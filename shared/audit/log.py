@@ -1,156 +1,236 @@
 """The audit log of each tenant: entries get a position and a place in a Merkle tree, in order.
 
-An entry is durable from the commit that made it, as a record that waits for its position; the audit
-function then appends whatever waits. So appending twice, late or out of order changes nothing.
+An entry is durable from the commit that made it, in the partition of what it is about, where it waits.
+The audit function moves what waits into the log. The log lies in parts of ``PART_ENTRIES`` entries, so
+that no partition grows without bound. Moving takes two commits: the first appends to the log and notes in
+the part's head what it appended; the second removes it from where it waited. Whoever appends next
+completes an interrupted second commit before it looks at what waits, so appending twice, late or out of
+order changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.audit.models import LoggedEntry, TreeHead
-from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
+from shared.audit.models import LoggedEntry, LogPointer, PartHead, TreeHead
+from shared.base.errors import Conflict, Damaged
+from shared.base.ids import PREFIXES, is_id
+from shared.base.listing import Listing
+from shared.base.partitions import Partition
 from shared.crypto import merkle
-from shared.journal.entries import Action, canonical
-from shared.journal.journal import ENTRY_KIND, PENDING, Journal
-from shared.ports.records import MAX_CHANGES, Change, Create, Record, RecordStore, Replace
+from shared.journal.collections import Collection, Stored, page_across
+from shared.journal.contention import retry_conflicts
+from shared.journal.entries import Action, Entry, canonical
+from shared.journal.journal import ENTRY_KIND, Journal, entries_waiting
+from shared.ports.clock import Runtime
+from shared.ports.records import MAX_CHANGES, Change, Delete, RecordStore
 
-LEAF_KIND: Final = "audit-leaf"
+LOGGED_KIND: Final = "audit-logged"
 HEAD_KIND: Final = "audit-head"
 HEAD_ID: Final = "head"
+POINTER_KIND: Final = "audit-log"
+POINTER_ID: Final = "log"
 
-# Each entry takes two changes, and the head takes one.
-BATCH: Final = (MAX_CHANGES - 1) // 2
-ATTEMPTS: Final = 20
+PART_ENTRIES: Final = 1 << 18
+"""Entries of one part of a log: a power of two, so that parts end where subtrees of the tree end."""
 
+BATCH: Final = MAX_CHANGES - 1
+"""Entries of one commit, next to the head."""
+
+EMPTY: Final = TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
 
 _log = logging.getLogger("strongroom.audit")
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage(Listing[LoggedEntry]):
+    """A page of the log, and the head of its tree."""
+
+    head: TreeHead
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The part of a log that is being appended to; ``stored`` is None before its first entry."""
+
+    number: int
+    head: PartHead
+    stored: Stored[PartHead] | None
+
+
+@dataclass(slots=True)
 class AuditLog:
     """Appends to and reads the audit logs.
 
-    Args:
+    Attributes:
         records: Where entries wait and logs are kept.
         journal: Makes the entries about reading the log itself.
+        runtime: Waits between attempts where several processes append to one log.
     """
 
-    def __init__(self, records: RecordStore, journal: Journal) -> None:
-        self._records = records
-        self._journal = journal
+    records: RecordStore
+    journal: Journal
+    runtime: Runtime
+    _waiting: Collection[Entry] = field(init=False)
+    _logged: Collection[LoggedEntry] = field(init=False)
+    _heads: Collection[PartHead] = field(init=False)
+    _pointers: Collection[LogPointer] = field(init=False)
 
-    async def append_pending(self, tenant: str) -> int:
-        """Give every waiting entry of the tenant its position; return how many there were.
+    def __post_init__(self) -> None:
+        self._waiting = entries_waiting(self.records)
+        self._logged = Collection(
+            self.records,
+            LoggedEntry,
+            LOGGED_KIND,
+            lambda logged: logged.entry.id,
+            index_of=lambda logged: (
+                {"resource": logged.entry.resource} if logged.entry.resource else {}
+            ),
+        )
+        self._heads = Collection(self.records, PartHead, HEAD_KIND, lambda _: HEAD_ID)
+        self._pointers = Collection(self.records, LogPointer, POINTER_KIND, lambda _: POINTER_ID)
+
+    async def append_pending(self, partition: Partition) -> int:
+        """Append every entry that waits in a partition to its tenant's log; return how many there were.
 
         Raises:
-            Damaged: The log's head was changed by somebody else; nothing is appended to it.
+            Damaged: The log's head does not agree with itself; nothing is appended to it.
             Unavailable: Others were appending to the same log all the time; try again.
         """
         appended = 0
-        conflicts = 0
-        while conflicts < ATTEMPTS:
-            page = await self._records.query(ENTRY_KIND, tenant=tenant, where=PENDING, limit=BATCH)
-            if not page.records:
-                return appended
-            try:
-                await self._append(tenant, list(page.records))
-            except Conflict:
-                conflicts += 1
-                continue
-            appended += len(page.records)
-            if page.cursor is None:
-                # What was committed since then comes with an event of its own.
-                return appended
-        raise Unavailable("The audit log is being appended to from elsewhere; try again.")
+        while moved := await retry_conflicts(lambda: self._move(partition), self.runtime):
+            appended += moved
+        return appended
 
     async def head(self, tenant: str) -> TreeHead:
         """The log's present size and root."""
-        return _tree_head(await self._head_record(tenant))
+        return (await self._current_part(tenant)).head.tree
 
     async def entries(
         self, principal: Principal, *, resource: str | None, limit: int, cursor: str | None
-    ) -> tuple[list[LoggedEntry], str | None, TreeHead]:
-        """A page of the caller's log, newest first, a cursor for the next page, and the tree head.
+    ) -> LogPage:
+        """A page of the caller's log, newest first, with the tree head.
 
         Args:
             principal: Who asks; their tenant's log is read.
-            resource: Only what was done to this id.
+            resource: Only entries about this id.
             limit: Entries at most.
             cursor: From the page before.
 
         Raises:
-            InvalidInput: The cursor is not one of ours.
+            InvalidInput: The cursor does not belong to this query.
         """
-        page = await self._records.query(
-            ENTRY_KIND,
-            tenant=principal.tenant,
+        part = await self._current_part(principal.tenant)
+        page = await page_across(
+            self._logged,
+            [log_part(principal.tenant, number) for number in range(part.number, -1, -1)],
             where={"resource": resource} if resource else None,
             order="descending",
             limit=limit,
             cursor=cursor,
         )
-        head = await self.head(principal.tenant)
-        await self._journal.commit(
-            self._journal.entry(
+        await self.journal.commit(
+            self.journal.entry(
                 Action.AUDIT_READ,
-                resource or "",
+                # Any other text is the client's own, and the log repeats none of it.
+                resource if resource and is_id(resource, *PREFIXES) else "",
                 by=principal,
-                details={"entries": len(page.records)},
+                details={"entries": len(page.items)},
             )
         )
-        return [LoggedEntry.model_validate(r.body) for r in page.records], page.cursor, head
+        return LogPage([item.value for item in page.items], page.cursor, part.head.tree)
 
-    async def _append(self, tenant: str, waiting: list[Record]) -> None:
-        head_record = await self._head_record(tenant)
-        head = _tree_head(head_record)
-        frontier = tuple(bytes.fromhex(node) for node in head.frontier)
-        if merkle.root(frontier).hex() != head.root:
+    async def _move(self, partition: Partition) -> int:
+        """Move one batch; return how many entries that was."""
+        part = await self._current_part(partition.tenant)
+        await self._complete(part.head)
+        waiting = await self._waiting.page(partition, limit=BATCH)
+        entries = [item.value for item in waiting.items]
+        # A part takes its last entry before the next one begins.
+        entries = entries[: PART_ENTRIES - part.head.tree.size % PART_ENTRIES]
+        if part.stored is None and part.number > 0:
+            before = log_part(partition.tenant, part.number - 1)
+            entries = [one for one in entries if not await self._logged.find(before, one.id)]
+        if not entries:
+            return 0
+        head = await self._append(partition, part, entries)
+        await self._complete(head)
+        return len(entries)
+
+    async def _append(self, source: Partition, part: _Part, entries: Sequence[Entry]) -> PartHead:
+        tree = part.head.tree
+        frontier = tuple(bytes.fromhex(node) for node in tree.frontier)
+        if merkle.root(frontier).hex() != tree.root:
             # The operators' alert looks for this line.
-            _log.error("audit.difference in the log of %s at size %d", tenant, head.size)
+            _log.error("audit.difference in the log of %s at size %d", source.tenant, tree.size)
             raise Damaged("The audit log's head does not agree with itself.")
+        into = log_part(source.tenant, part.number)
         changes: list[Change] = []
-        for position, record in enumerate(waiting, start=head.size):
-            leaf = merkle.leaf_hash(canonical(record.body["entry"]))
+        for position, entry in enumerate(entries, start=tree.size):
+            leaf = merkle.leaf_hash(canonical(entry.model_dump(mode="json")))
             frontier = merkle.append(frontier, position, leaf)
-            changes.append(Replace(_logged(record, position)))
-            changes.append(
-                Create(
-                    Record(
-                        tenant,
-                        LEAF_KIND,
-                        f"{position:016d}",
-                        {"entry": record.id, "leaf_hash": leaf.hex()},
-                    )
-                )
-            )
-        grown = TreeHead(
-            size=head.size + len(waiting),
-            root=merkle.root(frontier).hex(),
-            frontier=tuple(node.hex() for node in frontier),
+            changes.append(self._logged.create(into, LoggedEntry(entry=entry, position=position)))
+        head = PartHead(
+            tree=TreeHead(
+                size=tree.size + len(entries),
+                root=merkle.root(frontier).hex(),
+                frontier=tuple(node.hex() for node in frontier),
+            ),
+            source=str(source),
+            appended=tuple(entry.id for entry in entries),
         )
-        body = grown.model_dump(mode="json")
-        if head_record is None:
-            changes.append(Create(Record(tenant, HEAD_KIND, HEAD_ID, body)))
+        if part.stored is None:
+            await self._point_at(source.tenant, part.number)
+            changes.append(self._heads.create(into, head))
         else:
-            changes.append(Replace(replace(head_record, body=body)))
-        await self._records.commit(tenant, changes)
+            changes.append(self._heads.replace(part.stored, head))
+        await self.records.commit(into, changes)
+        return head
 
-    async def _head_record(self, tenant: str) -> Record | None:
-        try:
-            return await self._records.get(tenant, HEAD_KIND, HEAD_ID)
-        except NotFound:
-            return None
+    async def _complete(self, head: PartHead) -> None:
+        """Remove what was appended last from where it waited, unless that was done."""
+        if not head.appended:
+            return
+        source = Partition.parse(head.source)
+        # They were removed in one commit, so one of them speaks for all.
+        if await self._waiting.find(source, head.appended[0]) is None:
+            return
+        with suppress(Conflict):  # another process was first
+            await self.records.commit(source, [Delete(ENTRY_KIND, entry) for entry in head.appended])
+
+    async def _current_part(self, tenant: str) -> _Part:
+        pointer = await self._pointers.find(Partition(tenant), POINTER_ID)
+        number = 0 if pointer is None else pointer.value.part
+        stored = await self._heads.find(log_part(tenant, number), HEAD_ID)
+        if stored is None:
+            # The pointer goes ahead of the part's first entry.
+            before = (
+                await self._heads.find(log_part(tenant, number - 1), HEAD_ID) if number else None
+            )
+            return _Part(number, before.value if before else PartHead(tree=EMPTY), None)
+        if stored.value.tree.size == (number + 1) * PART_ENTRIES:
+            return _Part(number + 1, stored.value, None)
+        return _Part(number, stored.value, stored)
+
+    async def _point_at(self, tenant: str, number: int) -> None:
+        partition = Partition(tenant)
+        found = await self._pointers.find(partition, POINTER_ID)
+        if found is not None and found.value.part >= number:
+            return
+        pointer = LogPointer(part=number)
+        change: Change = (
+            self._pointers.create(partition, pointer)
+            if found is None
+            else self._pointers.replace(found, pointer)
+        )
+        await self.records.commit(partition, [change])
 
 
-def _tree_head(record: Record | None) -> TreeHead:
-    if record is None:
-        return TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
-    return TreeHead.model_validate(record.body)
-
-
-def _logged(record: Record, position: int) -> Record:
-    index = {field: value for field, value in record.index.items() if field not in PENDING}
-    return replace(record, body=record.body | {"position": position}, index=index)
+def log_part(tenant: str, number: int) -> Partition:
+    """The partition of one part of a tenant's log."""
+    return Partition(tenant, f"log-{number:06d}")

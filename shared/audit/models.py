@@ -7,10 +7,10 @@ from shared.journal.entries import Entry
 
 
 class LoggedEntry(Model):
-    """An entry and its position in the log; None until the audit function has appended it."""
+    """An entry and its position in the log, from 0."""
 
     entry: Entry
-    position: int | None = None
+    position: int
 
 
 class TreeHead(Model):
@@ -26,3 +26,23 @@ class TreeHead(Model):
     size: int
     root: str
     frontier: tuple[str, ...]
+
+
+class PartHead(Model):
+    """The state of the log at the end of one of its parts.
+
+    Attributes:
+        tree: The tree over the whole log up to there.
+        source: The partition in which the entries waited that were appended last, as text.
+        appended: Their ids. They may still wait there: removing them is the second commit.
+    """
+
+    tree: TreeHead
+    source: str = ""
+    appended: tuple[str, ...] = ()
+
+
+class LogPointer(Model):
+    """Which part of the log is being appended to: the number of the last part known to have begun."""
+
+    part: int

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         environment: Bound into tokens and into the encryption; objects and tokens of one environment
             are worthless in another.
         data_dir: Where the embedded adapters keep everything.
-        root_key_file: Embedded: the file whose 32 bytes protect the key primary, made if it is missing;
+        root_key_file: Embedded: the file whose 32 bytes protect the key vault, made if it is missing;
             unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
         key_passphrase: Embedded: protects the key vault instead of a root key file; at least 12
             characters.
@@ -82,8 +82,10 @@ class Settings(BaseSettings):
         outbox_relay_schedule: When events that were committed but not published are looked for.
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
+        tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
+        tenant_key_rotation_days: A tenant's key is rotated when it is so old.
         primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
-            contents.
+            content.
         replica_account_url: The same of the account in the second region, container ``replica``.
         staging_account_url: The same of the account that takes staged uploads, container
             ``staging``.
@@ -120,6 +122,8 @@ class Settings(BaseSettings):
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
+    tenant_key_rotation_schedule: Schedule = "0 30 3 * * *"
+    tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None

@@ -1,0 +1,41 @@
+"""What stands behind the ports of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from shared.ports.blobs import BlobStore
+from shared.ports.bus import EventBus, EventSource
+from shared.ports.keys import KeyVault
+from shared.ports.records import RecordStore
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What stands behind the ports.
+
+    Attributes:
+        primary: Sealed content.
+        replica: Sealed content in the second region.
+        staging: Content on its way in.
+        records: Records.
+        key_vault: Keys.
+        bus: The sending side of the bus.
+        source: The receiving side, for hosts that pump messages themselves.
+        verify_grant: The size limit of an upload grant, by object name and query parameters, for a
+            server that takes staged content itself; None where the storage service does.
+        environments: Asks each resource that can tell which environment it belongs to.
+        close: Closes them all.
+    """
+
+    primary: BlobStore
+    replica: BlobStore
+    staging: BlobStore
+    records: RecordStore
+    key_vault: KeyVault
+    bus: EventBus
+    source: EventSource
+    verify_grant: Callable[[str, Mapping[str, str]], int] | None
+    environments: Callable[[], Awaitable[Mapping[str, str | None]]]
+    close: Callable[[], Awaitable[None]]

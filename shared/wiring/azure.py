@@ -1,0 +1,63 @@
+"""The Azure profile: Azure's services, reached with the managed identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.bus import AzureBus
+from shared.adapters.azure.clients import AzureClients
+from shared.adapters.azure.keys import AzureKeys
+from shared.adapters.azure.records import AzureRecords
+from shared.adapters.azure.source import AzureSource
+from shared.base.topology import Topology
+from shared.ports.clock import Clock
+from shared.wiring.adapters import Adapters
+from shared.wiring.settings import Settings
+
+
+def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adapters:
+    """Azure's services, reached with the managed identity."""
+    def named(service: str | None) -> str:
+        return service or ""  # the settings have made sure that there is one
+
+    clients = AzureClients()
+    namespace = named(settings.service_bus_namespace)
+    bus = AzureBus(clients, namespace, topology)
+    source = AzureSource(clients, namespace, topology, clock)
+    stores = {
+        "primary": AzureBlobs(clients, named(settings.primary_account_url), "primary", clock),
+        "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),
+        "staging": AzureBlobs(
+            clients,
+            named(settings.staging_account_url),
+            "staging",
+            clock,
+            settings.staged_public_base_url,
+        ),
+    }
+
+    async def environments() -> Mapping[str, str | None]:
+        return {
+            f"the container {name}": await store.environment() for name, store in stores.items()
+        }
+
+    async def close() -> None:
+        await source.close()
+        await bus.close()
+        await clients.close()
+
+    return Adapters(
+        primary=stores["primary"],
+        replica=stores["replica"],
+        staging=stores["staging"],
+        records=AzureRecords(
+            clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
+        ),
+        key_vault=AzureKeys(clients, named(settings.key_vault_url)),
+        bus=bus,
+        source=source,
+        verify_grant=None,
+        environments=environments,
+        close=close,
+    )

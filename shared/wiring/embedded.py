@@ -1,0 +1,58 @@
+"""The embedded profile: files and SQLite below the data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.adapters.embedded.blobs import FileBlobs
+from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.environment import marked_environment
+from shared.adapters.embedded.grants import UploadGrants
+from shared.adapters.embedded.keys import FileKeyVault
+from shared.adapters.embedded.records import SqliteRecords
+from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
+from shared.adapters.embedded.sealed import SealedBlobs
+from shared.base.topology import Topology
+from shared.ports.clock import Clock, Entropy
+from shared.wiring.adapters import Adapters
+from shared.wiring.settings import Settings
+
+
+def embedded_adapters(
+    settings: Settings, topology: Topology, clock: Clock, entropy: Entropy
+) -> Adapters:
+    """Files and SQLite below the data folder."""
+    data = settings.data_dir
+    staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
+    records = SqliteRecords(data / "records.db", clock)
+    bus = SqliteBus(data / "bus.db", topology, clock, entropy)
+    root: RootKeySource
+    if settings.key_passphrase is not None:
+        root = Passphrase(settings.key_passphrase.get_secret_value())
+    else:
+        root = RootKeyFile(settings.root_key_file or data / "root.key")
+    key_vault = FileKeyVault(data / "keys", root, clock, entropy)
+    grants = UploadGrants(staged_url, key_vault.derive("upload grants"), clock)
+
+    # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
+    staging = FileBlobs(data / "staging", clock, grants)
+
+    async def environments() -> Mapping[str, str | None]:
+        return {"the data folder": await marked_environment(data, settings.environment)}
+
+    async def close() -> None:
+        await records.close()
+        await bus.close()
+
+    return Adapters(
+        primary=FileBlobs(data / "primary", clock),
+        replica=FileBlobs(data / "replica", clock),
+        staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
+        records=records,
+        key_vault=key_vault,
+        bus=bus,
+        source=bus,
+        verify_grant=grants.verify,
+        environments=environments,
+        close=close,
+    )
