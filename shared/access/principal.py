@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.access.permissions import Role
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,4 @@ class Principal:
     @property
     def kind(self) -> Literal["user", "employee"]:
         """Whether the person belongs to a customer or to the operator."""
-        return "employee" if self.tenant == DIRECTORY else "user"
+        return "employee" if self.tenant == OPERATOR else "user"
