@@ -50,6 +50,7 @@ class Action(StrEnum):
     EVENTS_READ = "events.read"
     EVENTS_REPLAY = "events.replay"
     KEY_REWRAP = "key.rewrap"
+    KEY_DELETE = "key.delete"
     REQUEST = "request"
     FORMER_REPAIR = "document.heal"  # in logs of releases before 0.2
 

@@ -1,1 +1,1 @@
-"""The key hierarchy: from a tenant's key in the key vault down to the key of each content."""
+"""The key hierarchy: from a tenant's key in the key vault to the keys of its epochs; their rotation."""

@@ -1,66 +1,39 @@
-"""Epoch keys: the middle of the three key levels.
+"""Epoch keys: each wraps the data keys of at most 10,000 contents, or of a day's.
 
-A tenant's key in Key Vault wraps an epoch key, and an epoch key wraps the data keys of at most 10,000
-contents or a day's worth. So Key Vault is asked once a tenant and epoch, not once a document.
+The key of an epoch is wrapped by the tenant's intermediate key, so a process that holds that one opens any
+epoch of the tenant without asking the key vault.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
-from shared.base.ids import new_id
-from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.base.errors import Damaged, NotFound
+from shared.base.partitions import Partition
+from shared.journal.collections import Collection
+from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.ports.clock import Clock, Entropy
+from shared.keys.intermediate import IntermediateKeys
+from shared.keys.memory import KeyMemory
+from shared.keys.models import KEY_SIZE, Epoch, EpochKey, epochs_of
+from shared.keys.names import tenant_key_name
+from shared.ports.clock import Runtime
 from shared.ports.keys import KeyVault, WrappedKey
-from shared.ports.records import Create, Record, RecordStore, Replace
+from shared.ports.records import RecordStore
 
-KIND: Final = "epoch"
-KEY_SIZE: Final = 32
 LIFETIME: Final = timedelta(hours=24)
 CAPACITY: Final = 10_000
 # Each process reserves room for this many contents at a time; what it does not use is lost, so an epoch
 # may end early but never late.
 RESERVATION: Final = 250
-IN_MEMORY: Final = timedelta(minutes=5)
-ATTEMPTS: Final = 20
 
-
-def tenant_key_name(tenant: str) -> str:
-    """The name of a tenant's key in Key Vault."""
-    return tenant.replace("_", "-")
-
-
-class Epoch(Model):
-    """An epoch as it is kept.
-
-    Attributes:
-        id: Sorts by time.
-        created_at: When it began.
-        key_version: The version of the tenant's key that wraps the epoch key.
-        wrapped_key: The epoch key under the tenant's key.
-        reserved: How many contents may have been sealed in it so far.
-    """
-
-    id: str
-    created_at: UtcDatetime
-    key_version: str
-    wrapped_key: Base64UrlBytes
-    reserved: int
-
-
-@dataclass(frozen=True, slots=True)
-class EpochKey:
-    """An unwrapped epoch key and the epoch's id."""
-
-    id: str
-    key: bytes
+READ_AT_ONCE: Final = 16
+"""Records of epochs that ``of_all`` reads at the same time."""
 
 
 @dataclass(slots=True)
@@ -72,125 +45,136 @@ class _Room:
     left: int
 
 
+@dataclass(slots=True)
 class EpochKeys:
-    """Gives out epoch keys, keeping each for a few minutes.
+    """Gives out epoch keys, keeping each in memory for a few minutes."""
 
-    Args:
-        records: Where wrapped epoch keys are kept.
-        key_vault: Holds the tenants' keys.
-        journal: For the audit entry of each new epoch.
-        clock: Time.
-        entropy: Randomness.
-    """
+    records: RecordStore
+    key_vault: KeyVault
+    journal: Journal
+    intermediates: IntermediateKeys
+    runtime: Runtime
+    _epochs: Collection[Epoch] = field(init=False, repr=False)
+    _memory: KeyMemory[EpochKey] = field(init=False, repr=False)
+    _rooms: dict[str, _Room] = field(init=False, repr=False, default_factory=dict)
 
-    def __init__(
-        self,
-        records: RecordStore,
-        key_vault: KeyVault,
-        journal: Journal,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._records = records
-        self._key_vault = key_vault
-        self._journal = journal
-        self._clock = clock
-        self._entropy = entropy
-        self._unwrapped: dict[tuple[str, str], tuple[datetime, EpochKey]] = {}
-        self._rooms: dict[str, _Room] = {}
-        self._under_way: dict[tuple[str, str], asyncio.Task[EpochKey]] = {}
+    def __post_init__(self) -> None:
+        self._epochs = epochs_of(self.records)
+        self._memory = KeyMemory(self.runtime)
 
     async def current(self, tenant: str) -> EpochKey:
-        """The key under which to seal one more content of the tenant."""
+        """The key under which to seal one more content of the tenant.
+
+        Raises:
+            Damaged: A key above the epoch's is gone.
+            Unavailable: The key vault or the record store does not answer.
+        """
         while True:
             room = self._rooms.get(tenant)
-            if room is not None and room.left > 0 and room.until > self._clock.now():
+            if room is not None and room.left > 0 and room.until > self.runtime.now():
                 room.left -= 1
                 return await self.of(tenant, room.epoch)
-            await self._once((tenant, ""), lambda: self._reserve(tenant))
+            await self._memory.once((tenant, ""), lambda: self._enter(tenant))
 
     async def of(self, tenant: str, epoch: str) -> EpochKey:
         """The key of one epoch.
 
         Raises:
-            Damaged: The epoch or the key that wraps it is gone or not what it was.
+            Damaged: The epoch, or a key that wraps it, is gone or not what it was.
+            Unavailable: The key vault or the record store does not answer.
         """
-        until, held = self._unwrapped.get((tenant, epoch), (None, None))
-        if until is not None and held is not None and until > self._clock.now():
-            return held
-        return await self._once((tenant, epoch), lambda: self._unwrap(tenant, epoch))
+        return await self._memory.get((tenant, epoch), lambda: self._unwrap(tenant, epoch))
 
-    async def _once(
-        self, name: tuple[str, str], work: Callable[[], Coroutine[None, None, EpochKey]]
-    ) -> EpochKey:
-        # A thousand requests at once must ask Key Vault once; one of them being cancelled must not
-        # cancel the work for the others.
-        task = self._under_way.get(name)
-        if task is None:
-            task = asyncio.create_task(work())
-            self._under_way[name] = task
-            task.add_done_callback(lambda _: self._under_way.pop(name, None))
-        return await asyncio.shield(task)
+    async def of_all(self, tenant: str, epochs: Iterable[str]) -> Mapping[str, EpochKey]:
+        """The keys of many epochs, by their ids; the key vault is asked twice at most.
 
-    async def _unwrap(self, tenant: str, epoch: str) -> EpochKey:
+        Args:
+            tenant: Whose they are.
+            epochs: Their ids, in any order and as often as they come.
+
+        Raises:
+            Damaged: As for ``of``, for any of them.
+            Unavailable: As for ``of``.
+        """
+        places = asyncio.Semaphore(READ_AT_ONCE)
+
+        async def load(epoch: str) -> EpochKey:
+            async with places:
+                return await self.of(tenant, epoch)
+
+        tasks = [asyncio.create_task(load(epoch)) for epoch in dict.fromkeys(epochs)]
         try:
-            record = await self._records.get(tenant, KIND, epoch)
-            stored = Epoch.model_validate(record.body)
-            key = await self._key_vault.unwrap(
-                WrappedKey(tenant_key_name(tenant), stored.key_version, stored.wrapped_key)
-            )
-        except NotFound:
-            raise Damaged(
-                "The key of this content is gone; the content cannot be opened."
-            ) from None
-        return self._hold(tenant, EpochKey(epoch, key))
+            return {key.id: key for key in await asyncio.gather(*tasks)}
+        finally:
+            for task in tasks:
+                task.cancel()
 
-    async def _reserve(self, tenant: str) -> EpochKey:
-        for _ in range(ATTEMPTS):
-            now = self._clock.now()
-            page = await self._records.query(KIND, tenant=tenant, order="descending", limit=1)
-            if page.records:
-                record = page.records[0]
-                epoch = Epoch.model_validate(record.body)
-                if epoch.created_at + LIFETIME > now and epoch.reserved + RESERVATION <= CAPACITY:
-                    grown = epoch.model_copy(update={"reserved": epoch.reserved + RESERVATION})
-                    try:
-                        await self._records.commit(
-                            tenant, [Replace(replace(record, body=grown.model_dump(mode="json")))]
-                        )
-                    except Conflict:
-                        continue
-                    return await self._enter(tenant, epoch)
-            return await self._begin(tenant)
-        raise Unavailable("The epoch is being extended from elsewhere; try again.")
+    async def _unwrap(self, tenant: str, id: str) -> EpochKey:
+        epoch: Epoch | None = None
+        while True:
+            found = await self._epochs.find(Partition(tenant), id)
+            if found is None:
+                raise Damaged("The epoch of this content is gone; the content cannot be opened.")
+            before, epoch = epoch, found.value
+            if before is not None and before.intermediate == epoch.intermediate:
+                raise Damaged("The key of this content is gone; the content cannot be opened.")
+            try:
+                key = await unwrap_epoch(tenant, epoch, self.intermediates, self.key_vault)
+            except NotFound:
+                # A rotation has rewrapped the epoch since it was read, or else the key is gone.
+                continue
+            return EpochKey(id, key)
 
-    async def _begin(self, tenant: str) -> EpochKey:
-        now = self._clock.now()
-        key = self._entropy(KEY_SIZE)
-        wrapped = await self._key_vault.wrap(tenant_key_name(tenant), key)
-        epoch = Epoch(
-            id=new_id("epo", now, self._entropy),
-            created_at=now,
-            key_version=wrapped.version,
-            wrapped_key=wrapped.ciphertext,
-            reserved=RESERVATION,
-        )
-        entry = self._journal.entry(Action.KEY_CREATE, epoch.id, tenant=tenant)
-        record = Record(tenant, KIND, epoch.id, epoch.model_dump(mode="json"))
-        await self._journal.commit(entry, [Create(record)])
-        self._hold(tenant, EpochKey(epoch.id, key))
-        return await self._enter(tenant, epoch)
-
-    async def _enter(self, tenant: str, epoch: Epoch) -> EpochKey:
+    async def _enter(self, tenant: str) -> EpochKey:
+        """Make room in the newest epoch, or begin another one, and return its key."""
+        epoch = await retry_conflicts(lambda: self._reserve(tenant), self.runtime)
         key = await self.of(tenant, epoch.id)
         self._rooms[tenant] = _Room(epoch.id, epoch.created_at + LIFETIME, RESERVATION)
         return key
 
-    def _hold(self, tenant: str, key: EpochKey) -> EpochKey:
-        name = (tenant, key.id)
-        self._unwrapped[name] = (self._clock.now() + IN_MEMORY, key)
-        # An idle process must let go as well, so the entry does not wait for the next look-up.
-        asyncio.get_running_loop().call_later(
-            IN_MEMORY.total_seconds(), self._unwrapped.pop, name, None
+    async def _reserve(self, tenant: str) -> Epoch:
+        partition, now = Partition(tenant), self.runtime.now()
+        newest = await self._epochs.page(partition, order="descending", limit=1)
+        for stored in newest.items:
+            epoch = stored.value
+            reserved = epoch.reserved + RESERVATION
+            if epoch.created_at + LIFETIME > now and reserved <= CAPACITY:
+                grown = epoch.model_copy(update={"reserved": reserved})
+                await self.records.commit(partition, [self._epochs.replace(stored, grown)])
+                return grown
+        return await self._begin(tenant, now)
+
+    async def _begin(self, tenant: str, now: datetime) -> Epoch:
+        current = await self.intermediates.current(tenant)
+        key = EpochKey(self.runtime.new_id("epo", now), self.runtime.random(KEY_SIZE))
+        epoch = Epoch(
+            id=key.id,
+            created_at=now,
+            intermediate=current.key.id,
+            wrapped_key=current.key.wrap(key.key),
+            reserved=RESERVATION,
         )
-        return key
+        entry = self.journal.entry(Action.KEY_CREATE, epoch.id, tenant=tenant)
+        create = self._epochs.create(Partition(tenant), epoch)
+        await self.journal.commit(entry, [create, current.unchanged])
+        self._memory.hold((tenant, epoch.id), key)
+        return epoch
+
+
+async def unwrap_epoch(
+    tenant: str, epoch: Epoch, intermediates: IntermediateKeys, key_vault: KeyVault
+) -> bytes:
+    """The key of an epoch as it is kept, in its present or its former form.
+
+    Raises:
+        NotFound: Its intermediate key is not kept any more; the epoch has been rewrapped since.
+        Damaged: A key that wraps it is gone, or it is not what was wrapped.
+        Unavailable: The key vault does not answer.
+    """
+    if epoch.intermediate is not None:
+        return (await intermediates.of(tenant, epoch.intermediate)).unwrap(epoch.wrapped_key)
+    wrapped = WrappedKey(tenant_key_name(tenant), epoch.key_version or "", epoch.wrapped_key)
+    try:
+        return await key_vault.unwrap(wrapped)
+    except NotFound:
+        raise Damaged("The tenant's key is gone; nothing under it can be opened.") from None
