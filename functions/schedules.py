@@ -28,3 +28,10 @@ async def upload_sweep(timer: func.TimerRequest) -> None:
 async def token_key_rotation(timer: func.TimerRequest) -> None:
     """Give the token key ring a new key."""
     await (await ready_services()).tokens.rotate()
+
+
+@blueprint.function_name("tenant_key_rotation")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE%")
+async def tenant_key_rotation(timer: func.TimerRequest) -> None:
+    """Rotate the keys of tenants that are due, and finish rotations that were begun."""
+    await (await ready_services()).key_rotation.run()

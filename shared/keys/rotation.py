@@ -109,7 +109,8 @@ class KeyRotation:
         if not await self._has_key(tenant):
             raise NotFound("There is no such tenant.")
         await self.agenda.add(Task.ROTATE_TENANT_KEY, Partition(tenant), self.runtime.now())
-        if not await self._replace(tenant, by=principal):
+        state = await self.intermediates.state(tenant)
+        if not await self._replace(tenant, state.value.intermediate, by=principal):
             raise Conflict("A rotation of this key is under way; try again when it has finished.")
 
     async def run(self) -> int:
@@ -135,8 +136,9 @@ class KeyRotation:
             _log.warning("key-rotation.no-key tenant=%s", tenant)
             return
         await self._rewrap(tenant)
-        if self._due(tenant, await self.intermediates.state(tenant)) <= self.runtime.now():
-            await self._replace(tenant, by=SYSTEM)
+        state = await self.intermediates.state(tenant)
+        if self._due(tenant, state) <= self.runtime.now():
+            await self._replace(tenant, state.value.intermediate, by=SYSTEM)
             await self._rewrap(tenant)
         due = self._due(tenant, await self.intermediates.state(tenant))
         await self.agenda.add(Task.ROTATE_TENANT_KEY, Partition(tenant), due)
@@ -151,15 +153,21 @@ class KeyRotation:
             return False
         return True
 
-    async def _replace(self, tenant: str, *, by: Principal | Actor) -> bool:
-        """Step 1; False where the epochs of an earlier rotation have yet to be rewrapped."""
-        return await retry_conflicts(partial(self._try_to_replace, tenant, by=by), self.runtime)
+    async def _replace(self, tenant: str, current: str, *, by: Principal | Actor) -> bool:
+        """Step 1, once for each intermediate key.
 
-    async def _try_to_replace(self, tenant: str, *, by: Principal | Actor) -> bool:
+        Returns:
+            False: nothing was changed, because the key ``current`` has been replaced already, or because
+            the epochs of an earlier rotation have yet to be rewrapped.
+        """
+        attempt = partial(self._try_to_replace, tenant, current, by=by)
+        return await retry_conflicts(attempt, self.runtime)
+
+    async def _try_to_replace(self, tenant: str, current: str, *, by: Principal | Actor) -> bool:
         partition, name = Partition(tenant), tenant_key_name(tenant)
         state = await self.intermediates.state(tenant)
         kept = (await self._keys.page(partition, limit=2)).items
-        if [key.value.id for key in kept] != [state.value.intermediate]:
+        if state.value.intermediate != current or [key.value.id for key in kept] != [current]:
             return False
         version = kept[0].value.key_version
         key, now = self.runtime.random(KEY_SIZE), self.runtime.now()
@@ -177,7 +185,7 @@ class KeyRotation:
             fresh.id,
             by=by,
             tenant=tenant,
-            details={"key_version": fresh.key_version, "replaces": state.value.intermediate},
+            details={"key_version": fresh.key_version, "replaces": current},
         )
         await self.journal.commit(
             entry, [self._keys.create(partition, fresh), self._states.replace(state, rotated)]
@@ -213,8 +221,11 @@ class KeyRotation:
             try:
                 key = await unwrap_epoch(tenant, stored.value, self.intermediates, self.key_vault)
             except (Damaged, NotFound):
-                _log.error("key-rotation.damaged tenant=%s epoch=%s", tenant, epoch)
-                damaged += 1
+                # Another run may have rewrapped it since, and deleted the key that it hung from.
+                again = await self._epochs.find(partition, epoch)
+                if again is not None and again.etag == stored.etag:
+                    _log.error("key-rotation.damaged tenant=%s epoch=%s", tenant, epoch)
+                    damaged += 1
                 continue
             rewrapped = stored.value.model_copy(
                 update={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -23,7 +22,7 @@ class MemoryRecords:
     async def get(self, partition: Partition, kind: str, id: str) -> Record:
         await asyncio.sleep(0)
         try:
-            return copy.deepcopy(self._records[partition, kind, id])
+            return _copy(self._records[partition, kind, id])
         except KeyError:
             raise NotFound("There is no such record.") from None
 
@@ -44,7 +43,7 @@ class MemoryRecords:
             reverse=order == "descending",
         )
         start = int(cursor or 0)
-        page = copy.deepcopy(found[start : start + limit])
+        page = [_copy(record) for record in found[start : start + limit]]
         return Page(page, str(start + limit) if len(found) > start + limit else None)
 
     async def commit(self, partition: Partition, changes: Iterable[Change]) -> None:
@@ -63,7 +62,7 @@ class MemoryRecords:
             if isinstance(change, Delete):
                 del self._records[_name(partition, change)]
             else:
-                record = replace(copy.deepcopy(change.record), etag=str(next(self._etags)))
+                record = replace(_copy(change.record), etag=str(next(self._etags)))
                 self._records[partition, record.kind, record.id] = record
         await asyncio.sleep(0)
 
@@ -72,3 +71,7 @@ def _name(partition: Partition, change: Change) -> tuple[Partition, str, str]:
     if isinstance(change, Delete):
         return partition, change.kind, change.id
     return partition, change.record.kind, change.record.id
+
+
+def _copy(record: Record) -> Record:
+    return replace(record, body=dict(record.body))

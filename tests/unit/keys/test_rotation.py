@@ -93,7 +93,7 @@ async def test_a_rotation_on_demand_is_audited_as_the_employees(keys: TenantKeys
     assert (rotated["resource"], rotated["tenant"]) == (new.id, TENANT)
     assert rotated["details"] == {"key_version": "2", "replaces": old.id}
     rewrapped = [entry["details"]["epochs"] for entry in await keys.entries("key.rewrap")]
-    assert rewrapped == [BATCH, BATCH, 3]
+    assert sorted(rewrapped) == [3, BATCH, BATCH]
     (deleted,) = await keys.entries("key.delete")
     assert deleted["details"] == {"intermediate_keys": [old.id]}
 
