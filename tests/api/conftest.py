@@ -11,7 +11,7 @@ import pytest
 
 from shared.access.permissions import STAFF_ROLES, Role
 from shared.access.principal import Principal
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR
 from tests.support.app import App, Opened, SeededApp, open_app
 
 
@@ -28,9 +28,9 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> SeededApp:
     async def furnish() -> SeededApp:
         async with open_app(data) as app:
             tenants = [await app.tenant(slug) for slug in ("alpha", "beta")]
-            for tenant in (*tenants, DIRECTORY):
+            for tenant in (*tenants, OPERATOR):
                 administrator = Principal(tenant, "usr_furnisher", ())
-                roles = STAFF_ROLES if tenant == DIRECTORY else {Role.MEMBER, Role.READER}
+                roles = STAFF_ROLES if tenant == OPERATOR else {Role.MEMBER, Role.READER}
                 for role in sorted(roles):
                     # With a temporary password: one that is chosen takes two more hashes.
                     await app.services.accounts.create(administrator, role.value, (role,), None)

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from shared.audit.log import log_part
 from shared.base.errors import Damaged, Unavailable
+from shared.base.partitions import OPERATOR, Partition
 from shared.identity.sign_in import FREE_ATTEMPTS
-from shared.ports.records import DIRECTORY, Change, Create, Replace
-from tests.api.test_uploads import begin, complete, put
+from shared.ports.records import Change, Create, Replace
 from tests.support.app import PASSWORD, App, problem
+from tests.support.uploads import begin, complete, put
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +74,7 @@ async def test_the_root_can_be_recomputed_from_the_entries(
     app: App, alpha: str, beta: str, auth: dict[str, str]
 ) -> None:
     await busy(app, alpha, auth)
-    sizes = [await check(app, alpha), await check(app, DIRECTORY), await check(app, beta)]
+    sizes = [await check(app, alpha), await check(app, OPERATOR), await check(app, beta)]
     assert sizes[0] > 20
     await busy(app, alpha, auth)
     assert await check(app, alpha) > sizes[0]
@@ -84,19 +86,19 @@ async def test_appending_again_and_at_once_changes_nothing(
     log = app.services.audit_log
     for number in range(12):
         await asyncio.gather(*(app.http.get("documents", headers=auth) for _ in range(number)))
-        await asyncio.gather(*(log.append_pending(alpha) for _ in range(3)))
-        assert await log.append_pending(alpha) == 0
+        await asyncio.gather(*(log.append_pending(Partition(alpha)) for _ in range(3)))
+        assert await log.append_pending(Partition(alpha)) == 0
     assert await check(app, alpha) > 60
 
 
 async def test_more_entries_than_fit_into_one_commit(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    await app.services.audit_log.append_pending(alpha)
+    await app.services.audit_log.append_pending(Partition(alpha))
     entry = app.services.journal.entry
     for _ in range(130):
         await app.services.journal.commit(entry("document.list", tenant=alpha))  # type: ignore[arg-type]
-    assert await app.services.audit_log.append_pending(alpha) == 130
+    assert await app.services.audit_log.append_pending(Partition(alpha)) == 130
     await check(app, alpha)
 
 
@@ -142,14 +144,14 @@ class Deaf:
         real = store.commit
         self.refused = 0
 
-        async def commit(records: Any, tenant: str, changes: Sequence[Change]) -> None:
+        async def commit(records: Any, partition: Partition, changes: Sequence[Change]) -> None:
             for change in changes:
                 if isinstance(change, Create) and change.record.kind == "audit":
-                    action = change.record.body["entry"]["action"]
+                    action = change.record.body["action"]
                     if not actions or action in actions:
                         self.refused += 1
                         raise Unavailable("The record store does not answer.")
-            await real(records, tenant, changes)
+            await real(records, partition, changes)
 
         monkeypatch.setattr(store, "commit", commit)
 
@@ -259,13 +261,13 @@ async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, s
 async def test_an_answer_to_a_repeated_request_is_an_entry(
     app: App, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator = await app.auth(DIRECTORY, "operator")
+    operator = await app.auth(OPERATOR, "operator")
     named = {"Content-Disposition": 'attachment; filename="a"'}
     requests: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
         (alpha, "documents", {"content": CONTENT}, auth | named),
         (alpha, "uploads", {"json": {"name": "a", "size": 1}}, auth),
         (alpha, "users", {"json": {"username": "anna", "roles": ["reader"]}}, auth),
-        (DIRECTORY, "tenants", {"json": {"slug": "gamma", "administrator": "admin"}}, operator),
+        (OPERATOR, "tenants", {"json": {"slug": "gamma", "administrator": "admin"}}, operator),
     ]
     for tenant, path, request, headers in requests:
         headers = headers | {"Idempotency-Key": "b5c9a1d2-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
@@ -310,7 +312,7 @@ async def test_entries_hold_no_names_and_no_secrets(
         "auth/sign-in", json={"tenant": "alpha", "username": "zebra-user", "password": "zebra-pw"}
     )
     await app.http.get("users", headers=auth)
-    text = json.dumps([*await app.entries(alpha), *await app.entries(DIRECTORY)])
+    text = json.dumps([*await app.entries(alpha), *await app.entries(OPERATOR)])
     assert "zebra" not in text
     assert auth["Authorization"].split()[1] not in text
     assert hashlib.sha256(CONTENT).hexdigest() not in text
@@ -335,9 +337,10 @@ async def test_a_head_that_was_changed_is_noticed_and_not_built_upon(
 ) -> None:
     await app.settle()
     records = app.services.adapters.records
-    head = await records.get(alpha, "audit-head", "head")
-    await records.commit(alpha, [Replace(replace(head, body=head.body | {"root": "00" * 32}))])
+    head = await records.get(log_part(alpha, 0), "audit-head", "head")
+    tree = head.body["tree"] | {"root": "00" * 32}
+    await records.commit(head.partition, [Replace(replace(head, body=head.body | {"tree": tree}))])
     await app.http.get("documents", headers=await app.auth(alpha))
     with pytest.raises(Damaged):
-        await app.services.audit_log.append_pending(alpha)
+        await app.services.audit_log.append_pending(Partition(alpha))
     assert "audit.difference" in caplog.text

@@ -17,8 +17,9 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from functions.api.guard import PERMISSION_FIELD, PUBLIC, GuardedRoute
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, App, Opened, SeededApp, problem
+from tests.support.records import find_records
 
 pytestmark = pytest.mark.anyio
 
@@ -108,18 +109,20 @@ async def send(app: App, victim: Victim, route: Route, headers: dict[str, str]) 
     return await app.http.request(route.method, victim.address(route), **request)
 
 
-async def facts(app: App, tenant: str) -> dict[str, Any]:
+def facts(app: App, tenant: str) -> dict[str, Any]:
     """Every record of a tenant but the audit log's and the bus's: what must not change."""
-    kinds = ("document", "version", "upload", "user", "username", "epoch", "idempotency")
-    found: dict[str, Any] = {}
-    for kind in kinds:
-        page = await app.services.adapters.records.query(kind, tenant=tenant, limit=1_000)
-        found |= {f"{kind} {record.id}": record.body for record in page.records}
-    return found
+    kinds = (
+        *("document", "version", "upload", "user", "username", "epoch", "intermediate-key"),
+        *("document-month", "idempotency", "idempotency-reservation"),
+    )
+    return {
+        f"{record.kind} {record.partition} {record.id}": record.body
+        for record in find_records(app.data, *kinds, tenant=tenant)
+    }
 
 
 async def untouched(app: App, victim: Victim, before: dict[str, Any]) -> None:
-    assert await facts(app, victim.tenant) == before
+    assert facts(app, victim.tenant) == before
     answer = await app.http.get(
         f"documents/{victim.document}/content", headers=await app.auth(victim.tenant)
     )
@@ -203,7 +206,7 @@ async def test_nobody_gets_in_without_a_token_of_ours(app: App, victim: Victim, 
         "unknown key": f"Bearer {other_head}..{nonce}.{ciphertext}.{tag}",
         "nul": "Bearer " + token + "\x00",
     }
-    before = await facts(app, alpha)
+    before = facts(app, alpha)
     refused = 0
     for route in guarded(app.apps[0]):
         for name, value in credentials.items():
@@ -215,7 +218,7 @@ async def test_nobody_gets_in_without_a_token_of_ours(app: App, victim: Victim, 
                 assert problem(answer) == "unauthenticated", (route, name)
             refused += 1
     await untouched(app, victim, before)
-    entries = await refusals(app, DIRECTORY)
+    entries = await refusals(app, OPERATOR)
     assert len(entries) == refused
     assert {entry["actor"]["kind"] for entry in entries} == {"anonymous"}
     assert {(entry["details"]["route"], entry["resource"]) for entry in entries} == {
@@ -240,15 +243,15 @@ async def test_a_refusal_repeats_nothing_but_an_id_of_ours(
             assert answer.status_code in {401, 403}
     named = Counter(entry["resource"] for entry in await refusals(app, beta))
     assert named == {victim.document: 1, "": 4}
-    assert {entry["resource"] for entry in await refusals(app, DIRECTORY)} == {""}
-    for tenant in (beta, DIRECTORY):
+    assert {entry["resource"] for entry in await refusals(app, OPERATOR)} == {""}
+    for tenant in (beta, OPERATOR):
         assert "zebra" not in json.dumps(await app.entries(tenant))
 
 
 async def test_a_token_ends_after_two_hours_on_every_route(app: App, victim: Victim) -> None:
     headers = await app.auth(victim.tenant)
     app.clock.advance(2 * 3600)
-    before = await facts(app, victim.tenant)
+    before = facts(app, victim.tenant)
     for route in guarded(app.apps[0]):
         answer = await send(app, victim, route, headers)
         assert answer.status_code == 401
@@ -262,7 +265,7 @@ async def test_another_tenant_reaches_nothing(
     app: App, victim: Victim, beta: str, role: Role
 ) -> None:
     headers = await app.auth(beta, USERNAMES[role])
-    before = await facts(app, victim.tenant)
+    before = facts(app, victim.tenant)
     expected: dict[str, int] = {"forbidden": 0, "not-found": 0}
     for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
@@ -282,8 +285,8 @@ async def test_another_tenant_reaches_nothing(
 
 @pytest.mark.parametrize("role", sorted(STAFF_ROLES))
 async def test_no_employee_reaches_a_tenants_things(app: App, victim: Victim, role: Role) -> None:
-    headers = await app.auth(DIRECTORY, USERNAMES[role])
-    before = await facts(app, victim.tenant)
+    headers = await app.auth(OPERATOR, USERNAMES[role])
+    before = facts(app, victim.tenant)
     for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
         if allowed and (not victim.target(route) or "{tenant}" in route.path):
@@ -291,14 +294,14 @@ async def test_no_employee_reaches_a_tenants_things(app: App, victim: Victim, ro
         answer = await send(app, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
     await untouched(app, victim, before)
-    assert await refusals(app, DIRECTORY)
+    assert await refusals(app, OPERATOR)
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - STAFF_ROLES))
 async def test_a_role_may_what_the_table_says_in_its_own_tenant(
     app: App, victim: Victim, role: Role
 ) -> None:
-    before = await facts(app, victim.tenant)
+    before = facts(app, victim.tenant)
     for route in guarded(app.apps[0]):
         if route.permission in PERMISSIONS[role]:
             continue
@@ -319,7 +322,7 @@ async def test_what_the_table_allows_is_not_forbidden(
     opened: Opened, seeded: SeededApp, role: Role
 ) -> None:
     async with opened() as app:
-        tenant = DIRECTORY if role in STAFF_ROLES else seeded.beta
+        tenant = OPERATOR if role in STAFF_ROLES else seeded.beta
         auth = await app.auth(seeded.alpha)
         document = (await app.upload(auth, CONTENT)).json()
         victim = Victim(
@@ -376,7 +379,7 @@ async def test_an_idempotency_key_of_one_tenant_means_nothing_to_another(
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "QUERY"])
 async def test_other_methods_do_nothing(app: App, victim: Victim, method: str) -> None:
     headers = await app.auth(victim.tenant)
-    before = await facts(app, victim.tenant)
+    before = facts(app, victim.tenant)
     taken = {(route.method, route.path) for route in guarded(app.apps[0])}
     for route in guarded(app.apps[0]):
         if (method, route.path) in taken:

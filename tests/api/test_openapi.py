@@ -24,7 +24,7 @@ from functions.api import pages
 from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, App, SeededApp
 
 CHECKS = [
@@ -60,7 +60,7 @@ class Served:
             headers |= (
                 await self._app.auth(self._tenant)
                 if own
-                else await self._app.auth(DIRECTORY, "operator")
+                else await self._app.auth(OPERATOR, "operator")
             )
         encoded = [
             (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1"))

@@ -510,7 +510,7 @@ async def test_an_address_and_a_method_that_are_not_there(app: App) -> None:
     answer = await app.http.put("auth/sign-in", json={"password": SECRET})
     refused(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
-    refused(await app.http.get("http://house.test/staged/x"), 405, "method-not-allowed")
+    refused(await app.http.get("http://app.test/staged/x"), 405, "method-not-allowed")
 
 
 @pytest.mark.parametrize("path", ["documents/", "auth/sign-in/", "health/", "docs/"])

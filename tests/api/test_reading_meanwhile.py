@@ -12,8 +12,8 @@ from shared.access.principal import Principal
 from shared.base.errors import NotFound
 from shared.base.events import EventType
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
-from tests.api.test_repair import CONTENT, copies, get
 from tests.support.app import App, problem
+from tests.support.copies import CONTENT, copies, get
 from tests.support.damage import flip
 
 pytestmark = pytest.mark.anyio

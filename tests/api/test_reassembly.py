@@ -11,20 +11,12 @@ import pytest
 
 from shared.base.errors import Damaged, Unavailable
 from shared.base.events import EventType
+from shared.base.partitions import partition_of
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
 from shared.ports.records import Replace
-from tests.api.test_repair import (
-    CONTENT,
-    Harm,
-    Silent,
-    copies,
-    cut,
-    drop_segment,
-    get,
-    swap_segments,
-)
 from tests.support.app import App, problem
-from tests.support.damage import flip
+from tests.support.copies import CONTENT, Silent, copies, get
+from tests.support.damage import Harm, cut, drop_segment, flip, swap_segments
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +95,7 @@ async def test_two_damaged_copies_become_two_good_ones(
     assert {primary, replica}.isdisjoint(former)
     assert (app.stored("primary"), app.stored("replica")) == ([primary], [replica])
     actions = await app.actions(alpha, document)
-    assert actions.count("document.heal") == 2
+    assert actions.count("document.repair") == 2
     assert "document.lost" not in actions
     assert (await get(app, auth, document)).content == CONTENT
 
@@ -120,7 +112,7 @@ async def test_what_is_good_in_no_copy_is_lost_and_nothing_takes_its_place(
     await app.settle()
     actions = await app.actions(alpha, document)
     assert "document.lost" in actions
-    assert "document.heal" not in actions
+    assert "document.repair" not in actions
     assert await app.version(alpha, document) == before
     assert left == [
         path.read_bytes() for store in ("primary", "replica") for path in app.stored(store)
@@ -153,9 +145,11 @@ async def test_what_the_record_does_not_vouch_for_replaces_nothing(
     app: App, alpha: str, auth: dict[str, str], document: str
 ) -> None:
     records = app.services.adapters.records
-    record = await records.get(alpha, "document", document)
+    record = await records.get(partition_of(alpha, document), "document", document)
     current = record.body["current"] | {"sealed_sha256": "A" * 43}
-    await records.commit(alpha, [Replace(replace(record, body=record.body | {"current": current}))])
+    await records.commit(
+        record.partition, [Replace(replace(record, body=record.body | {"current": current}))]
+    )
     before = app.stored("primary"), app.stored("replica")
     await repair(app, alpha, document)
     await app.settle()
@@ -227,4 +221,4 @@ async def test_a_silent_copy_is_waited_for(
             await repair(app, alpha, document)
     assert "document.lost" not in await app.actions(alpha, document)
     await repair(app, alpha, document)
-    assert (await app.actions(alpha, document)).count("document.heal") == 2
+    assert (await app.actions(alpha, document)).count("document.repair") == 2

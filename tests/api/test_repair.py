@@ -5,41 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from shared.base.errors import Damaged, Unavailable
+from shared.base.errors import Damaged
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE
-from shared.ports.blobs import BlobStore
 from shared.ports.records import Replace
 from tests.support.app import App, problem
-from tests.support.damage import Harm, flip
+from tests.support.copies import CONTENT, Silent, copies, get
+from tests.support.damage import Harm, cut, drop_segment, flip, swap_segments
 
 pytestmark = pytest.mark.anyio
-
-CONTENT = bytes(range(251)) * 13_000
-"""Four segments: the last one is short, and no two places look the same."""
-
-
-def cut(size: int) -> Harm:
-    return lambda path: path.write_bytes(path.read_bytes()[:size]) and None
-
-
-def swap_segments(path: Path) -> None:
-    sealed = path.read_bytes()
-    pieces = [sealed[start : start + SEGMENT_SIZE] for start in range(0, len(sealed), SEGMENT_SIZE)]
-    path.write_bytes(b"".join((pieces[0], pieces[2], pieces[1], *pieces[3:])))
-
-
-def drop_segment(path: Path) -> None:
-    sealed = path.read_bytes()
-    path.write_bytes(sealed[:SEGMENT_SIZE] + sealed[2 * SEGMENT_SIZE :])
 
 
 HARMS: dict[str, Harm] = {
@@ -71,15 +51,6 @@ async def document(app: App, auth: dict[str, str]) -> str:
     return document
 
 
-async def copies(app: App, tenant: str, document: str) -> tuple[Path, Path]:
-    version = await app.version(tenant, document)
-    return app.object("primary", version.object), app.object("replica", version.replica)
-
-
-async def get(app: App, auth: dict[str, str], document: str, **headers: str) -> httpx.Response:
-    return await app.http.get(f"documents/{document}/content", headers=auth | headers)
-
-
 async def transfer(
     app: App, auth: dict[str, str], document: str
 ) -> tuple[int, dict[str, str], bytes, bool]:
@@ -104,7 +75,7 @@ async def transfer(
         "query_string": b"",
         "headers": [(b"authorization", auth["Authorization"].encode())],
         "client": ("203.0.113.7", 1),
-        "server": ("house.test", 80),
+        "server": ("app.test", 80),
     }
     # A server ends the connection then; with ``Content-Length`` the client sees that it is short.
     with suppress(Damaged, RuntimeError):
@@ -122,7 +93,7 @@ async def test_the_replica_is_the_same_object(app: App, alpha: str, document: st
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
-async def test_a_damaged_vault_is_served_from_the_replica_and_repaired(
+async def test_a_damaged_primary_is_served_from_the_replica_and_repaired(
     app: App, alpha: str, auth: dict[str, str], document: str, harm: Harm
 ) -> None:
     primary, replica = await copies(app, alpha, document)
@@ -133,7 +104,7 @@ async def test_a_damaged_vault_is_served_from_the_replica_and_repaired(
     actions = await app.actions(alpha, document)
     assert actions.count("document.damage") == 1
     await app.settle()
-    assert (await app.actions(alpha, document)).count("document.heal") == 1
+    assert (await app.actions(alpha, document)).count("document.repair") == 1
     repaired, kept = await copies(app, alpha, document)
     assert kept == replica
     assert repaired != primary
@@ -212,7 +183,7 @@ async def test_small_content_without_a_good_copy_is_a_clear_error(
     assert "operator" in answer.json()["detail"]
     await app.settle()
     assert "document.lost" in await app.actions(alpha, document)
-    assert "document.heal" not in await app.actions(alpha, document)
+    assert "document.repair" not in await app.actions(alpha, document)
     assert (await app.http.get(f"documents/{document}", headers=auth)).status_code == 200
 
 
@@ -300,14 +271,14 @@ async def test_another_tenants_object_is_refused(
     app: App, alpha: str, beta: str, auth: dict[str, str], document: str
 ) -> None:
     theirs = (await app.upload(await app.auth(beta), b"z" * len(CONTENT))).json()["id"]
-    foreign, _ = await copies_of_vault(app, beta, theirs)
+    foreign, _ = await copies_of_primary(app, beta, theirs)
     for path in await copies(app, alpha, document):
         path.write_bytes(foreign)
     answer = await get(app, auth, document)
     assert (answer.status_code, problem(answer)) == (500, "damaged")
 
 
-async def copies_of_vault(app: App, tenant: str, document: str) -> tuple[bytes, Path]:
+async def copies_of_primary(app: App, tenant: str, document: str) -> tuple[bytes, Path]:
     path = app.object("primary", (await app.version(tenant, document)).object)
     return path.read_bytes(), path
 
@@ -340,27 +311,8 @@ async def test_a_sector_that_the_disk_cannot_read_is_damage(
     assert repaired.read_bytes() == replica.read_bytes()
 
 
-class Silent:
-    """A store that does not answer reads."""
-
-    def __init__(self, store: BlobStore, after: int = 0) -> None:
-        self._store = store
-        self._after = after
-
-    async def get(
-        self, name: str, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
-        given = 0
-        async for piece in self._store.get(name, start=start, end=end):
-            if given >= self._after:
-                break
-            yield piece
-            given += len(piece)
-        raise Unavailable("The store does not answer.")
-
-
 @pytest.mark.parametrize("after", [0, 2 * SEGMENT_SIZE])
-async def test_a_silent_vault_is_no_damage(
+async def test_a_silent_primary_is_no_damage(
     app: App,
     alpha: str,
     auth: dict[str, str],
@@ -386,7 +338,7 @@ async def test_silence_everywhere_can_be_tried_again(
     assert "document.damage" not in await app.actions(alpha, document)
 
 
-async def test_a_silent_vault_and_a_damaged_replica_can_be_tried_again(
+async def test_a_silent_primary_and_a_damaged_replica_can_be_tried_again(
     app: App, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opener = app.services.reader._opener

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from shared.base.events import Event, EventType
-from shared.ports.records import DIRECTORY
-from tests.api.test_uploads import complete, put
+from shared.base.partitions import OPERATOR
 from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, App, Opened
 from tests.support.damage import flip
+from tests.support.uploads import complete, put
 
 pytestmark = pytest.mark.anyio
 
@@ -148,9 +148,7 @@ async def test_no_secret_is_written_anywhere(
         secrets, refused = await story(app, alpha)
         files = [path for path in app.data.rglob("*") if path.is_file()]
         open_bytes = {path: path.read_bytes() for path in files}
-        record_text = json.dumps(
-            [*await app.entries(alpha), *await app.entries(DIRECTORY)]
-        ).encode()
+        record_text = json.dumps([*await app.entries(alpha), *await app.entries(OPERATOR)]).encode()
     closed = {
         path: path.read_bytes()
         for path in app.data.rglob("*")

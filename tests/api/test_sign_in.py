@@ -14,10 +14,10 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, Unavailable
+from shared.base.partitions import OPERATOR
 from shared.identity.accounts import Stored
 from shared.identity.sign_in import FREE_ATTEMPTS
 from shared.identity.tokens import ACTIVATION
-from shared.ports.records import DIRECTORY
 from tests.support.accounts import bearer
 from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, App, Opened, open_app, problem
 
@@ -243,7 +243,7 @@ async def test_the_first_operator_is_created_once(tmp_path: Any) -> None:
         assert problem(await bootstrap(BOOTSTRAP_SECRET)) == "conflict"
         refused = [
             body["entry"]["reason"]
-            for body in await app.entries(DIRECTORY)
+            for body in await app.entries(OPERATOR)
             if body["entry"]["outcome"] == "refused"
         ]
         assert sorted(refused) == ["conflict"] * 3 + ["sign-in-refused"]
@@ -287,7 +287,7 @@ async def test_an_address_that_asks_too_much_without_a_token(opened: Opened, alp
         assert statuses == [401] * 5 + [429] * 4
         answer = await app.http.get("health")
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "12")
-        assert await floods(app, DIRECTORY) == 1
+        assert await floods(app, OPERATOR) == 1
         auth = await app.auth(alpha)
         assert (await app.http.get("documents", headers=auth)).status_code == 200
 
@@ -329,7 +329,7 @@ async def test_an_address_that_signs_in_too_often(opened: Opened) -> None:
         answers = [await sign_in(app, f"user{number}", "wrong") for number in range(5)]
         assert [answer.status_code for answer in answers] == [401] * 2 + [429] * 3
         assert answers[-1].headers["retry-after"] == "30"
-        assert await floods(app, DIRECTORY) == 1
+        assert await floods(app, OPERATOR) == 1
         app.clock.advance(30)
         assert (await sign_in(app)).status_code == 200
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
 
 from functions.api.headers import digest_header
@@ -17,28 +16,9 @@ from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
 from shared.documents.sweep import GRACE
 from tests.support.app import App, Opened, problem
+from tests.support.uploads import CONTENT, NEW, begin, complete, put
 
 pytestmark = pytest.mark.anyio
-
-CONTENT = bytes(range(253)) * 9_000
-NEW = {"name": "Großes Buch.bin", "size": len(CONTENT), "metadata": {"shelf": "12"}}
-
-
-async def begin(app: App, auth: dict[str, str], **changes: Any) -> dict[str, Any]:
-    answer = await app.http.post("uploads", json=NEW | changes, headers=auth)
-    assert answer.status_code == 201, answer.text
-    upload: dict[str, Any] = answer.json()
-    return upload
-
-
-async def put(app: App, upload: dict[str, Any], content: bytes = CONTENT) -> httpx.Response:
-    grant = upload["grant"]
-    assert grant["method"] == "PUT"
-    return await app.http.put(grant["url"], content=content, headers=grant["headers"])
-
-
-async def complete(app: App, auth: dict[str, str], upload: dict[str, Any]) -> httpx.Response:
-    return await app.http.post(f"uploads/{upload['id']}/complete", headers=auth)
 
 
 async def state(app: App, auth: dict[str, str], upload: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from shared.base.errors import Unavailable
 from shared.base.events import Event, EventType
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.bus import Delivery, EventSource
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR
 from shared.wiring import services as wiring
 from standalone.pump import MessagePump
 from standalone.triggers import read_functions
@@ -249,7 +249,7 @@ async def story(
         replica = app.services.adapters.replica
         assert isinstance(replica, FaultyStore)
         auth = await app.auth(tenant)
-        operator = await app.auth(DIRECTORY, "operator")
+        operator = await app.auth(OPERATOR, "operator")
         await app.settle()
         yield Story(app, clock, tenant, auth, operator, replica, caplog)
 

@@ -18,18 +18,18 @@ from fastapi import FastAPI
 from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.base.events import Event, EventType
+from shared.base.partitions import OPERATOR
 from shared.documents.models import Version
 from shared.documents.store import DocumentRecords
-from shared.ports.records import DIRECTORY
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
 from standalone.staged import create_staged
 from tests.support.clock import FakeClock
+from tests.support.records import find_entries
 
 BOOTSTRAP_SECRET = "the secret of the first start"
 PASSWORD = "correct horse battery staple"
-BASE_URL = "http://house.test"
+BASE_URL = "http://app.test"
 
 
 @dataclass
@@ -39,9 +39,9 @@ class App:
     Attributes:
         services: The services.
         clock: Their clock.
-        http: A client of the API and of the staged door.
+        http: A client of the API and of the staged app.
         data: The data folder.
-        apps: The API and the staged door.
+        apps: The API and the staged app.
         slugs: Of the tenants, by id.
     """
 
@@ -54,11 +54,11 @@ class App:
 
     async def tenant(self, slug: str) -> str:
         """A tenant with an administrator; its id."""
-        operator = Principal(DIRECTORY, "usr_operator", (Role.OPERATOR,))
-        tenant, temporary = await self.services.tenants.create(operator, slug, "admin", None)
-        self.slugs[tenant.id] = slug
-        await self._choose_password(slug, "admin", temporary.password)
-        return tenant.id
+        operator = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
+        created = await self.services.tenants.create(operator, slug, "admin", None)
+        self.slugs[created.tenant.id] = slug
+        await self._choose_password(slug, "admin", created.administrator.password)
+        return created.tenant.id
 
     async def user(self, tenant: str, username: str, *roles: Role) -> str:
         """A person with a password of their own; their id."""
@@ -69,8 +69,8 @@ class App:
 
     async def token(self, tenant: str, username: str = "admin") -> str:
         """A token, got without paying for Argon2."""
-        user = (await self.services.accounts.find(tenant, username)).user
-        return (await self.services.tokens.issue(user))[0]
+        user = (await self.services.accounts.find(tenant, username)).value
+        return (await self.services.tokens.issue(user)).token
 
     async def auth(self, tenant: str, username: str = "admin") -> dict[str, str]:
         """The header that carries a token."""
@@ -92,18 +92,9 @@ class App:
         )
 
     async def entries(self, tenant: str, resource: str | None = None) -> list[dict[str, Any]]:
-        """The tenant's audit entries as records hold them, oldest first."""
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            page = await self.services.adapters.records.query(
-                "audit", tenant=tenant, limit=1_000, cursor=cursor
-            )
-            found += [record.body for record in page.records]
-            cursor = page.cursor
-            if cursor is None:
-                break
-        return [body for body in found if resource is None or body["entry"]["resource"] == resource]
+        """The tenant's audit entries with their positions, oldest first; None while one waits."""
+        found = find_entries(self.data, tenant)
+        return [each for each in found if resource in {None, each["entry"]["resource"]}]
 
     async def actions(self, tenant: str, resource: str | None = None) -> list[str]:
         """What was done, oldest first."""
@@ -122,13 +113,6 @@ class App:
     async def settle(self) -> None:
         """Let every event take effect, as the functions do."""
         source = self.services.adapters.source
-        replication = self.services.replication
-        effects = {
-            EventType.DOCUMENT_SEALED: replication.replicate,
-            EventType.DOCUMENT_DAMAGED: replication.repair,
-            EventType.DOCUMENT_REPAIRED: replication.erase,
-            EventType.DOCUMENT_DELETED: replication.erase,
-        }
         busy = True
         while busy:
             busy = False
@@ -136,13 +120,7 @@ class App:
             for subscription in ("encryption", "replication", "audit"):
                 for delivery in await source.receive(subscription, limit=50):
                     busy = True
-                    event = Event.from_json(delivery.body)
-                    if subscription == "encryption":
-                        await self.services.uploads.seal(event)
-                    elif subscription == "replication":
-                        await effects[event.type](event)
-                    else:
-                        await self.services.audit_log.append_pending(event.tenant)
+                    await self.services.handlers.handle(subscription, delivery.body)
                     await source.complete(delivery)
 
     def stored(self, store: str) -> list[Path]:
@@ -152,7 +130,8 @@ class App:
             path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
         )
 
-    async def _choose_password(self, slug: str, username: str, temporary: str) -> None:
+    async def _choose_password(self, slug: str, username: str, temporary: str | None) -> None:
+        assert temporary is not None
         answer = await self.http.post(
             "auth/sign-in",
             json={

@@ -19,7 +19,8 @@ from shared.documents.sweep import GRACE
 from shared.journal.entries import Entry, canonical
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import system_entropy
-from shared.ports.records import DIRECTORY, Record
+from shared.ports.records import Record
+from shared.base.partitions import OPERATOR
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
 from tests.support.accounts import bearer
@@ -98,13 +99,13 @@ async def check_data(data: Path, tenant: str, ledger: Ledger) -> None:
     now = datetime.now(UTC)
     services = build(Settings(data_dir=data), FakeClock(now), system_entropy)
     try:
-        versions = await _versions(services, tenant)
+        versions = _versions(data, tenant)
         await _check_copies(services, versions)
-        await _check_uploads(services, tenant, ledger)
-        for each in (tenant, DIRECTORY):
-            await _check_log(services, each)
-        await _check_effects(services, tenant, versions)
-        assert not [record async for record in _records(services, "outbox", None)]
+        await _check_uploads(services, data, tenant, ledger)
+        for each in (tenant, OPERATOR):
+            await _check_log(services, data, each)
+        _check_effects(data, tenant, versions)
+        assert not list(find_records(data, "outbox"))
         for subscription in SUBSCRIPTIONS:
             assert not await services.adapters.bus.dead_letters(subscription)
     finally:
@@ -122,10 +123,12 @@ async def _check_copies(services: Services, versions: dict[tuple[str, int], Vers
         assert sealed == await _object(replica, version.replica), f"{document}, version {number}"
 
 
-async def _check_uploads(services: Services, tenant: str, ledger: Ledger) -> None:
+async def _check_uploads(
+    services: Services, data: Path, tenant: str, ledger: Ledger
+) -> None:
     """Each Idempotency-Key granted one upload, and what is sealed is staged no more."""
     uploads = {
-        record.id: record.body["state"] async for record in _records(services, "upload", tenant)
+        record.id: record.body["state"] for record in find_records(data, "upload", tenant=tenant)
     }
     assert set(uploads) == ledger.uploads
     sealed = {upload for upload, state in uploads.items() if state == "sealed"}
@@ -135,10 +138,11 @@ async def _check_uploads(services: Services, tenant: str, ledger: Ledger) -> Non
     assert sealed.isdisjoint(name.rsplit("/", 1)[1] for name in staged)
 
 
-async def _check_log(services: Services, tenant: str) -> None:
+async def _check_log(services: Services, data: Path, tenant: str) -> None:
     """Every entry has its own position, without a gap, and the tree over them is the log's."""
-    logged = [record.body async for record in _records(services, "audit", tenant)]
-    logged.sort(key=lambda body: body["position"])
+    logged = find_entries(data, tenant)
+    assert None not in {body["position"] for body in logged}, "an entry waits"
+    logged.sort(key=lambda body: int(body["position"]))
     assert [body["position"] for body in logged] == list(range(len(logged)))
     frontier: tuple[bytes, ...] = ()
     for position, body in enumerate(logged):
@@ -150,13 +154,13 @@ async def _check_log(services: Services, tenant: str) -> None:
     assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())
 
 
-async def _check_effects(
-    services: Services, tenant: str, versions: dict[tuple[str, int], Version]
+def _check_effects(
+    data: Path, tenant: str, versions: dict[tuple[str, int], Version]
 ) -> None:
     """Every event took effect once: the log tells of each thing that was done, once."""
     done: Counter[tuple[str, str, int]] = Counter()
-    async for record in _records(services, "audit", tenant):
-        entry = record.body["entry"]
+    for body in find_entries(data, tenant):
+        entry = body["entry"]
         done[entry["action"], entry["resource"], entry["details"].get("version", 0)] += 1
     repeatable = {
         "document.open",
@@ -174,7 +178,7 @@ async def _check_effects(
         created = "document.create" if number == 1 else "document.update"
         assert (created, document, number) in done
         assert ("document.replicate", document, number) in done
-    for action in ("document.damage", "document.heal", "document.lost", "upload.fail"):
+    for action in ("document.damage", "document.repair", "document.lost", "upload.fail"):
         assert not [what for what in done if what[0] == action]
 
 
@@ -188,40 +192,27 @@ async def _check_sweep(data: Path, now: datetime, versions: dict[tuple[str, int]
     services = build(Settings(data_dir=data), clock, system_entropy)
     try:
         await services.sweep.run()
-        vault = {blob.name async for blob in services.adapters.primary.list()}
+        primary = {blob.name async for blob in services.adapters.primary.list()}
         replica = {blob.name async for blob in services.adapters.replica.list()}
         staging = {blob.name async for blob in services.adapters.staging.list()}
     finally:
         await services.close()
-    assert vault == {version.object for version in versions.values()}
+    assert primary == {version.object for version in versions.values()}
     assert replica == {version.replica for version in versions.values()}
     assert staging == set()
 
 
-async def _versions(services: Services, tenant: str) -> dict[tuple[str, int], Version]:
+def _versions(data: Path, tenant: str) -> dict[tuple[str, int], Version]:
     """Every version of every document that is not deleted."""
     versions: dict[tuple[str, int], Version] = {}
-    async for record in _records(services, "document", tenant):
+    for record in find_records(data, "document", tenant=tenant):
         current = Document.model_validate(record.body).current
         if current is not None:
             versions[record.id, current.number] = current
-    async for record in _records(services, "version", tenant):
+    for record in find_records(data, "version", tenant=tenant):
         document, _, number = record.id.partition(".")
         versions[document, int(number)] = Version.model_validate(record.body)
     return versions
-
-
-async def _records(services: Services, kind: str, tenant: str | None) -> AsyncIterator[Record]:
-    cursor: str | None = None
-    while True:
-        page = await services.adapters.records.query(
-            kind, tenant=tenant, limit=1_000, cursor=cursor
-        )
-        for record in page.records:
-            yield record
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
 async def _object(store: BlobStore, name: str) -> bytes:

@@ -1,0 +1,43 @@
+"""What the records of a data folder hold, read past the application."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.base.partitions import Partition
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """One record as SQLite has it."""
+
+    partition: Partition
+    kind: str
+    id: str
+    body: Any
+
+
+def find_records(data: Path, *kinds: str, tenant: str | None = None) -> Iterator[FoundRecord]:
+    """Every record of these kinds in all partitions, of one tenant or of all, in the order of ids."""
+    marks = ", ".join("?" for _ in kinds)
+    sql = f"SELECT partition, kind, id, body FROM records WHERE kind IN ({marks}) ORDER BY id"
+    with closing(sqlite3.connect(data / "records.db")) as database:
+        for partition, kind, name, body in database.execute(sql, kinds):
+            place = Partition.parse(partition)
+            if tenant in {None, place.tenant}:
+                yield FoundRecord(place, kind, name, json.loads(body))
+
+
+def find_entries(data: Path, tenant: str) -> list[dict[str, Any]]:
+    """A tenant's audit entries with their positions, oldest first; None while an entry waits."""
+    found = [
+        {"entry": record.body, "position": None} if record.kind == "audit" else record.body
+        for record in find_records(data, "audit", "audit-logged", tenant=tenant)
+    ]
+    return sorted(found, key=lambda logged: str(logged["entry"]["id"]))
