@@ -1,28 +1,39 @@
-"""How often Key Vault is asked, counted at the emulator: once a tenant and epoch, not once a document.
+"""How often Key Vault is asked, counted at the emulator: once a tenant and process, not once a document.
 
-Contents and records are in files, as it makes no difference to the keys.
+Content and records are in files, as it makes no difference to the keys.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from shared.access.permissions import Role
+from shared.access.principal import Principal
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
-from shared.wiring import services as wiring
+from shared.base.partitions import OPERATOR
+from shared.base.topology import load_topology
+from shared.ports.clock import Runtime
+from shared.wiring.adapters import Adapters
+from shared.wiring.embedded import embedded_adapters
+from shared.wiring.settings import Settings
 from tests.support.app import App, open_app
+from tests.support.clock import FakeClock
 from tests.support.contract.azure import machine
 from tests.support.emulators.keyvault import Vault
 
 DOCUMENTS = 1_000
 AT_MOST = 2
 CONTENT = b"a small paper"
+DAY = 24 * 3600
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
@@ -38,40 +49,93 @@ def calls(vault: Vault) -> int:
 
 
 @asynccontextmanager
-async def process(data: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
-    """A app as after a start: no key is unwrapped yet, and no client open."""
+async def process(data: Path, vault: Vault, clock: FakeClock) -> AsyncIterator[App]:
+    """An app as after a start: no key is unwrapped yet, and no client open."""
     clients = AzureClients()
-    make = wiring.embedded_adapters
 
-    def with_key_vault(*arguments: Any) -> wiring.Adapters:
-        return dataclasses.replace(make(*arguments), key_vault=AzureKeys(clients, vault.url))
+    def with_key_vault(settings: Settings) -> Adapters:
+        embedded = embedded_adapters(settings, load_topology(), Runtime(clock, os.urandom))
+        return dataclasses.replace(embedded, key_vault=AzureKeys(clients, vault.url))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(wiring, "embedded_adapters", with_key_vault)
-        async with open_app(data, requests_per_minute=1_000_000) as app:
-            yield app
+    async with open_app(data, clock, with_key_vault, requests_per_minute=1_000_000) as app:
+        yield app
     await clients.close()
 
 
-@pytest.mark.anyio
+async def upload(app: App, auth: dict[str, str], number: int) -> str:
+    """Upload a small document; its id."""
+    response = await app.upload(auth, CONTENT, f"paper-{number}.txt")
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
+
+
+async def listed(app: App, auth: dict[str, str]) -> dict[str, str]:
+    """The names of all documents, by id."""
+    found: dict[str, str] = {}
+    parameters: dict[str, str | int] = {"limit": 200}
+    while True:
+        page = await app.http.get("documents", headers=auth, params=parameters)
+        assert page.status_code == 200, page.text
+        found |= {document["id"]: document["name"] for document in page.json()["items"]}
+        if page.json()["cursor"] is None:
+            return found
+        parameters["cursor"] = page.json()["cursor"]
+
+
 async def test_a_thousand_documents_cost_two_calls_to_seal_and_two_to_open(
-    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vault: Vault, tmp_path: Path
 ) -> None:
-    async with process(tmp_path, vault, monkeypatch) as app:
+    clock = FakeClock()
+    async with process(tmp_path, vault, clock) as app:
         auth = await app.auth(await app.tenant("acme"))
         before = calls(vault)
-        documents = set()
-        for number in range(DOCUMENTS):
-            answer = await app.upload(auth, CONTENT, f"paper-{number}.txt")
-            assert answer.status_code == 201, answer.text
-            documents.add(answer.json()["id"])
+        documents = {await upload(app, auth, number) for number in range(DOCUMENTS)}
         assert len(documents) == DOCUMENTS
         # None at all would mean that the emulator was not asked, and nothing was counted.
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
 
-    async with process(tmp_path, vault, monkeypatch) as app:
+    async with process(tmp_path, vault, clock) as app:
         before = calls(vault)
         for document in documents:
             opened = await app.http.get(f"documents/{document}/content", headers=auth)
             assert (opened.status_code, opened.content) == (200, CONTENT)
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
+
+
+async def test_a_thousand_documents_of_a_thousand_days_cost_two_calls_to_list(
+    vault: Vault, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    async with process(tmp_path, vault, clock) as app:
+        tenant = await app.tenant("acme")
+        documents: dict[str, str] = {}
+        for number in range(DOCUMENTS):
+            document = await upload(app, await app.auth(tenant), number)
+            documents[document] = f"paper-{number}.txt"
+            clock.advance(DAY)
+
+    async with process(tmp_path, vault, clock) as app:
+        auth = await app.auth(tenant)
+        before = calls(vault)
+        assert await listed(app, auth) == documents
+        assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
+
+    async with process(tmp_path, vault, clock) as app:
+        employee = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
+        await app.services.key_rotation.begin(employee, tenant)
+        documents[await upload(app, auth, DOCUMENTS)] = f"paper-{DOCUMENTS}.txt"
+
+    async with process(tmp_path, vault, clock) as app:
+        before = calls(vault)
+        assert await listed(app, auth) == documents
+        assert calls(vault) - before == AT_MOST, vault.counts  # a rotation is under way
+
+    async with process(tmp_path, vault, clock) as app:
+        before = calls(vault)
+        await app.services.key_rotation.run()
+        assert calls(vault) - before <= 10, vault.counts  # however many epochs it rewraps
+
+    async with process(tmp_path, vault, clock) as app:
+        before = calls(vault)
+        assert await listed(app, auth) == documents
+        assert calls(vault) - before == 1, vault.counts

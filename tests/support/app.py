@@ -21,6 +21,7 @@ from shared.access.principal import Principal
 from shared.base.partitions import OPERATOR
 from shared.documents.models import Version
 from shared.documents.store import DocumentRecords
+from shared.wiring.adapters import Adapters
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
 from standalone.staged import create_staged
@@ -146,21 +147,29 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    data: Path, clock: FakeClock | None = None, **settings: Any
+    data: Path,
+    clock: FakeClock | None = None,
+    make_adapters: Callable[[Settings], Adapters] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[App]:
-    """Build a app on a data folder, and close it."""
+    """Build an app on a data folder, and close it.
+
+    Args:
+        data: The data folder.
+        clock: The time that the test owns.
+        make_adapters: To use in place of the embedded ones.
+        settings: Of the app.
+    """
     clock = clock or FakeClock()
     sha256_of_secret = hashlib.sha256(BOOTSTRAP_SECRET.encode()).hexdigest()
-    services = build(
-        Settings(
-            data_dir=data,
-            public_base_url=BASE_URL,
-            staged_public_base_url=f"{BASE_URL}/staged",
-            **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
-        ),
-        clock,
-        os.urandom,
+    configured = Settings(
+        data_dir=data,
+        public_base_url=BASE_URL,
+        staged_public_base_url=f"{BASE_URL}/staged",
+        **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
     )
+    adapters = make_adapters(configured) if make_adapters else None
+    services = build(configured, clock, os.urandom, adapters)
     api = create_api(services)
     staged = create_staged(services, api.state.limits)
 
