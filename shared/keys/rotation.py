@@ -160,12 +160,17 @@ class KeyRotation:
             False: nothing was changed, because the key ``current`` has been replaced already, or because
             the epochs of an earlier rotation have yet to be rewrapped.
         """
-        attempt = partial(self._try_to_replace, tenant, current, by=by)
+        fresh = self.runtime.new_id("int")
+        attempt = partial(self._try_to_replace, tenant, current, fresh, by=by)
         return await retry_conflicts(attempt, self.runtime)
 
-    async def _try_to_replace(self, tenant: str, current: str, *, by: Principal | Actor) -> bool:
+    async def _try_to_replace(
+        self, tenant: str, current: str, fresh: str, *, by: Principal | Actor
+    ) -> bool:
         partition, name = Partition(tenant), tenant_key_name(tenant)
         state = await self.intermediates.state(tenant)
+        if state.value.intermediate == fresh:
+            return True  # the commit before had succeeded after all
         kept = (await self._keys.page(partition, limit=2)).items
         if state.value.intermediate != current or [key.value.id for key in kept] != [current]:
             return False
@@ -178,17 +183,17 @@ class KeyRotation:
             wrapped = await self.key_vault.wrap(name, key)
         if wrapped.version == version:
             raise Unavailable("The key vault does not use the new version of the key yet.")
-        fresh = WrappedIntermediateKey.of(self.runtime.new_id("int", now), now, wrapped)
-        rotated = RotationState(intermediate=fresh.id, rotated_at=now)
+        kept_key = WrappedIntermediateKey.of(fresh, now, wrapped)
+        rotated = RotationState(intermediate=fresh, rotated_at=now)
         entry = self.journal.entry(
             Action.KEY_ROTATE,
-            fresh.id,
+            fresh,
             by=by,
             tenant=tenant,
-            details={"key_version": fresh.key_version, "replaces": current},
+            details={"key_version": wrapped.version, "replaces": current},
         )
         await self.journal.commit(
-            entry, [self._keys.create(partition, fresh), self._states.replace(state, rotated)]
+            entry, [self._keys.create(partition, kept_key), self._states.replace(state, rotated)]
         )
         return True
 

@@ -13,6 +13,7 @@ from shared.base.partitions import Partition
 from shared.journal.agenda import Task
 from shared.keys.models import epochs_of
 from shared.keys.rotation import BATCH
+from shared.ports.records import Change, Create
 from tests.support.keys import EMPLOYEE, TENANT, KeyProcess, KilledError, TenantKeys
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +144,27 @@ async def test_of_two_rotations_begun_at_once_one_takes_effect(keys: TenantKeys)
     both = [keys.process().rotation.begin(EMPLOYEE, TENANT) for _ in range(2)]
     results = await asyncio.gather(*both, return_exceptions=True)
     assert [type(result) for result in results].count(Conflict) == 1
+    assert len(await keys.intermediate_keys()) == 2
+    await keys.process().rotation.run()
+    await assert_rotated(keys, begun)
+
+
+async def test_a_demand_whose_commit_seemed_to_fail_and_did_not_takes_effect_once(
+    keys: TenantKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = await keys.begin_epochs(3)
+    commit = keys.records.commit
+
+    async def commit_and_conflict(partition: Partition, changes: list[Change]) -> None:
+        await commit(partition, changes)
+        if any(isinstance(c, Create) and c.record.kind == "intermediate-key" for c in changes):
+            raise Conflict("The store had lost its own response, and tried again.")
+
+    process = keys.process()
+    monkeypatch.setattr(keys.records, "commit", commit_and_conflict)
+    await process.rotation.begin(EMPLOYEE, TENANT)
+    monkeypatch.undo()
+    assert keys.vault.calls["rotate"] == 1
     assert len(await keys.intermediate_keys()) == 2
     await keys.process().rotation.run()
     await assert_rotated(keys, begun)
