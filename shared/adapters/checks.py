@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from shared.base.errors import InvalidInput
+from shared.base.partitions import Partition
 from shared.ports.records import MAX_CHANGES, MAX_RECORD_BYTES, Change, Delete, Record
 
 _SEGMENT: Final = r"[a-z0-9_-][a-z0-9._-]{0,199}"
@@ -23,10 +23,10 @@ def check_blob_name(name: str) -> None:
     """Refuse what is not an object's name, ``shared.ports.blobs.BlobStore``.
 
     Raises:
-        InvalidInput: It is not.
+        ValueError: It is not.
     """
     if len(name) > _MAX_BLOB_NAME or _BLOB_NAME.fullmatch(name) is None:
-        raise InvalidInput(
+        raise ValueError(
             "An object's name must be segments of a-z, 0-9, '.', '_' and '-', joined by '/', each"
             f" of 200 characters at most and not starting with '.'; {_MAX_BLOB_NAME} in all."
         )
@@ -36,84 +36,84 @@ def check_blob_prefix(prefix: str) -> None:
     """Refuse what no object's name can begin with.
 
     Raises:
-        InvalidInput: It is not a prefix.
+        ValueError: It is not a prefix.
     """
     if len(prefix) > _MAX_BLOB_NAME or _BLOB_PREFIX.fullmatch(prefix) is None:
-        raise InvalidInput("A prefix must be the beginning of an object's name.")
+        raise ValueError("A prefix must be the beginning of an object's name.")
 
 
 def check_range(start: int, end: int | None) -> None:
     """Refuse what is not a range of bytes.
 
     Raises:
-        InvalidInput: It starts before 0, or ends before it starts.
+        ValueError: It starts before 0, or ends before it starts.
     """
     if start < 0 or (end is not None and end < start):
-        raise InvalidInput("A range must start at 0 or later and not end before it starts.")
+        raise ValueError("A range must start at 0 or later and not end before it starts.")
 
 
 def check_key_name(name: str) -> None:
     """Refuse what is not a key's name, ``shared.ports.keys.KeyVault``.
 
     Raises:
-        InvalidInput: It is not.
+        ValueError: It is not.
     """
     if _KEY_NAME.fullmatch(name) is None:
-        raise InvalidInput("A key's name must be 1 to 127 of a-z, 0-9 and '-'.")
+        raise ValueError("A key's name must be 1 to 127 of a-z, 0-9 and '-'.")
 
 
 def check_reason(reason: str) -> None:
     """Refuse a dead letter's reason that is not a slug.
 
     Raises:
-        InvalidInput: It is not.
+        ValueError: It is not.
     """
     if len(reason) > _MAX_SLUG or _SLUG.fullmatch(reason) is None:
-        raise InvalidInput("A reason must be a slug: words of a-z and 0-9 joined by '-'.")
+        raise ValueError("A reason must be a slug: words of a-z and 0-9 joined by '-'.")
 
 
 def check_limit(limit: int, most: int) -> None:
     """Refuse a page size that is not within 1 to ``most``.
 
     Raises:
-        InvalidInput: It is not.
+        ValueError: It is not.
     """
     if not 1 <= limit <= most:
-        raise InvalidInput(f"The limit must be 1 to {most}.")
+        raise ValueError(f"The limit must be 1 to {most}.")
 
 
-def check_changes(tenant: str, changes: Sequence[Change]) -> None:
+def check_changes(partition: Partition, changes: Sequence[Change]) -> None:
     """Refuse what cannot be one commit, ``shared.ports.records.RecordStore.commit``.
 
     Raises:
-        InvalidInput: No changes, too many, one of another tenant, or two of one record.
+        ValueError: No changes, too many, one of another partition, or two of one record.
     """
     if not 1 <= len(changes) <= MAX_CHANGES:
-        raise InvalidInput(f"A commit must hold 1 to {MAX_CHANGES} changes.")
+        raise ValueError(f"A commit must hold 1 to {MAX_CHANGES} changes.")
     named = set()
     for change in changes:
         if isinstance(change, Delete):
             named.add((change.kind, change.id))
             continue
-        if change.record.tenant != tenant:
-            raise InvalidInput("Every change of a commit must be in the commit's partition.")
+        if change.record.partition != partition:
+            raise ValueError("Every change of a commit must be in the commit's partition.")
         named.add((change.record.kind, change.record.id))
     if len(named) != len(changes):
-        raise InvalidInput("A commit must name each record once.")
+        raise ValueError("A commit must name each record once.")
 
 
 def record_body(record: Record) -> bytes:
     """The record's body as compact JSON in UTF-8.
 
     Raises:
-        InvalidInput: It is no JSON, or larger than ``MAX_RECORD_BYTES``.
+        ValueError: It is no JSON, or larger than ``MAX_RECORD_BYTES``.
     """
     try:
         body = json.dumps(
             record.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode()
     except (TypeError, ValueError) as error:
-        raise InvalidInput("A record's body must be JSON.") from error
+        raise ValueError("A record's body must be JSON.") from error
     if len(body) > MAX_RECORD_BYTES:
-        raise InvalidInput(f"A record's body must be {MAX_RECORD_BYTES} bytes of JSON at most.")
+        raise ValueError(f"A record's body must be {MAX_RECORD_BYTES} bytes of JSON at most.")
     return body

@@ -2,9 +2,9 @@ r"""Records as items of Cosmos DB.
 
 An item's ``id`` names the record within its partition: kind and id, each percent-encoded with
 ``=`` in place of ``%``, joined by ``:``. Cosmos DB forbids ``/``, ``\``, ``?`` and ``#`` in it,
-and 1,023 bytes are its limit. ``place`` is what pages are ordered by: kind, id and tenant, joined
-by U+001F, which sorts before everything that ids are made of; so one range of one index holds a
-kind in the order of its ids, within a tenant and across all.
+and 1,023 bytes are its limit. ``partition`` is the partition key. ``place`` is what pages are ordered by:
+kind and id, joined by U+001F, which sorts before everything that ids are made of; so one range of one
+index holds a kind in the order of its ids.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from shared.base.errors import InvalidInput
 from shared.base.models import JsonObject
+from shared.base.partitions import Partition
 from shared.ports.records import Record
 
 SEPARATOR: Final = "\x1f"
@@ -28,24 +28,23 @@ def item_id(kind: str, id_: str) -> str:
     """The id of the item that holds a record.
 
     Raises:
-        InvalidInput: It would be longer than Cosmos DB allows.
+        ValueError: It would be longer than Cosmos DB allows.
     """
     encoded = ":".join(quote(part, safe="").replace("%", "=") for part in (kind, id_))
     if len(encoded) > _MAX_ITEM_ID:
-        raise InvalidInput("A record's kind and id are too long together.")
+        raise ValueError("a record's kind and id are too long together")
     return encoded
 
 
-def place(kind: str, id_: str, tenant: str) -> str:
-    """Where a record stands among all of its kind.
+def place(kind: str, id_: str) -> str:
+    """Where a record stands within its partition.
 
     Raises:
-        InvalidInput: A part holds the separator.
+        ValueError: A part holds the separator.
     """
-    parts = (kind, id_, tenant)
-    if any(SEPARATOR in part for part in parts):
-        raise InvalidInput("A record's kind, id and tenant must not hold control characters.")
-    return SEPARATOR.join(parts)
+    if SEPARATOR in kind or SEPARATOR in id_:
+        raise ValueError("a record's kind and id must not hold control characters")
+    return kind + SEPARATOR + id_
 
 
 def places_of(kind: str) -> tuple[str, str]:
@@ -57,10 +56,10 @@ def to_item(record: Record, commit: str, now: datetime) -> JsonObject:
     """The item to store for a record, marked with the commit that wrote it."""
     item: JsonObject = {
         "id": item_id(record.kind, record.id),
-        "tenant": record.tenant,
+        "partition": str(record.partition),
         "kind": record.kind,
         "name": record.id,
-        "place": place(record.kind, record.id, record.tenant),
+        "place": place(record.kind, record.id),
         "index": dict(record.index),
         "body": record.body,
         "commit": commit,
@@ -76,7 +75,7 @@ def to_record(item: dict[str, Any]) -> Record:
     """The record that an item holds."""
     expires_at = item.get("expires_at")
     return Record(
-        tenant=item["tenant"],
+        partition=Partition.parse(item["partition"]),
         kind=item["kind"],
         id=item["name"],
         body=item["body"],

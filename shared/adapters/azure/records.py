@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,11 @@ from shared.adapters.azure.items import (
 )
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError
+from shared.base.errors import Conflict, InternalError, NotFound
 from shared.base.models import JsonObject
+from shared.base.partitions import OPERATOR, Partition
 from shared.ports.clock import Clock
-from shared.ports.records import DIRECTORY, MAX_PAGE, Change, Create, Delete, Page, Record, Replace
+from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy
@@ -54,13 +54,13 @@ class AzureRecords:
         self._database = database
         self._clock = clock
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:
+    async def get(self, partition: Partition, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
-        container = self._container(tenant)
+        container = self._container(partition)
         name = item_id(kind, id)
 
         async def read(_attempts: Attempts) -> dict[str, Any]:
-            return await container.read_item(name, partition_key=tenant)
+            return await container.read_item(name, partition_key=str(partition))
 
         item = await call(read, _classify_read, self._clients.timeouts)
         if has_expired(item, self._clock.now()):
@@ -69,9 +69,9 @@ class AzureRecords:
 
     async def query(
         self,
+        partition: Partition,
         kind: str,
         *,
-        tenant: str | None,
         where: Mapping[str, str] | None = None,
         order: Order = "ascending",
         limit: int = 100,
@@ -80,48 +80,42 @@ class AzureRecords:
         """See ``RecordStore.query``."""
         check_limit(limit, MAX_PAGE)
         conditions = sorted((where or {}).items())
-        scope = ["records", kind, tenant, conditions, order]
+        scope = ["records", str(partition), kind, conditions, order]
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
-        sql, values = self._select(kind, tenant, conditions, order, after, limit + 1)
-        if tenant is None:
-            names = [TENANTS_CONTAINER, DIRECTORY_CONTAINER]
-            found = [await self._rows(self._named(name), sql, values, None) for name in names]
-            merged = heapq.merge(*found, key=_place, reverse=order == "descending")
-            items = list(merged)[: limit + 1]
-        else:
-            items = await self._rows(self._container(tenant), sql, values, tenant)
+        sql, values = self._select(kind, conditions, order, after, limit + 1)
+        items = await self._rows(partition, sql, values)
         page = [to_record(item) for item in items[:limit]]
         if len(items) <= limit:
             return Page(page, None)
         return Page(page, encode_cursor(scope, [_place(items[limit - 1])]))
 
-    async def commit(self, tenant: str, changes: Sequence[Change]) -> None:
+    async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """See ``RecordStore.commit``.
 
         Raises:
-            InvalidInput: Also where the commit is larger than Cosmos DB's 2 MB as a whole.
+            InternalError: The commit is larger than Cosmos DB's 2 MB as a whole.
         """
-        check_changes(tenant, changes)
+        check_changes(partition, changes)
         for change in changes:
             if not isinstance(change, Delete):
                 record_body(change.record)
         mark = uuid.uuid4().hex
-        container = self._container(tenant)
+        container = self._container(partition)
         batch = [self._operation(change, mark) for change in changes]
 
         async def execute(attempts: Attempts) -> None:
             try:
-                await container.execute_item_batch(batch, partition_key=tenant)
+                await container.execute_item_batch(batch, partition_key=str(partition))
             except Exception as error:
-                verdict = _classify_commit(error)
-                if verdict is None or not isinstance(verdict.error, Conflict):
+                classification = _classify_commit(error)
+                if classification is None or not isinstance(classification.error, Conflict):
                     raise
                 # Even at the first attempt: the SDK sends a batch again by itself after a 503.
-                if await self._took_effect(tenant, changes, mark, attempts):
+                if await self._took_effect(partition, changes, mark, attempts):
                     return
-                if not await self._remove_expired(tenant, changes):
+                if not await self._remove_expired(partition, changes):
                     raise
-                await container.execute_item_batch(batch, partition_key=tenant)
+                await container.execute_item_batch(batch, partition_key=str(partition))
 
         await call(execute, _classify_commit, self._clients.timeouts)
 
@@ -140,56 +134,56 @@ class AzureRecords:
                 return ("delete", (item_id(kind, id_),), {"if_match_etag": etag})
 
     async def _took_effect(
-        self, tenant: str, changes: Sequence[Change], mark: str, attempts: Attempts
+        self, partition: Partition, changes: Sequence[Change], mark: str, attempts: Attempts
     ) -> bool:
         """Whether this commit was made, by an attempt whose answer was lost.
 
         A commit is all or nothing, so one item that still is as it wrote it speaks for all; others may
         have been changed since. Where it only deletes, what is gone is gone as it should be.
         """
-        container = self._container(tenant)
         written = [c.record for c in changes if not isinstance(c, Delete)]
         if written:
             ids = {f"@id{n}": item_id(one.kind, one.id) for n, one in enumerate(written)}
             sql = f'SELECT TOP 1 * FROM c WHERE c.id IN ({", ".join(ids)}) AND c["commit"] = @mark'  # noqa: S608
-            return bool(await self._rows(container, sql, {**ids, "@mark": mark}, tenant))
+            return bool(await self._rows(partition, sql, {**ids, "@mark": mark}))
         deleted = [c for c in changes if isinstance(c, Delete)]
         return attempts.uncertain and not any(
-            [await self._stored(tenant, c.kind, c.id) for c in deleted]
+            [await self._stored(partition, c.kind, c.id) for c in deleted]
         )
 
-    async def _remove_expired(self, tenant: str, changes: Sequence[Change]) -> bool:
+    async def _remove_expired(self, partition: Partition, changes: Sequence[Change]) -> bool:
         """Make room for new records where expired ones are still there; whether there were any."""
         from azure.core import MatchConditions
 
-        container = self._container(tenant)
+        container = self._container(partition)
         removed = False
         for change in changes:
             if not isinstance(change, Create):
                 continue
-            item = await self._stored(tenant, change.record.kind, change.record.id)
+            item = await self._stored(partition, change.record.kind, change.record.id)
             if item is not None and has_expired(item, self._clock.now()):
                 await container.delete_item(
                     item["id"],
-                    partition_key=tenant,
+                    partition_key=str(partition),
                     etag=item["_etag"],
                     match_condition=MatchConditions.IfNotModified,
                 )
                 removed = True
         return removed
 
-    async def _stored(self, tenant: str, kind: str, id_: str) -> dict[str, Any] | None:
+    async def _stored(self, partition: Partition, kind: str, id_: str) -> dict[str, Any] | None:
         from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
         try:
-            return await self._container(tenant).read_item(item_id(kind, id_), partition_key=tenant)
+            return await self._container(partition).read_item(
+                item_id(kind, id_), partition_key=str(partition)
+            )
         except CosmosResourceNotFoundError:
             return None
 
     def _select(
         self,
         kind: str,
-        tenant: str | None,
         where: Sequence[tuple[str, str]],
         order: Order,
         after: str | None,
@@ -205,9 +199,6 @@ class AzureRecords:
             "@now": microseconds(self._clock.now()),
         }
         clauses = ["(NOT IS_DEFINED(c.expires_at) OR c.expires_at > @now)"]
-        if tenant is not None:
-            clauses.append("c.tenant = @tenant")
-            values["@tenant"] = tenant
         for number, (field, value) in enumerate(where):
             clauses.append(f"c.index[{json.dumps(field)}] = @value{number}")
             values[f"@value{number}"] = value
@@ -219,29 +210,26 @@ class AzureRecords:
         return sql, values
 
     async def _rows(
-        self,
-        container: ContainerProxy,
-        sql: str,
-        values: Mapping[str, Any],
-        tenant: str | None,
+        self, partition: Partition, sql: str, values: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        scope: dict[str, Any] = {} if tenant is None else {"partition_key": tenant}
+        container = self._container(partition)
         parameters: list[JsonObject] = [{"name": k, "value": v} for k, v in values.items()]
 
         async def read(_attempts: Attempts) -> list[dict[str, Any]]:
             rows = container.query_items(
-                sql, parameters=parameters, max_item_count=MAX_PAGE, **scope
+                sql,
+                parameters=parameters,
+                max_item_count=MAX_PAGE,
+                partition_key=str(partition),
             )
             return [row async for row in rows]
 
         return await call(read, _classify_read, self._clients.timeouts)
 
-    def _container(self, tenant: str) -> ContainerProxy:
-        return self._named(DIRECTORY_CONTAINER if tenant == DIRECTORY else TENANTS_CONTAINER)
-
-    def _named(self, container: str) -> ContainerProxy:
+    def _container(self, partition: Partition) -> ContainerProxy:
         client = self._clients.cosmos(self._account)
-        return client.get_database_client(self._database).get_container_client(container)
+        name = DIRECTORY_CONTAINER if partition.tenant == OPERATOR else TENANTS_CONTAINER
+        return client.get_database_client(self._database).get_container_client(name)
 
 
 def _classify_read(error: Exception) -> Classification | None:
@@ -257,15 +245,15 @@ def _classify_commit(error: Exception) -> Classification | None:
     if status in {404, 409, 412} and not _container_is_missing(error):
         return Classification(Conflict("A record was created, changed or removed; read it again."))
     if status == 413:
-        return Classification(InvalidInput("The commit is too large as a whole; split it."))
+        return Classification(InternalError("A commit was too large as a whole."))
     return _classify_else(error)
 
 
 def _classify_else(error: Exception) -> Classification | None:
     if _status(error) == 404:
-        return Classification(StrongroomError("The record store lacks a container; deploy again."))
+        return Classification(InternalError("The record store lacks a container; deploy again."))
     if _status(error) == 403 and getattr(error, "sub_status", None) == _PARTITION_FULL:
-        return Classification(StrongroomError("A tenant's partition of the record store is full."))
+        return Classification(InternalError("A partition of the record store is full."))
     return classify_http("The record store", error)
 
 

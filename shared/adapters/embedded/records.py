@@ -1,8 +1,7 @@
 """SqliteRecords: the record store in one SQLite file.
 
-``records`` holds the records. ``fields`` holds one row for each index field of each record, in two
-orders, so that a query by any field, within a tenant or across all, is an index lookup that
-delivers its rows in the order of their ids.
+``records`` holds the records. ``fields`` holds one row for each index field of each record, so that a
+query of a partition by any field is an index lookup that delivers its rows in the order of their ids.
 """
 
 from __future__ import annotations
@@ -20,39 +19,38 @@ from shared.adapters.cursors import decode_cursor, encode_cursor
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, NotFound
+from shared.base.partitions import Partition
 from shared.ports.clock import Clock
 from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS records (
-    tenant TEXT NOT NULL,
+    partition TEXT NOT NULL,
     kind TEXT NOT NULL,
     id TEXT NOT NULL,
     etag TEXT NOT NULL,
     body BLOB NOT NULL,
     fields TEXT NOT NULL,
     expires_at INTEGER,
-    PRIMARY KEY (tenant, kind, id)
+    PRIMARY KEY (partition, kind, id)
 );
-CREATE INDEX IF NOT EXISTS records_of_all_tenants ON records (kind, id, tenant);
 CREATE INDEX IF NOT EXISTS records_that_expire ON records (expires_at)
     WHERE expires_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS fields (
+    partition TEXT NOT NULL,
     kind TEXT NOT NULL,
     field TEXT NOT NULL,
     value TEXT NOT NULL,
-    tenant TEXT NOT NULL,
     id TEXT NOT NULL,
-    PRIMARY KEY (kind, field, value, tenant, id)
+    PRIMARY KEY (partition, kind, field, value, id)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS fields_of_all_tenants ON fields (kind, field, value, id, tenant);
 """
 
 _PRUNE_EVERY: Final = timedelta(minutes=1)
 _PRUNE_AT_MOST: Final = 200
 """Expired records that one commit may take the time to remove."""
 
-_COLUMNS: Final = "r.tenant, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
+_COLUMNS: Final = "r.partition, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
 
 
 class SqliteRecords:
@@ -72,13 +70,13 @@ class SqliteRecords:
         """Finish the commits that wait and close the file."""
         await self._database.close()
 
-    async def get(self, tenant: str, kind: str, id: str) -> Record:
+    async def get(self, partition: Partition, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
         sql = (
-            f"SELECT {_COLUMNS} FROM records r WHERE tenant = ? AND kind = ? AND id = ?"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM records r WHERE partition = ? AND kind = ? AND id = ?"  # noqa: S608
             " AND (expires_at IS NULL OR expires_at > ?)"
         )
-        key = (tenant, kind, id, to_microseconds(self._clock.now()))
+        key = (str(partition), kind, id, to_microseconds(self._clock.now()))
         row = await self._database.read(lambda reader: reader.execute(sql, key).fetchone())
         if row is None:
             raise NotFound("There is no such record.")
@@ -86,9 +84,9 @@ class SqliteRecords:
 
     async def query(
         self,
+        partition: Partition,
         kind: str,
         *,
-        tenant: str | None,
         where: Mapping[str, str] | None = None,
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
@@ -97,10 +95,10 @@ class SqliteRecords:
         """See ``RecordStore.query``."""
         check_limit(limit, MAX_PAGE)
         conditions = dict(where or {})
-        scope = ["records", kind, tenant, sorted(conditions.items()), order]
-        after = None if cursor is None else decode_cursor(cursor, scope, length=2)
+        scope = ["records", str(partition), kind, sorted(conditions.items()), order]
+        after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
         now = to_microseconds(self._clock.now())
-        sql, parameters = _select(kind, tenant, conditions, order, after, now)
+        sql, parameters = _select(partition, kind, conditions, order, after, now)
         parameters.append(limit + 1)
 
         def fetch(reader: sqlite3.Connection) -> list[Record]:
@@ -110,17 +108,17 @@ class SqliteRecords:
         if len(records) <= limit:
             return Page(records, None)
         last = records[limit - 1]
-        return Page(records[:limit], encode_cursor(scope, [last.id, last.tenant]))
+        return Page(records[:limit], encode_cursor(scope, [last.id]))
 
-    async def commit(self, tenant: str, changes: Sequence[Change]) -> None:
+    async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """See ``RecordStore.commit``. Concurrent commits share one transaction and one fsync."""
-        check_changes(tenant, changes)
+        check_changes(partition, changes)
         bodies = [None if isinstance(c, Delete) else record_body(c.record) for c in changes]
 
         def work(writer: sqlite3.Connection) -> None:
             now = self._clock.now()
             for change, body in zip(changes, bodies, strict=True):
-                _apply(writer, tenant, change, body, to_microseconds(now))
+                _apply(writer, str(partition), change, body, to_microseconds(now))
             if now - self._pruned_at >= _PRUNE_EVERY and _prune(writer, to_microseconds(now)):
                 self._pruned_at = now
 
@@ -128,11 +126,11 @@ class SqliteRecords:
 
 
 def _select(
+    partition: Partition,
     kind: str,
-    tenant: str | None,
     where: Mapping[str, str],
     order: Literal["ascending", "descending"],
-    after: Sequence[str] | None,
+    after: str | None,
     now: int,
 ) -> tuple[str, list[Any]]:
     """The statement of a query, but for its limit, with its parameters.
@@ -144,37 +142,36 @@ def _select(
     conditions: list[str] = []
     parameters: list[Any] = []
     for number, (field, value) in enumerate(where.items()):
-        tables.append(f"fields f{number}")
-        conditions.append(f"f{number}.kind = ? AND f{number}.field = ? AND f{number}.value = ?")
-        parameters += [kind, field, value]
+        name = f"f{number}"
+        tables.append(f"fields {name}")
+        conditions.append(
+            f"{name}.partition = ? AND {name}.kind = ? AND {name}.field = ? AND {name}.value = ?"
+        )
+        parameters += [str(partition), kind, field, value]
         if number > 0:
-            conditions.append(f"f{number}.tenant = f0.tenant AND f{number}.id = f0.id")
+            conditions.append(f"{name}.id = f0.id")
     tables.append("records r")
     walked = "r"
     if where:
         walked = "f0"
-        conditions.append("r.tenant = f0.tenant AND r.id = f0.id")
-    conditions.append("r.kind = ? AND (r.expires_at IS NULL OR r.expires_at > ?)")
-    parameters += [kind, now]
-    if tenant is not None:
-        conditions.append(f"{walked}.tenant = ?")
-        parameters.append(tenant)
+        conditions.append("r.id = f0.id")
+    conditions.append(
+        "r.partition = ? AND r.kind = ? AND (r.expires_at IS NULL OR r.expires_at > ?)"
+    )
+    parameters += [str(partition), kind, now]
     direction, beyond = ("ASC", ">") if order == "ascending" else ("DESC", "<")
-    keys = [f"{walked}.id"] if tenant is not None else [f"{walked}.id", f"{walked}.tenant"]
     if after is not None:
-        marks = ", ".join("?" for _ in keys)
-        conditions.append(f"({', '.join(keys)}) {beyond} ({marks})")
-        parameters += after[: len(keys)]
+        conditions.append(f"{walked}.id {beyond} ?")
+        parameters.append(after)
     sql = (
         f"SELECT {_COLUMNS} FROM {' CROSS JOIN '.join(tables)}"  # noqa: S608
-        f" WHERE {' AND '.join(conditions)}"
-        f" ORDER BY {', '.join(f'{key} {direction}' for key in keys)} LIMIT ?"
+        f" WHERE {' AND '.join(conditions)} ORDER BY {walked}.id {direction} LIMIT ?"
     )
     return sql, parameters
 
 
 def _apply(
-    writer: sqlite3.Connection, tenant: str, change: Change, body: bytes | None, now: int
+    writer: sqlite3.Connection, partition: str, change: Change, body: bytes | None, now: int
 ) -> None:
     kind, name = (
         (change.kind, change.id)
@@ -182,8 +179,8 @@ def _apply(
         else (change.record.kind, change.record.id)
     )
     stored = writer.execute(
-        "SELECT etag, fields, expires_at FROM records WHERE tenant = ? AND kind = ? AND id = ?",
-        (tenant, kind, name),
+        "SELECT etag, fields, expires_at FROM records WHERE partition = ? AND kind = ? AND id = ?",
+        (partition, kind, name),
     ).fetchone()
     exists = stored is not None and (stored[2] is None or stored[2] > now)
     match change:
@@ -195,14 +192,14 @@ def _apply(
             raise Conflict("The record was changed or removed since it was read.")
         case Create(record) | Replace(record):
             before = {} if stored is None else json.loads(stored[1])
-            _index(writer, tenant, kind, name, before, record.index)
+            _index(writer, partition, kind, name, before, record.index)
             writer.execute(
-                "INSERT INTO records (tenant, kind, id, etag, body, fields, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, kind, id) DO UPDATE SET"
+                "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partition, kind, id) DO UPDATE SET"
                 " etag = excluded.etag, body = excluded.body, fields = excluded.fields,"
                 " expires_at = excluded.expires_at",
                 (
-                    tenant,
+                    partition,
                     kind,
                     name,
                     uuid.uuid4().hex,
@@ -212,12 +209,12 @@ def _apply(
                 ),
             )
         case Delete():
-            _remove(writer, tenant, kind, name, json.loads(stored[1]))
+            _remove(writer, partition, kind, name, json.loads(stored[1]))
 
 
 def _index(
     writer: sqlite3.Connection,
-    tenant: str,
+    partition: str,
     kind: str,
     name: str,
     before: Mapping[str, str],
@@ -225,40 +222,40 @@ def _index(
 ) -> None:
     """Bring the rows of a record in ``fields`` from one index to another, touching what differs."""
     writer.executemany(
-        "DELETE FROM fields WHERE kind = ? AND field = ? AND value = ? AND tenant = ? AND id = ?",
-        [(kind, f, v, tenant, name) for f, v in before.items() if after.get(f) != v],
+        "DELETE FROM fields WHERE partition = ? AND kind = ? AND field = ? AND value = ? AND id = ?",
+        [(partition, kind, f, v, name) for f, v in before.items() if after.get(f) != v],
     )
     writer.executemany(
-        "INSERT INTO fields (kind, field, value, tenant, id) VALUES (?, ?, ?, ?, ?)",
-        [(kind, f, v, tenant, name) for f, v in after.items() if before.get(f) != v],
+        "INSERT INTO fields (partition, kind, field, value, id) VALUES (?, ?, ?, ?, ?)",
+        [(partition, kind, f, v, name) for f, v in after.items() if before.get(f) != v],
     )
 
 
 def _remove(
-    writer: sqlite3.Connection, tenant: str, kind: str, name: str, fields: Mapping[str, str]
+    writer: sqlite3.Connection, partition: str, kind: str, name: str, fields: Mapping[str, str]
 ) -> None:
-    _index(writer, tenant, kind, name, fields, {})
+    _index(writer, partition, kind, name, fields, {})
     writer.execute(
-        "DELETE FROM records WHERE tenant = ? AND kind = ? AND id = ?", (tenant, kind, name)
+        "DELETE FROM records WHERE partition = ? AND kind = ? AND id = ?", (partition, kind, name)
     )
 
 
 def _prune(writer: sqlite3.Connection, now: int) -> bool:
     """Remove expired records, as many as one commit may; return whether that was all of them."""
     expired = writer.execute(
-        "SELECT tenant, kind, id, fields FROM records"
+        "SELECT partition, kind, id, fields FROM records"
         " WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT ?",
         (now, _PRUNE_AT_MOST),
     ).fetchall()
-    for tenant, kind, name, fields in expired:
-        _remove(writer, tenant, kind, name, json.loads(fields))
+    for partition, kind, name, fields in expired:
+        _remove(writer, partition, kind, name, json.loads(fields))
     return len(expired) < _PRUNE_AT_MOST
 
 
 def _record(row: Sequence[Any]) -> Record:
-    tenant, kind, name, body, fields, expires_at, etag = row
+    partition, kind, name, body, fields, expires_at, etag = row
     return Record(
-        tenant=tenant,
+        partition=Partition.parse(partition),
         kind=kind,
         id=name,
         body=json.loads(body),
