@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.adapters.memory.records import MemoryRecords
 from shared.base.errors import NotFound, Unavailable
 from shared.base.ids import new_id
 from shared.base.partitions import OPERATOR, Partition
@@ -27,7 +28,6 @@ from shared.ports.clock import Runtime
 from shared.ports.keys import WrappedKey
 from shared.ports.records import Change, Delete, RecordStore
 from tests.support.clock import FakeClock
-from tests.support.memory_records import MemoryRecords
 
 TENANT = new_id("ten", FakeClock().now(), bytes)
 EMPLOYEE = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
@@ -97,8 +97,7 @@ class SteppedRecords(MemoryRecords):
         super().__init__(clock)
         self._steps = steps
 
-    async def commit(self, partition: Partition, changes: Iterable[Change]) -> None:
-        changes = list(changes)
+    async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         await super().commit(partition, changes)
         if not all(isinstance(c, Delete) and c.kind == "outbox" for c in changes):
             self._steps.take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from shared.base.partitions import Partition
 from shared.journal.agenda import Task
 from shared.keys.models import epochs_of
 from shared.keys.rotation import BATCH
-from shared.ports.records import Change, Create
+from shared.ports.records import Change, Create, Page
 from tests.support.keys import EMPLOYEE, TENANT, KeyProcess, KilledError, TenantKeys
 
 pytestmark = pytest.mark.anyio
@@ -324,3 +325,53 @@ async def test_two_timers_at_once_rotate_once(keys: TenantKeys) -> None:
     assert len(await keys.entries("key.rotate")) == 1
     await keys.process().rotation.run()
     assert await due_in(keys.process(), 366) == 1
+
+
+async def test_an_epoch_whose_process_stalls_through_a_whole_rotation_is_not_orphaned(
+    keys: TenantKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = await keys.begin_epochs(3)
+    commit = keys.records.commit
+    stalled, resume = asyncio.Event(), asyncio.Event()
+
+    async def commit_late(partition: Partition, changes: list[Change]) -> None:
+        if any(isinstance(c, Create) and c.record.kind == "epoch" for c in changes):
+            stalled.set()
+            await resume.wait()
+        await commit(partition, changes)
+
+    monkeypatch.setattr(keys.records, "commit", commit_late)
+    beginning = asyncio.create_task(keys.process().epochs.current(TENANT))
+    await stalled.wait()
+    await keys.process().rotation.begin(EMPLOYEE, TENANT)
+    await keys.process().rotation.run()
+    resume.set()
+    key = await beginning
+    await assert_rotated(keys, begun | {key.id: key.key})
+
+
+async def test_a_run_that_stalls_through_a_new_demand_does_not_delete_the_newest_key(
+    keys: TenantKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = await keys.begin_epochs(3)
+    process = keys.process()
+    await process.agenda.add(Task.ROTATE_TENANT_KEY, Partition(TENANT), keys.clock.now())
+    query = keys.records.query
+    stalled, resume = asyncio.Event(), asyncio.Event()
+
+    async def query_late(partition: Partition, kind: str, **arguments: Any) -> Page:
+        if kind == "intermediate-key" and not stalled.is_set():
+            stalled.set()
+            await resume.wait()
+        return await query(partition, kind, **arguments)
+
+    monkeypatch.setattr(keys.records, "query", query_late)
+    running = asyncio.create_task(process.rotation.run())
+    await stalled.wait()
+    await keys.process().rotation.begin(EMPLOYEE, TENANT)
+    begun |= await keys.begin_epochs(1)
+    resume.set()
+    await running
+    assert await keys.opened(begun) == begun
+    await keys.process().rotation.run()
+    await assert_rotated(keys, begun)
