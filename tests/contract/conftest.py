@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.contract import azure, embedded
+from tests.support.contract import azure, embedded, memory
 from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
 Factory = Callable[[Path], AbstractAsyncContextManager]
 
-RECORDS: Mapping[str, Factory] = {"azure": azure.records, "embedded": embedded.records}
+RECORDS: Mapping[str, Factory] = {
+    "azure": azure.records,
+    "embedded": embedded.records,
+    "memory": memory.records,
+}
 BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus}
 BLOBS: Mapping[str, Factory] = {
     "azure": azure.blobs,

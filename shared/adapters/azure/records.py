@@ -82,7 +82,7 @@ class AzureRecords:
         conditions = sorted((where or {}).items())
         scope = ["records", str(partition), kind, conditions, order]
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
-        sql, values = self._select(kind, conditions, order, after, limit + 1)
+        sql, values = self._select(partition, kind, conditions, order, after, limit + 1)
         items = await self._rows(partition, sql, values)
         page = [to_record(item) for item in items[:limit]]
         if len(items) <= limit:
@@ -183,6 +183,7 @@ class AzureRecords:
 
     def _select(
         self,
+        partition: Partition,
         kind: str,
         where: Sequence[tuple[str, str]],
         order: Order,
@@ -194,6 +195,7 @@ class AzureRecords:
         if after is not None:
             low, high = (after, high) if order == "ascending" else (low, after)
         values: dict[str, Any] = {
+            "@partition": str(partition),
             "@low": low,
             "@high": high,
             "@now": microseconds(self._clock.now()),
@@ -203,7 +205,8 @@ class AzureRecords:
             clauses.append(f"c.index[{json.dumps(field)}] = @value{number}")
             values[f"@value{number}"] = value
         sql = (
-            f"SELECT TOP {limit} * FROM c WHERE c.place > @low AND c.place < @high"  # noqa: S608
+            f"SELECT TOP {limit} * FROM c WHERE c.partition = @partition"  # noqa: S608
+            f" AND c.place > @low AND c.place < @high"
             f" AND {' AND '.join(clauses)}"
             f" ORDER BY c.place {'ASC' if order == 'ascending' else 'DESC'}"
         )

@@ -94,7 +94,7 @@ async def fresh_cosmosdb(port: int, name: str = DATABASE) -> AsyncIterator[Cosmo
             await client.delete_database(database["id"])
         made = await client.create_database(name)
         for container in (TENANTS_CONTAINER, DIRECTORY_CONTAINER):
-            await made.create_container(container, PartitionKey("/tenant"), default_ttl=-1)
+            await made.create_container(container, PartitionKey("/partition"), default_ttl=-1)
         yield client
 
 
@@ -108,7 +108,7 @@ async def remove_expired(client: CosmosClient, clock: FakeClock) -> None:
             if item.get("expires_at", float("inf")) <= microseconds(clock.now())
         ]
         for item in expired:
-            await container.delete_item(item["id"], item["tenant"])
+            await container.delete_item(item["id"], item["partition"])
 
 
 @asynccontextmanager
