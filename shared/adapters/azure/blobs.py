@@ -14,7 +14,7 @@ from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix
 from shared.base.buffers import Buffer
 from shared.base.environment import ENVIRONMENT_TAG
-from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError
+from shared.base.errors import Conflict, InternalError, InvalidInput, NotFound, StrongroomError
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
@@ -291,7 +291,7 @@ def _classify(error: Exception) -> Classification | None:
             return Classification(_BlocksDroppedError("The blocks of an object went missing."))
         if code in _NO_CONTAINER:
             return Classification(
-                StrongroomError("The object store lacks its container; deploy again.")
+                InternalError("The object store lacks its container; deploy again.")
             )
         if error.status_code == 404:
             return Classification(NotFound("There is no such object."))

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from shared.base.errors import StrongroomError, Unavailable
+from shared.base.errors import InternalError, StrongroomError, Unavailable
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def classify_http(service: str, error: Exception) -> Classification | None:
         )
     if isinstance(error, AzureError):
         return Classification(
-            StrongroomError(f"{service} refused a request that it should have taken.")
+            InternalError(f"{service} refused a request that it should have taken.")
         )
     return None
 

@@ -15,7 +15,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.adapters.azure.calls import Classification
-from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.errors import (
+    Conflict,
+    InternalError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from shared.base.events import Event
 from shared.base.topology import Subscription, Topic, Topology
 from shared.ports.bus import DeadLetter
@@ -122,7 +128,7 @@ def judge(error: Exception) -> Classification | None:
         return Classification(InvalidInput("The event is larger than the bus takes."))
     if isinstance(error, sdk.MessagingEntityNotFoundError):
         return Classification(
-            StrongroomError("The bus lacks a topic or subscription; deploy it again.")
+            InternalError("The bus lacks a topic or subscription; deploy it again.")
         )
     if isinstance(error, refused):
         return Classification(
