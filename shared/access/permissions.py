@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
+from shared.base.errors import InvalidInput
+from shared.base.partitions import OPERATOR
+
 
 class Permission(StrEnum):
-    """Something that a route does."""
+    """What a route does, and a role may allow."""
 
     OWN_ACCOUNT = "account.own"
     DOCUMENTS_READ = "documents.read"
@@ -23,7 +26,7 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """What a person is; a person has one role or several."""
+    """The role of a user; a user has one or several."""
 
     ADMINISTRATOR = "administrator"
     MEMBER = "member"
@@ -74,7 +77,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
         }
     ),
 }
-"""All that each role may do. A permission applies within the person's own tenant; employees' tenant is
+"""All that each role may do. A permission applies within the user's own tenant; employees' tenant is
 the operator's, so no employee's role reaches a customer's documents."""
 
 STAFF_ROLES: Final = frozenset({Role.OPERATOR, Role.SUPPORT, Role.OFFICER})
@@ -84,3 +87,16 @@ STAFF_ROLES: Final = frozenset({Role.OPERATOR, Role.SUPPORT, Role.OFFICER})
 def may(roles: Iterable[Role], permission: Permission) -> bool:
     """Whether any of the roles has the permission."""
     return any(permission in PERMISSIONS[role] for role in roles)
+
+
+def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:
+    """Check the roles that a user of a tenant is to have.
+
+    Raises:
+        InvalidInput: There are none, one is repeated, or one is not for users of this tenant.
+    """
+    if not roles or len(set(roles)) != len(roles):
+        raise InvalidInput("Send at least one role, and each role once.")
+    allowed = STAFF_ROLES if tenant == OPERATOR else frozenset(Role) - STAFF_ROLES
+    if not set(roles) <= allowed:
+        raise InvalidInput(f"The roles of this tenant are: {', '.join(sorted(allowed))}.")

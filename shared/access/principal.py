@@ -1,4 +1,4 @@
-"""Principal: who is asking, as far as a service needs to know."""
+"""Principal: who makes a request, as far as a service needs to know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Origin:
     """Where a request came from, for the audit entry.
 
     Attributes:
-        address: The client's network address; empty for work that no client asked for.
+        address: The client's network address; empty for work that no client requested.
         traceparent: The W3C trace context that the request carried or was given.
     """
 
@@ -24,12 +24,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated person and the request they make.
+    """An authenticated user and the request they make.
 
     Attributes:
-        tenant: The partition of everything that they can reach.
-        user: Their id.
-        roles: What they are.
+        tenant: The tenant whose records they can reach; ``OPERATOR`` for an employee.
+        user: The id of the user.
+        roles: The roles of the user.
         origin: Where the request came from.
     """
 
@@ -40,5 +40,5 @@ class Principal:
 
     @property
     def kind(self) -> Literal["user", "employee"]:
-        """Whether the person belongs to a customer or to the operator."""
+        """Whether the user belongs to a customer or to the operator."""
         return "employee" if self.tenant == OPERATOR else "user"

@@ -1,24 +1,27 @@
-"""Accounts: people are added, given temporary passwords, changed, disabled."""
+"""Accounts: users are added, given temporary passwords, changed, disabled."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from shared.access.permissions import STAFF_ROLES, Permission, Role, may
 from shared.access.principal import Principal
-from shared.base.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
-from shared.base.ids import new_id
+from shared.base.errors import Conflict, InvalidInput, PreconditionFailed
+from shared.base.listing import Listing
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.passwords import temporary_password
-from shared.identity.models import User
+from shared.identity.models import User, UsernameReservation
 from shared.identity.passwords import PasswordHasher
+from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
-from shared.ports.clock import Clock, Entropy
-from shared.ports.records import DIRECTORY, Change, Create, Record, RecordStore, Replace
+from shared.ports.clock import Runtime
+from shared.ports.records import Change, RecordStore
 
 USER_KIND: Final = "user"
 USERNAME_KIND: Final = "username"
@@ -26,106 +29,89 @@ TEMPORARY_PASSWORD_LIFETIME: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A user as last committed, with the etag to change it under."""
+class TemporaryPassword:
+    """A temporary password and its user.
 
+    Attributes:
+        password: Works once, for 2 hours; shown here and never again. None where an earlier request
+            under the same Idempotency-Key has shown it.
+        user: Whose it is.
+    """
+
+    password: str | None
     user: User
-    record: Record
-
-    @property
-    def etag(self) -> str:
-        """The record's etag."""
-        return self.record.etag
-
-    def replaced_by(self, user: User) -> Change:
-        """The change to ``user``, which holds only if nobody changed the record since."""
-        return Replace(replace(self.record, body=user.model_dump(mode="json")))
 
 
 @dataclass(frozen=True, slots=True)
-class TemporaryPassword:
-    """A password to give out: it works once, until ``expires_at``. It is shown here and never again."""
+class NewUser:
+    """A user to be created: their temporary password, and the changes that create them."""
 
-    password: str
-    user: User
-
-
-def username_id(username: str) -> str:
-    """Where a username is reserved."""
-    return hashlib.sha256(username.encode()).hexdigest()
+    temporary: TemporaryPassword
+    changes: Sequence[Change]
 
 
+@dataclass(slots=True)
 class Accounts:
-    """People of tenants, and employees.
+    """Users of tenants, and employees."""
 
-    Args:
-        records: The record store.
-        journal: Commits changes with their audit entries.
-        hasher: Password work.
-        idempotency: Remembers outcomes of POSTs.
-        clock: Time.
-        entropy: Randomness.
-    """
+    records: RecordStore
+    journal: Journal
+    hasher: PasswordHasher
+    idempotency: Idempotency
+    runtime: Runtime
+    users: Collection[User] = field(init=False)
+    _usernames: Collection[UsernameReservation] = field(init=False)
 
-    def __init__(
-        self,
-        records: RecordStore,
-        journal: Journal,
-        hasher: PasswordHasher,
-        idempotency: Idempotency,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._records = records
-        self._journal = journal
-        self._hasher = hasher
-        self._idempotency = idempotency
-        self._clock = clock
-        self._entropy = entropy
+    def __post_init__(self) -> None:
+        self.users = Collection(
+            self.records,
+            User,
+            USER_KIND,
+            lambda user: user.id,
+            missing="There is no such user in your tenant.",
+        )
+        self._usernames = Collection(self.records, UsernameReservation, USERNAME_KIND)
 
-    async def find(self, tenant: str, username: str) -> Stored:
-        """The person with this username.
+    async def find(self, tenant: str, username: str) -> Stored[User] | None:
+        """The user with this username; None where there is none."""
+        owner = await self._usernames.find(Partition(tenant), username_id(username))
+        return None if owner is None else await self.load(tenant, owner.value.user)
+
+    async def load(self, tenant: str, user: str) -> Stored[User]:
+        """The user with this id.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such user.
         """
-        name = await self._records.get(tenant, USERNAME_KIND, username_id(username))
-        return await self.load(tenant, name.body["user"])
+        return await self.users.get(Partition(tenant), user)
 
-    async def load(self, tenant: str, user: str) -> Stored:
-        """The person with this id.
-
-        Raises:
-            NotFound: There is none.
-        """
-        record = await self._records.get(tenant, USER_KIND, user)
-        return Stored(User.model_validate(record.body), record)
-
-    async def draft(
-        self, tenant: str, username: str, roles: tuple[Role, ...]
-    ) -> tuple[TemporaryPassword, list[Change]]:
-        """A new person with a temporary password, and the changes that add them.
+    async def draft(self, tenant: str, username: str, roles: tuple[Role, ...]) -> NewUser:
+        """A new user with a temporary password, not yet committed.
 
         Raises:
             InvalidInput: The roles do not fit the tenant.
         """
         check_roles(tenant, roles)
-        now = self._clock.now()
-        password = temporary_password(self._entropy)
+        now = self.runtime.now()
+        password = temporary_password(self.runtime.random)
         user = User(
-            id=new_id("usr", now, self._entropy),
+            id=self.runtime.new_id("usr", now),
             tenant=tenant,
             username=username,
             roles=roles,
-            password=await self._hasher.hash(password),
+            password=await self.hasher.hash(password),
             temporary_until=now + TEMPORARY_PASSWORD_LIFETIME,
             created_at=now,
         )
-        changes: list[Change] = [
-            Create(Record(tenant, USER_KIND, user.id, user.model_dump(mode="json"))),
-            Create(Record(tenant, USERNAME_KIND, username_id(user.username), {"user": user.id})),
-        ]
-        return TemporaryPassword(password, user), changes
+        partition = Partition(tenant)
+        owner = UsernameReservation(user=user.id)
+        return NewUser(
+            TemporaryPassword(password, user),
+            [
+                self.users.create(partition, user),
+                self._usernames.create(partition, owner, username_id(user.username)),
+            ],
+        )
 
     async def create(
         self,
@@ -134,59 +120,53 @@ class Accounts:
         roles: tuple[Role, ...],
         key: IdempotencyKey | None,
     ) -> TemporaryPassword:
-        """Add a person to the caller's tenant.
-
-        A replayed request reads the same person, with an empty password: it was shown once.
+        """Add a user to the caller's tenant. A repeated request returns the user without a password.
 
         Raises:
             Conflict: The username is taken.
-            IdempotencyKeyReused: The key belongs to another request.
+            IdempotencyKeyReused: The key belongs to a different request.
             InvalidInput: The roles do not fit the tenant.
         """
+        partition = Partition(principal.tenant)
         request = {"username": username, "roles": sorted(roles)}
-        made = await self._idempotency.replayed(key, request)
+        made = await self.idempotency.replayed(key, request, partition)
         if made is None:
-            temporary, changes = await self.draft(principal.tenant, username, roles)
-            user = temporary.user
-            entry = self._journal.entry(
+            new = await self.draft(principal.tenant, username, roles)
+            user = new.temporary.user
+            entry = self.journal.entry(
                 Action.USER_CREATE, user.id, by=principal, details={"roles": sorted(roles)}
             )
+            remembered = self.idempotency.remember(key, request, user.id, partition)
             try:
-                await self._journal.commit(
-                    entry, [*changes, *self._idempotency.remember(key, request, user.id)]
-                )
+                await self.journal.commit(entry, [*new.changes, *remembered])
             except Conflict:
-                made = await self._idempotency.replayed(key, request)
+                made = await self.idempotency.replayed(key, request, partition)
                 if made is None:
                     raise Conflict(
                         "This username is taken in your tenant; choose another."
                     ) from None
             else:
-                return temporary
-        return TemporaryPassword("", (await self.read(principal, made)).user)
+                return new.temporary
+        return TemporaryPassword(None, (await self.read(principal, made)).value)
 
-    async def page(
-        self, principal: Principal, *, limit: int, cursor: str | None
-    ) -> tuple[list[User], str | None]:
-        """A page of the caller's tenant's people, oldest first, and the next cursor.
+    async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Listing[User]:
+        """A page of the caller's tenant's users, oldest first.
 
         Raises:
-            InvalidInput: The cursor is not one of ours.
+            InvalidInput: The cursor does not belong to this list.
         """
-        page = await self._records.query(
-            USER_KIND, tenant=principal.tenant, limit=limit, cursor=cursor
-        )
-        await self._journal.commit(self._journal.entry(Action.USER_LIST, by=principal))
-        return [User.model_validate(record.body) for record in page.records], page.cursor
+        page = await self.users.page(Partition(principal.tenant), limit=limit, cursor=cursor)
+        await self.journal.commit(self.journal.entry(Action.USER_LIST, by=principal))
+        return Listing([stored.value for stored in page.items], page.cursor)
 
-    async def read(self, principal: Principal, user: str) -> Stored:
-        """One person of the caller's tenant.
+    async def read(self, principal: Principal, user: str) -> Stored[User]:
+        """A user of the caller's tenant.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such user.
         """
-        stored = await self._of_tenant(principal, user)
-        await self._journal.commit(self._journal.entry(Action.USER_READ, user, by=principal))
+        stored = await self.load(principal.tenant, user)
+        await self.journal.commit(self.journal.entry(Action.USER_READ, user, by=principal))
         return stored
 
     async def change(
@@ -197,76 +177,75 @@ class Accounts:
         roles: tuple[Role, ...] | None,
         disabled: bool | None,
         if_match: str | None,
-    ) -> Stored:
-        """Change a person's roles or disable them; all their tokens are void at once.
+    ) -> Stored[User]:
+        """Change a user's roles or disable them; all their tokens are void at once.
 
-        A tenant always has somebody who manages its people: the caller, who cannot change their own
+        A tenant always has a user who manages its users: the caller, who cannot change their own
         account, and whose own right is part of the commit that takes it from another.
 
         Raises:
-            Conflict: It is the caller's own account, it has just been changed, or the caller has just
-                lost the right.
+            Conflict: It is the caller's own account, it was concurrently modified, or the caller has
+                just lost the right.
             InvalidInput: The roles do not fit the tenant.
-            NotFound: There is no such person.
-            PreconditionFailed: The person's etag is not ``if_match``.
+            NotFound: There is no such user.
+            PreconditionFailed: The user's etag is not ``if_match``.
         """
-        stored = await self._of_tenant(principal, user)
+        stored = await self.load(principal.tenant, user)
         if if_match is not None and if_match != stored.etag:
-            raise PreconditionFailed("The person was changed since you read them; read again.")
+            raise PreconditionFailed("The user was changed since you read it; read it again.")
         if user == principal.user:
             raise Conflict("Nobody changes their own roles; ask another administrator.")
-        changes: dict[str, object] = {"security_version": stored.user.security_version + 1}
+        changes: dict[str, object] = {"security_version": stored.value.security_version + 1}
         if roles is not None:
             check_roles(principal.tenant, roles)
             changes["roles"] = roles
         if disabled is not None:
             changes["disabled"] = disabled
-        changed = stored.user.model_copy(update=changes)
-        commit = [stored.replaced_by(changed)]
-        if _manages(stored.user) and not _manages(changed):
+        changed = stored.value.model_copy(update=changes)
+        commit = [self.users.replace(stored, changed)]
+        if _manages(stored.value) and not _manages(changed):
             caller = await self.load(principal.tenant, principal.user)
-            if not _manages(caller.user):
+            if not _manages(caller.value):
                 raise Conflict("Your own account has just been changed; nothing was done.")
-            commit.append(caller.replaced_by(caller.user))
-        entry = self._journal.entry(
+            commit.append(self.users.touch(caller))
+        entry = self.journal.entry(
             Action.USER_CHANGE,
             user,
             by=principal,
             details={"roles": sorted(changed.roles), "disabled": int(changed.disabled)},
         )
-        await self._journal.commit(entry, commit)
+        await self.journal.commit(entry, commit)
         return await self.load(principal.tenant, user)
 
     async def give_temporary_password(self, principal: Principal, user: str) -> TemporaryPassword:
-        """Replace a person's password with a temporary one; all their tokens are void at once.
+        """Replace a user's password with a temporary one; all their tokens are void at once.
 
         Raises:
-            Conflict: It is the caller's own account, or it has just been changed; nothing was done.
-            NotFound: There is no such person.
+            Conflict: It is the caller's own account, or it was concurrently modified; nothing was done.
+            NotFound: There is no such user.
         """
-        stored = await self._of_tenant(principal, user)
+        stored = await self.load(principal.tenant, user)
         if user == principal.user:
             # Whoever holds a token, and not the password, must not come by one.
             raise Conflict(
                 "Nobody gives a password to themselves; change yours with the present one."
             )
-        password = temporary_password(self._entropy)
-        changed = stored.user.model_copy(
+        password = temporary_password(self.runtime.random)
+        changed = stored.value.model_copy(
             update={
-                "password": await self._hasher.hash(password),
-                "temporary_until": self._clock.now() + TEMPORARY_PASSWORD_LIFETIME,
-                "security_version": stored.user.security_version + 1,
+                "password": await self.hasher.hash(password),
+                "temporary_until": self.runtime.now() + TEMPORARY_PASSWORD_LIFETIME,
+                "security_version": stored.value.security_version + 1,
             }
         )
-        entry = self._journal.entry(Action.USER_TEMPORARY_PASSWORD, user, by=principal)
-        await self._journal.commit(entry, [stored.replaced_by(changed)])
+        entry = self.journal.entry(Action.USER_TEMPORARY_PASSWORD, user, by=principal)
+        await self.journal.commit(entry, [self.users.replace(stored, changed)])
         return TemporaryPassword(password, changed)
 
-    async def _of_tenant(self, principal: Principal, user: str) -> Stored:
-        try:
-            return await self.load(principal.tenant, user)
-        except NotFound:
-            raise NotFound("There is no such person in your tenant.") from None
+
+def username_id(username: str) -> str:
+    """The id under which a username is reserved."""
+    return hashlib.sha256(username.encode()).hexdigest()
 
 
 def _manages(user: User) -> bool:
@@ -274,13 +253,13 @@ def _manages(user: User) -> bool:
 
 
 def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:
-    """Refuse an empty or doubled list, and roles that are not for people of this tenant.
+    """Refuse roles that a user of this tenant cannot have.
 
     Raises:
-        InvalidInput: As said.
+        InvalidInput: The list is empty, names a role twice, or names one that is not for this tenant.
     """
     if not roles or len(set(roles)) != len(roles):
         raise InvalidInput("Give at least one role, each once.")
-    fitting = STAFF_ROLES if tenant == DIRECTORY else frozenset(Role) - STAFF_ROLES
+    fitting = STAFF_ROLES if tenant == OPERATOR else frozenset(Role) - STAFF_ROLES
     if not set(roles) <= fitting:
-        raise InvalidInput(f"Only these roles exist here: {', '.join(sorted(fitting))}.")
+        raise InvalidInput(f"Choose from these roles: {', '.join(sorted(fitting))}.")

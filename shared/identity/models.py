@@ -1,16 +1,16 @@
-"""Tenants and people, as they are kept."""
+"""Tenants, users and what their sign-in needs, as they are stored."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AliasChoices, Field, StringConstraints
 
 from shared.access.permissions import Role
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$")]
-"""What a tenant is called at sign-in: 3 to 63 of a-z, 0-9 and inner hyphens."""
+"""The name of a tenant at sign-in: 3 to 63 of a-z, 0-9 and inner hyphens."""
 
 Username = Annotated[
     str,
@@ -22,7 +22,7 @@ Username = Annotated[
         pattern=r"^[^\s\x00-\x1f\x7f]+$",
     ),
 ]
-"""What a person is called at sign-in, often an e-mail address; upper and lower case are the same."""
+"""The name of a user at sign-in, often an e-mail address; upper and lower case are the same."""
 
 
 class Tenant(Model):
@@ -33,19 +33,32 @@ class Tenant(Model):
     created_at: UtcDatetime
 
 
+class SlugReservation(Model):
+    """The tenant that has a slug.
+
+    Attributes:
+        id: The slug; empty as written by releases before 0.2.
+        tenant: The id of the tenant.
+    """
+
+    id: str = ""
+    tenant: str
+
+
 class User(Model):
-    """A person of a tenant, or an employee.
+    """A user of a tenant, or an employee of the operator.
 
     Attributes:
         id: Never changes.
-        tenant: The partition that the person belongs to.
-        username: For sign-in.
-        roles: What they may do.
-        disabled: A disabled person cannot sign in.
+        tenant: The tenant of the user; ``OPERATOR`` for an employee.
+        username: The name at sign-in.
+        roles: What the user may do.
+        disabled: A disabled user cannot sign in.
         password: An Argon2id PHC string.
-        temporary_until: When the password was given out: the moment from which it is no longer valid.
-        security_version: Tokens of an earlier epoch are void.
-        created_at: When they were added.
+        temporary_until: When the temporary password expires; None: the password is the user's own.
+        security_version: Raised to revoke the user's tokens: those of an earlier version are void.
+            Releases before 0.2 stored it as ``security_epoch``.
+        created_at: When the user was added.
     """
 
     id: str
@@ -55,19 +68,58 @@ class User(Model):
     disabled: bool = False
     password: str
     temporary_until: UtcDatetime | None = None
-    security_version: int = 1
+    security_version: int = Field(
+        default=1, validation_alias=AliasChoices("security_version", "security_epoch")
+    )
     created_at: UtcDatetime
 
 
-class SignInAttempts(Model):
-    """Attempts in a row that did not succeed, for one username whether it exists or not."""
+class UsernameReservation(Model):
+    """The user who has a username.
 
+    Attributes:
+        id: The hash of the username; empty as written by releases before 0.2.
+        user: The id of the user.
+    """
+
+    id: str = ""
+    user: str
+
+
+class FirstOperator(Model):
+    """The employee who was created with the bootstrap secret; there is one at most.
+
+    Attributes:
+        user: The id of the user.
+    """
+
+    user: str
+
+
+class SignInAttempts(Model):
+    """Failed attempts in a row at one username, whether it exists or not.
+
+    Attributes:
+        id: The hash of tenant and username; empty as written by releases before 0.2.
+        count: Attempts since the last success, the one under way included.
+        locked_until: Until then no attempt is accepted.
+        forgotten_at: When the attempts no longer count; None as written by releases before 0.2.
+    """
+
+    id: str = ""
     count: int
     locked_until: UtcDatetime | None = None
+    forgotten_at: UtcDatetime | None = None
 
 
 class TokenRingKey(Model):
-    """One key of the ring: its id, its salt (16 bytes), when it was made."""
+    """One key of the token ring.
+
+    Attributes:
+        kid: Names it in tokens.
+        salt: 16 bytes.
+        created_at: When it joined the ring.
+    """
 
     kid: str
     salt: Base64UrlBytes
@@ -75,7 +127,13 @@ class TokenRingKey(Model):
 
 
 class TokenRing(Model):
-    """The token keys, oldest first, and the root they derive from, wrapped by Key Vault."""
+    """The token keys and the root from which they derive.
+
+    Attributes:
+        keys: Oldest first.
+        root_version: The version of the key in the key vault that wraps the root.
+        root: Wrapped.
+    """
 
     keys: tuple[TokenRingKey, ...]
     root_version: str

@@ -1,37 +1,70 @@
-"""Password work off the event loop, and not too much of it at once."""
+"""Password hashing off the event loop, and not too much of it at once; replacing a password."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Final
 
+from shared.base.errors import InvalidInput
 from shared.crypto import passwords
-from shared.ports.clock import Entropy
+from shared.identity.models import User
+from shared.ports.clock import Runtime
 
-# Each Argon2id computation holds 64 MiB.
 CONCURRENT: Final = 4
+"""Hashes computed at the same time: each holds 64 MiB."""
 
 
+@dataclass(slots=True)
 class PasswordHasher:
-    """Hashes and verifies passwords in threads, ``CONCURRENT`` at a time.
+    """Hashes and verifies passwords in threads, ``CONCURRENT`` at a time."""
 
-    Args:
-        entropy: Randomness for salts.
-    """
+    runtime: Runtime
+    _slots: asyncio.Semaphore = field(init=False, repr=False)
 
-    def __init__(self, entropy: Entropy) -> None:
-        self._entropy = entropy
+    def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(CONCURRENT)
 
     async def hash(self, password: str) -> str:
-        """The password as an Argon2id PHC string."""
+        """Return the password as an Argon2id PHC string."""
         async with self._slots:
-            return await asyncio.to_thread(passwords.hash_password, password, self._entropy)
+            return await asyncio.to_thread(passwords.hash_password, password, self.runtime.random)
 
     async def verify(self, password: str, phc: str | None) -> bool:
-        """Whether the password is right; as slow for no user at all (None) as for a wrong password."""
+        """Return whether the password is correct.
+
+        Args:
+            password: As sent by the client.
+            phc: The stored hash; None where there is no such user, which takes just as long.
+        """
         async with self._slots:
-            right = await asyncio.to_thread(
+            correct = await asyncio.to_thread(
                 passwords.verify_password, password, phc or passwords.DUMMY_HASH
             )
-        return right and phc is not None
+        return correct and phc is not None
+
+
+async def with_own_password(
+    user: User, current: str, new_password: str, hasher: PasswordHasher
+) -> User:
+    """Return the user with a password that they chose; their tokens of before are void.
+
+    Args:
+        user: As stored.
+        current: The password that is replaced, verified.
+        new_password: The user's choice.
+        hasher: Hashes it.
+
+    Raises:
+        InvalidInput: The new password is not acceptable, or is the current one.
+    """
+    passwords.check_new_password(new_password)
+    if new_password == current:
+        raise InvalidInput("The new password must differ from the current one.")
+    return user.model_copy(
+        update={
+            "password": await hasher.hash(new_password),
+            "temporary_until": None,
+            "security_version": user.security_version + 1,
+        }
+    )

@@ -4,71 +4,81 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access.permissions import Role
 from shared.access.principal import Origin, Principal
-from shared.base.errors import Conflict, NotFound, SignInRefused, StrongroomError
-from shared.base.ids import new_id
+from shared.base.errors import Conflict, InternalError, SignInRefused, StrongroomError
+from shared.base.listing import Listing
+from shared.base.partitions import OPERATOR, Partition
 from shared.identity.accounts import Accounts, TemporaryPassword
-from shared.identity.models import Tenant
+from shared.identity.models import FirstOperator, SlugReservation, Tenant
+from shared.journal.collections import Collection
 from shared.journal.entries import ANONYMOUS, Action
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
-from shared.keys.epochs import tenant_key_name
-from shared.ports.clock import Clock, Entropy
-from shared.ports.keys import KeyVault
-from shared.ports.records import DIRECTORY, Create, Record, RecordStore
+from shared.keys.tenants import TenantKeys
+from shared.ports.clock import Runtime
+from shared.ports.records import RecordStore
 
 TENANT_KIND: Final = "tenant"
 SLUG_KIND: Final = "tenant-slug"
 FIRST_OPERATOR_KIND: Final = "first-operator"
 FIRST_OPERATOR_ID: Final = "once"
-RESERVED_SLUGS: Final = frozenset({DIRECTORY})
+RESERVED_SLUGS: Final = frozenset({OPERATOR})
+
+DIRECTORY: Final = Partition(OPERATOR)
+"""Where the directory of tenants lies."""
+
+_SLUG_TAKEN: Final = "This slug is taken; choose another."
 
 
+@dataclass(frozen=True, slots=True)
+class CreatedTenant:
+    """A new tenant and its first administrator."""
+
+    tenant: Tenant
+    administrator: TemporaryPassword
+
+
+@dataclass(slots=True)
 class Tenants:
     """The directory of tenants.
 
-    Args:
-        records: The record store.
-        journal: Commits changes with their audit entries.
-        accounts: Adds the first administrator.
-        key_vault: Holds each tenant's key.
-        idempotency: Remembers outcomes of POSTs.
-        bootstrap_secret_sha256: Of the secret that creates the first operator; empty: nothing does.
-        clock: Time.
-        entropy: Randomness.
+    Attributes:
+        bootstrap_secret_sha256: Hexadecimal, of the secret that creates the first operator; empty:
+            nothing does.
     """
 
-    def __init__(
-        self,
-        records: RecordStore,
-        journal: Journal,
-        accounts: Accounts,
-        key_vault: KeyVault,
-        idempotency: Idempotency,
-        bootstrap_secret_sha256: str,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._records = records
-        self._journal = journal
-        self._accounts = accounts
-        self._key_vault = key_vault
-        self._idempotency = idempotency
-        self._bootstrap_secret_sha256 = bootstrap_secret_sha256
-        self._clock = clock
-        self._entropy = entropy
+    records: RecordStore
+    journal: Journal
+    accounts: Accounts
+    keys: TenantKeys
+    idempotency: Idempotency
+    runtime: Runtime
+    bootstrap_secret_sha256: str
+    _tenants: Collection[Tenant] = field(init=False)
+    _slugs: Collection[SlugReservation] = field(init=False)
+    _first_operator: Collection[FirstOperator] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tenants = Collection(
+            self.records,
+            Tenant,
+            TENANT_KIND,
+            lambda tenant: tenant.id,
+            missing="There is no such tenant.",
+        )
+        self._slugs = Collection(self.records, SlugReservation, SLUG_KIND)
+        self._first_operator = Collection(self.records, FirstOperator, FIRST_OPERATOR_KIND)
 
     async def resolve(self, slug: str) -> str | None:
         """The id of the tenant with this slug; None where there is none."""
-        if slug == DIRECTORY:
-            return DIRECTORY
-        try:
-            return str((await self._records.get(DIRECTORY, SLUG_KIND, slug)).body["tenant"])
-        except NotFound:
-            return None
+        if slug == OPERATOR:
+            return OPERATOR
+        owner = await self._slugs.find(DIRECTORY, slug)
+        return None if owner is None else owner.value.tenant
 
     async def bootstrap(self, secret: str, username: str, origin: Origin) -> TemporaryPassword:
         """Create the first operator. It works once in the life of an installation.
@@ -79,112 +89,100 @@ class Tenants:
         """
         try:
             given = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
-            if not hmac.compare_digest(given, self._bootstrap_secret_sha256):
+            if not hmac.compare_digest(given, self.bootstrap_secret_sha256):
                 raise SignInRefused("The bootstrap secret is wrong, or none is set.")
-            temporary, changes = await self._accounts.draft(DIRECTORY, username, (Role.OPERATOR,))
-            user = temporary.user.id
-            once = Record(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID, {"user": user})
-            entry = self._journal.entry(
-                Action.USER_CREATE, user, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
+            new = await self.accounts.draft(OPERATOR, username, (Role.OPERATOR,))
+            user = new.temporary.user.id
+            once = self._first_operator.create(
+                DIRECTORY, FirstOperator(user=user), FIRST_OPERATOR_ID
+            )
+            entry = self.journal.entry(
+                Action.USER_CREATE, user, by=ANONYMOUS, tenant=OPERATOR, origin=origin
             )
             try:
-                await self._journal.commit(entry, [*changes, Create(once)])
+                await self.journal.commit(entry, [*new.changes, once])
             except Conflict:
                 raise Conflict("The first operator exists; ask them for an account.") from None
         except StrongroomError as error:
-            await self._journal.record_failure(
-                error, Action.USER_CREATE, by=ANONYMOUS, tenant=DIRECTORY, origin=origin
+            await self.journal.record_failure(
+                error, Action.USER_CREATE, by=ANONYMOUS, tenant=OPERATOR, origin=origin
             )
             raise
-        return temporary
+        return new.temporary
 
     async def has_operator(self) -> bool:
         """Whether the first operator exists."""
-        try:
-            await self._records.get(DIRECTORY, FIRST_OPERATOR_KIND, FIRST_OPERATOR_ID)
-        except NotFound:
-            return False
-        return True
+        return await self._first_operator.find(DIRECTORY, FIRST_OPERATOR_ID) is not None
 
     async def create(
         self, principal: Principal, slug: str, administrator: str, key: IdempotencyKey | None
-    ) -> tuple[Tenant, TemporaryPassword]:
+    ) -> CreatedTenant:
         """Create a tenant, its key and its first administrator.
 
-        A replayed request reads the same tenant, with an empty password: it was shown once.
+        A repeated request returns the same tenant, without the password.
 
         Raises:
             Conflict: The slug is taken.
-            IdempotencyKeyReused: The key belongs to another request.
+            IdempotencyKeyReused: The key belongs to a different request.
         """
         request = {"slug": slug, "administrator": administrator}
-        made = await self._idempotency.replayed(key, request)
+        made = await self.idempotency.replayed(key, request, DIRECTORY)
         if made is not None:
             return await self._made(principal, made, administrator)
         if slug in RESERVED_SLUGS or await self.resolve(slug) is not None:
-            raise Conflict("This slug is taken; choose another.")
-        now = self._clock.now()
-        tenant = Tenant(id=new_id("ten", now, self._entropy), slug=slug, created_at=now)
-        await self._key_vault.create(tenant_key_name(tenant.id), "wrap")
+            raise Conflict(_SLUG_TAKEN)
+        now = self.runtime.now()
+        tenant = Tenant(id=self.runtime.new_id("ten", now), slug=slug, created_at=now)
+        await self.keys.create(tenant.id, now)
 
         # The tenant's own partition comes first: until the directory names it, nobody can reach it.
-        temporary, changes = await self._accounts.draft(
-            tenant.id, administrator, (Role.ADMINISTRATOR,)
-        )
-        created = self._journal.entry(
+        new = await self.accounts.draft(tenant.id, administrator, (Role.ADMINISTRATOR,))
+        created = self.journal.entry(
             Action.TENANT_CREATE, tenant.id, by=principal, tenant=tenant.id
         )
-        await self._journal.commit(created, changes)
+        await self.journal.commit(created, new.changes)
         try:
-            await self._journal.commit(
-                self._journal.entry(Action.TENANT_CREATE, tenant.id, by=principal),
+            await self.journal.commit(
+                self.journal.entry(Action.TENANT_CREATE, tenant.id, by=principal),
                 [
-                    Create(
-                        Record(DIRECTORY, TENANT_KIND, tenant.id, tenant.model_dump(mode="json"))
-                    ),
-                    Create(Record(DIRECTORY, SLUG_KIND, slug, {"tenant": tenant.id})),
-                    *self._idempotency.remember(key, request, tenant.id),
+                    self._tenants.create(DIRECTORY, tenant),
+                    self._slugs.create(DIRECTORY, SlugReservation(tenant=tenant.id), slug),
+                    *self.idempotency.remember(key, request, tenant.id, DIRECTORY),
                 ],
             )
         except Conflict:
-            await self._key_vault.destroy(tenant_key_name(tenant.id))
-            made = await self._idempotency.replayed(key, request)
+            await self.keys.destroy(tenant.id)
+            made = await self.idempotency.replayed(key, request, DIRECTORY)
             if made is not None:
                 return await self._made(principal, made, administrator)
-            raise Conflict("This slug is taken; choose another.") from None
-        return tenant, temporary
+            raise Conflict(_SLUG_TAKEN) from None
+        return CreatedTenant(tenant, new.temporary)
 
     async def read(self, principal: Principal, tenant: str) -> Tenant:
-        """One tenant.
+        """A tenant.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such tenant.
         """
-        found = await self._load(tenant)
-        await self._journal.commit(self._journal.entry(Action.TENANT_READ, tenant, by=principal))
+        found = (await self._tenants.get(DIRECTORY, tenant)).value
+        await self.journal.commit(self.journal.entry(Action.TENANT_READ, tenant, by=principal))
         return found
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None
-    ) -> tuple[list[Tenant], str | None]:
-        """A page of tenants, oldest first, and the next cursor.
+    ) -> Listing[Tenant]:
+        """A page of tenants, oldest first.
 
         Raises:
-            InvalidInput: The cursor is not one of ours.
+            InvalidInput: The cursor does not belong to this list.
         """
-        page = await self._records.query(TENANT_KIND, tenant=DIRECTORY, limit=limit, cursor=cursor)
-        await self._journal.commit(self._journal.entry(Action.TENANT_LIST, by=principal))
-        return [Tenant.model_validate(record.body) for record in page.records], page.cursor
+        page = await self._tenants.page(DIRECTORY, limit=limit, cursor=cursor)
+        await self.journal.commit(self.journal.entry(Action.TENANT_LIST, by=principal))
+        return Listing([stored.value for stored in page.items], page.cursor)
 
-    async def _load(self, tenant: str) -> Tenant:
-        try:
-            record = await self._records.get(DIRECTORY, TENANT_KIND, tenant)
-        except NotFound:
-            raise NotFound("There is no such tenant.") from None
-        return Tenant.model_validate(record.body)
-
-    async def _made(
-        self, principal: Principal, tenant: str, administrator: str
-    ) -> tuple[Tenant, TemporaryPassword]:
-        stored = await self._accounts.find(tenant, administrator)
-        return await self.read(principal, tenant), TemporaryPassword("", stored.user)
+    async def _made(self, principal: Principal, tenant: str, administrator: str) -> CreatedTenant:
+        stored = await self.accounts.find(tenant, administrator)
+        if stored is None:
+            raise InternalError("A tenant lacks its first administrator.")
+        made = await self.read(principal, tenant)
+        return CreatedTenant(made, TemporaryPassword(None, stored.value))

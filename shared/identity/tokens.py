@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from shared.access.permissions import Role
-from shared.base.errors import Conflict, NotFound
-from shared.base.ids import new_id
+from shared.base.errors import Conflict
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.tokens import TOKEN_LIFETIME, Claims, TokenKey, issue, read, token_kid
 from shared.identity.models import TokenRing, TokenRingKey, User
+from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.ports.clock import Clock, Entropy
+from shared.ports.clock import Runtime
 from shared.ports.keys import KeyVault, WrappedKey
-from shared.ports.records import DIRECTORY, Create, Record, RecordStore, Replace
+from shared.ports.records import RecordStore
 
 KIND: Final = "token-ring"
 RING_ID: Final = "ring"
+PARTITION: Final = Partition(OPERATOR)
 ROOT_KEY_NAME: Final = "tokens"
 
 # A new key signs only once every process has had time to load it.
@@ -33,57 +35,77 @@ SALT_SIZE: Final = 16
 ROOT_SIZE: Final = 32
 
 
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token and when it expires."""
+
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSubject:
+    """Whom a token stands for.
+
+    Attributes:
+        tenant: The user's.
+        user: Their id.
+        roles: That they had when it was issued.
+        security_version: That they had when it was issued.
+    """
+
+    tenant: str
+    user: str
+    roles: tuple[Role, ...]
+    security_version: int
+
+
+@dataclass(slots=True)
 class Tokens:
     """Issues and reads tokens.
 
-    Args:
+    Attributes:
         records: Where the ring is kept.
         key_vault: Wraps the root of the ring.
         journal: For the rotation's audit entry.
         environment: Bound into every token.
-        clock: Time.
-        entropy: Randomness.
+        runtime: Time and randomness.
     """
 
-    def __init__(
-        self,
-        records: RecordStore,
-        key_vault: KeyVault,
-        journal: Journal,
-        environment: str,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._records = records
-        self._key_vault = key_vault
-        self._journal = journal
-        self._environment = environment
-        self._clock = clock
-        self._entropy = entropy
-        self._ring: Mapping[str, TokenKey] = {}
-        self._root = b""
-        self._loaded_at: datetime | None = None
-        self._loading = asyncio.Lock()
+    records: RecordStore
+    key_vault: KeyVault
+    journal: Journal
+    environment: str
+    runtime: Runtime
+    _rings: Collection[TokenRing] = field(init=False)
+    _ring: Mapping[str, TokenKey] = field(default_factory=dict, init=False)
+    _root: bytes = field(default=b"", init=False)
+    _loaded_at: datetime | None = field(default=None, init=False)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    async def issue(self, user: User) -> tuple[str, datetime]:
+    def __post_init__(self) -> None:
+        self._rings = Collection(self.records, TokenRing, KIND)
+
+    async def issue(self, user: User) -> IssuedToken:
         """A token for a user who has just proved who they are, and when it expires."""
         await self._load_unless_fresh()
-        now = self._clock.now()
+        now = self.runtime.now()
         keys = sorted(self._ring.values(), key=lambda key: key.created_at)
         active = [key for key in keys if key.created_at <= now - ACTIVATION]
         claims = Claims(
-            environment=self._environment,
+            environment=self.environment,
             tenant=user.tenant,
             user=user.id,
             roles=tuple(role.value for role in user.roles),
             security_version=user.security_version,
             issued_at=now,
             expires_at=now + TOKEN_LIFETIME,
-            id=new_id("tok", now, self._entropy),
+            id=self.runtime.new_id("tok", now),
         )
-        return issue(self._root, active[-1] if active else keys[0], claims), claims.expires_at
+        token = issue(self._root, active[-1] if active else keys[0], claims)
+        return IssuedToken(token, claims.expires_at)
 
-    async def read(self, token: str) -> tuple[Claims, tuple[Role, ...]]:
+    async def read(self, token: str) -> TokenSubject:
         """What a token says, once it is sure that we issued it for this environment.
 
         Raises:
@@ -96,16 +118,17 @@ class Tokens:
             self._root,
             self._ring,
             token,
-            environment=self._environment,
-            now=self._clock.now(),
+            environment=self.environment,
+            now=self.runtime.now(),
         )
-        return claims, tuple(Role(role) for role in claims.roles)
+        roles = tuple(Role(role) for role in claims.roles)
+        return TokenSubject(claims.tenant, claims.user, roles, claims.security_version)
 
     async def rotate(self) -> bool:
         """Add a key to the ring and drop those whose tokens have all expired; False if it is too soon."""
-        record = await self._ring_record()
-        ring = TokenRing.model_validate(record.body)
-        now = self._clock.now()
+        stored = await self._stored_ring()
+        ring = stored.value
+        now = self.runtime.now()
         if ring.keys[-1].created_at > now - ROTATE_AT_MOST_EVERY:
             return False
         fresh = self._fresh_key()
@@ -117,11 +140,9 @@ class Tokens:
             if successor.created_at > in_use_since
         ]
         rotated = ring.model_copy(update={"keys": (*kept, fresh)})
-        entry = self._journal.entry(Action.KEY_ROTATE, fresh.kid, tenant=DIRECTORY)
+        entry = self.journal.entry(Action.KEY_ROTATE, fresh.kid, tenant=OPERATOR)
         try:
-            await self._journal.commit(
-                entry, [Replace(replace(record, body=rotated.model_dump(mode="json")))]
-            )
+            await self.journal.commit(entry, [self._rings.replace(stored, rotated)])
         except Conflict:
             return False
         self._loaded_at = None
@@ -129,41 +150,40 @@ class Tokens:
         return True
 
     def _fresh_key(self) -> TokenRingKey:
-        now = self._clock.now()
+        now = self.runtime.now()
         return TokenRingKey(
-            kid=new_id("key", now, self._entropy), salt=self._entropy(SALT_SIZE), created_at=now
+            kid=self.runtime.new_id("key", now), salt=self.runtime.random(SALT_SIZE), created_at=now
         )
 
     async def _load_unless_fresh(self) -> None:
         async with self._loading:
-            now = self._clock.now()
+            now = self.runtime.now()
             if self._loaded_at is not None and now - self._loaded_at < RELOAD_AT_MOST_EVERY:
                 return
-            ring = TokenRing.model_validate((await self._ring_record()).body)
+            ring = (await self._stored_ring()).value
             if not self._root:
                 wrapped = WrappedKey(ROOT_KEY_NAME, ring.root_version, ring.root)
-                self._root = await self._key_vault.unwrap(wrapped)
+                self._root = await self.key_vault.unwrap(wrapped)
             self._ring = {
                 key.kid: TokenKey(kid=key.kid, salt=key.salt, created_at=key.created_at)
                 for key in ring.keys
             }
             self._loaded_at = now
 
-    async def _ring_record(self) -> Record:
-        try:
-            return await self._records.get(DIRECTORY, KIND, RING_ID)
-        except NotFound:
+    async def _stored_ring(self) -> Stored[TokenRing]:
+        found = await self._rings.find(PARTITION, RING_ID)
+        if found is None:
             await self._create_ring()
-            return await self._records.get(DIRECTORY, KIND, RING_ID)
+            found = await self._rings.get(PARTITION, RING_ID)
+        return found
 
     async def _create_ring(self) -> None:
-        await self._key_vault.create(ROOT_KEY_NAME, "wrap")
-        wrapped = await self._key_vault.wrap(ROOT_KEY_NAME, self._entropy(ROOT_SIZE))
+        await self.key_vault.create(ROOT_KEY_NAME, "wrap")
+        wrapped = await self.key_vault.wrap(ROOT_KEY_NAME, self.runtime.random(ROOT_SIZE))
         first = self._fresh_key()
         ring = TokenRing(keys=(first,), root_version=wrapped.version, root=wrapped.ciphertext)
-        record = Record(DIRECTORY, KIND, RING_ID, ring.model_dump(mode="json"))
-        entry = self._journal.entry(Action.KEY_CREATE, first.kid, tenant=DIRECTORY)
+        entry = self.journal.entry(Action.KEY_CREATE, first.kid, tenant=OPERATOR)
         try:
-            await self._journal.commit(entry, [Create(record)])
+            await self.journal.commit(entry, [self._rings.create(PARTITION, ring, RING_ID)])
         except Conflict:
             return  # another process was first, and its ring is as good

@@ -57,7 +57,7 @@ class Collection(Generic[M]):
         records: The record store.
         model: What the bodies are.
         kind: Of the records.
-        id_of: The record's id, from a value.
+        id_of: The record's id, from a value; None where ``create`` is told.
         index_of: The index fields of a value.
         expires_at: When the store may forget a value; None: never.
         missing: The error's detail where there is no such record: what to tell a client.
@@ -66,7 +66,7 @@ class Collection(Generic[M]):
     records: RecordStore
     model: type[M]
     kind: str
-    id_of: Callable[[M], str]
+    id_of: Callable[[M], str] | None = None
     index_of: Callable[[M], Mapping[str, str]] = lambda _: {}
     expires_at: Callable[[M], datetime | None] = lambda _: None
     missing: str = "There is no such record."
@@ -138,13 +138,22 @@ class Collection(Generic[M]):
             if cursor is None:
                 return
 
-    def create(self, partition: Partition, value: M) -> Create:
-        """The change that adds a value; a conflict if its id exists."""
-        return Create(self._record(partition, value))
+    def create(self, partition: Partition, value: M, id: str | None = None) -> Create:
+        """The change that adds a value; a conflict if its id exists.
+
+        Raises:
+            ValueError: Neither ``id`` nor the collection says which id.
+        """
+        if id is not None:
+            return Create(self._record(partition, value, id))
+        if self.id_of is None:
+            raise ValueError("a record needs an id")
+        return Create(self._record(partition, value, self.id_of(value)))
 
     def replace(self, stored: Stored[M], value: M) -> Replace:
         """The change to another value of the same id; a conflict if the record was changed since."""
-        return Replace(replace(self._record(stored.partition, value), etag=stored.etag))
+        record = self._record(stored.partition, value, stored.record.id)
+        return Replace(replace(record, etag=stored.etag))
 
     def touch(self, stored: Stored[M]) -> Replace:
         """The change that changes nothing: the commit holds only if the record was not changed since."""
@@ -166,11 +175,11 @@ class Collection(Generic[M]):
             # Not chained: its message quotes the record.
             raise Damaged(f"A record of the kind {self.kind} is damaged.") from None
 
-    def _record(self, partition: Partition, value: M) -> Record:
+    def _record(self, partition: Partition, value: M, id: str) -> Record:
         return Record(
             partition,
             self.kind,
-            self.id_of(value),
+            id,
             value.model_dump(mode="json"),
             index=self.index_of(value),
             expires_at=self.expires_at(value),
