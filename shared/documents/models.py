@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -109,6 +110,10 @@ class Document(Model):
     current: Version | None
 
 
+UPLOAD_KEPT: Final = timedelta(days=7)
+"""How long a client can ask what became of an upload that has ended, from the end of its grant."""
+
+
 class Upload(Model):
     """A staged upload.
 
@@ -135,3 +140,13 @@ class Upload(Model):
     created_at: UtcDatetime
     expires_at: UtcDatetime
     failure: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in {"sealed", "failed"}
+
+    @property
+    def forgotten_at(self) -> datetime | None:
+        """When its record may go: a week after it has ended, so that the client can ask."""
+        return self.expires_at + UPLOAD_KEPT if self.ended else None

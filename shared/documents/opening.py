@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 from shared.base.buffers import Buffer
@@ -16,6 +17,7 @@ from shared.crypto.streaming import Segment, sealed_size, segments
 from shared.documents.copies import Copies, Copy, DamageReport
 from shared.documents.models import Place, SealedNames, Version
 from shared.keys.epochs import EpochKeys
+from shared.keys.models import EpochKey
 from shared.ports.blobs import BlobStore
 
 # Opened before the answer begins: content up to this size is either served whole or refused with a
@@ -23,23 +25,35 @@ from shared.ports.blobs import BlobStore
 READ_AHEAD_SEGMENTS: Final = 4
 
 
+@dataclass(slots=True)
 class ContentOpener:
-    """Opens contents and names.
+    """Opens content and names.
 
-    Args:
-        primary: Where sealed contents live.
+    Attributes:
+        primary: Where sealed content lies.
         replica: The second region.
         epochs: Keys.
         environment: Bound into the encryption.
     """
 
-    def __init__(
-        self, primary: BlobStore, replica: BlobStore, epochs: EpochKeys, environment: str
-    ) -> None:
-        self._primary = primary
-        self._replica = replica
-        self._epochs = epochs
-        self._environment = environment
+    primary: BlobStore
+    replica: BlobStore
+    epochs: EpochKeys
+    environment: str
+
+    async def names_of_all(
+        self, tenant: str, documents: Sequence[tuple[str, Version]]
+    ) -> list[SealedNames]:
+        """The names of many versions, by document id and version; the keys are loaded together.
+
+        Raises:
+            Damaged: Names are not what was sealed.
+        """
+        keys = await self.epochs.of_all(tenant, {version.epoch for _, version in documents})
+        return [
+            self._names(tenant, document, version, keys[version.epoch])
+            for document, version in documents
+        ]
 
     async def names(self, tenant: str, document: str, version: Version) -> SealedNames:
         """The names of a version, in clear.
@@ -47,9 +61,12 @@ class ContentOpener:
         Raises:
             Damaged: They are not what was sealed.
         """
-        epoch = await self._epochs.of(tenant, version.epoch)
+        epoch = await self.epochs.of(tenant, version.epoch)
+        return self._names(tenant, document, version, epoch)
+
+    def _names(self, tenant: str, document: str, version: Version, epoch: EpochKey) -> SealedNames:
         bound_to = metadata_associated_data(
-            self._environment, tenant, "version", f"{document}-{version.number}"
+            self.environment, tenant, "version", f"{document}-{version.number}"
         )
         return SealedNames.model_validate(open_metadata(epoch.key, bound_to, version.names))
 
@@ -110,12 +127,12 @@ class ContentOpener:
     async def _copies(
         self, tenant: str, document: str, version: Version, until: int, on_damage: DamageReport
     ) -> Copies:
-        epoch = await self._epochs.of(tenant, version.epoch)
+        epoch = await self.epochs.of(tenant, version.epoch)
         data_key = unwrap_data_key(epoch.key, version.wrapped_key)
-        bound_to = content_associated_data(self._environment, tenant, document, version.number)
-        copies = [Copy("primary", self._primary, version.object, until)]
+        bound_to = content_associated_data(self.environment, tenant, document, version.number)
+        copies = [Copy("primary", self.primary, version.object, until)]
         if version.replica is not None:
-            copies.append(Copy("replica", self._replica, version.replica, until))
+            copies.append(Copy("replica", self.replica, version.replica, until))
         return Copies(copies, data_key, bound_to, on_damage)
 
 

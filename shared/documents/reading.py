@@ -1,4 +1,4 @@
-"""Reading documents: listing, descriptions, versions, opening. Each is audited before it is answered."""
+"""Reading documents: lists, descriptions, versions, content. Each read is audited before its response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from shared.access.principal import Principal
-from shared.base.events import EventType
+from shared.base.events import EventType, VersionData
+from shared.base.listing import Listing
 from shared.documents.models import Document, Place, SealedNames, Version
 from shared.documents.opening import ContentOpener
 from shared.documents.store import DocumentRecords, StoredDocument
@@ -16,7 +17,7 @@ from shared.journal.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class DocumentVersion:
-    """A document as its owner sees it: the version, and its names in clear."""
+    """A document, one of its versions, and that version's names in clear."""
 
     document: Document
     version: Version
@@ -33,60 +34,61 @@ def content_etag(document: str, number: int) -> str:
     return f"{document}.{number}"
 
 
+@dataclass(slots=True)
 class DocumentReader:
-    """Reads the documents of the tenants.
+    """Reads the documents of the tenants."""
 
-    Args:
-        store: Finds the records.
-        journal: Commits audit entries.
-        opener: Opens contents and names.
-    """
-
-    def __init__(self, store: DocumentRecords, journal: Journal, opener: ContentOpener) -> None:
-        self._store = store
-        self._journal = journal
-        self._opener = opener
+    store: DocumentRecords
+    journal: Journal
+    opener: ContentOpener
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None
-    ) -> tuple[list[DocumentVersion], str | None]:
-        """A page of the caller's tenant's documents, newest first, and the next cursor.
+    ) -> Listing[DocumentVersion]:
+        """A page of the caller's tenant's documents, newest first.
 
         Raises:
-            InvalidInput: The cursor is not one of ours.
+            InvalidInput: The cursor does not belong to this list.
         """
-        page, following = await self._store.documents(principal.tenant, limit, cursor)
-        await self._journal.commit(
-            self._journal.entry(
-                Action.DOCUMENT_LIST, by=principal, details={"documents": len(page)}
+        page = await self.store.documents(principal.tenant, limit, cursor)
+        await self.journal.commit(
+            self.journal.entry(
+                Action.DOCUMENT_LIST, by=principal, details={"documents": len(page.items)}
             )
         )
-        return [
-            DocumentVersion(
-                document,
-                version,
-                await self._opener.names(principal.tenant, document.id, version),
-            )
-            for document, version in page
-        ], following
+        found = [
+            (stored.value, stored.value.current)
+            for stored in page.items
+            if stored.value.current is not None
+        ]
+        names = await self.opener.names_of_all(
+            principal.tenant, [(document.id, version) for document, version in found]
+        )
+        return Listing(
+            [
+                DocumentVersion(document, version, each)
+                for (document, version), each in zip(found, names, strict=True)
+            ],
+            page.cursor,
+        )
 
     async def find(
         self, principal: Principal, document: str, number: int | None = None
     ) -> DocumentVersion:
-        """A document's description, before it is known whether any of it will be answered.
+        """A version of a document, before it is known whether any of it will be sent.
 
         Raises:
             NotFound: There is no such document or version.
         """
-        return await self._opened(await self._store.document(principal.tenant, document), number)
+        return await self._described(await self.store.document(principal.tenant, document), number)
 
-    async def record_read(self, principal: Principal, opened: DocumentVersion) -> None:
-        """Put into the audit log that a description is about to be answered."""
-        version = opened.version
-        await self._journal.commit(
-            self._journal.entry(
+    async def record_read(self, principal: Principal, found: DocumentVersion) -> None:
+        """Put into the audit log that a description is about to be sent."""
+        version = found.version
+        await self.journal.commit(
+            self.journal.entry(
                 Action.DOCUMENT_READ,
-                opened.document.id,
+                found.document.id,
                 by=principal,
                 details={"version": version.number, "size": version.size},
             )
@@ -98,27 +100,25 @@ class DocumentReader:
         Raises:
             NotFound: There is no such document.
         """
-        stored = await self._store.document(principal.tenant, document)
-        await self._journal.commit(
-            self._journal.entry(Action.DOCUMENT_READ, document, by=principal)
-        )
+        stored = await self.store.document(principal.tenant, document)
+        await self.journal.commit(self.journal.entry(Action.DOCUMENT_READ, document, by=principal))
         return [
-            await self._opened(stored, number) for number in range(stored.current.number, 0, -1)
+            await self._described(stored, number) for number in range(stored.current.number, 0, -1)
         ]
 
     async def open(
-        self, principal: Principal, opened: DocumentVersion, start: int, end: int
+        self, principal: Principal, found: DocumentVersion, start: int, end: int
     ) -> AsyncIterator[memoryview]:
-        """A range of a content; the audit entry is durable before this returns.
+        """A range of the content; the audit entry is durable before this returns.
 
         Raises:
             Damaged: No copy is good.
-            NotFound: The document was deleted meanwhile.
-            Unavailable: No store that may have a good copy answers.
+            NotFound: The document was concurrently deleted.
+            Unavailable: No store that may have a good copy responds.
         """
-        document, version = opened.document, opened.version
-        await self._journal.commit(
-            self._journal.entry(
+        document, version = found.document, found.version
+        await self.journal.commit(
+            self.journal.entry(
                 Action.DOCUMENT_OPEN,
                 document.id,
                 by=principal,
@@ -129,21 +129,21 @@ class DocumentReader:
         reported: set[str] = set()
 
         async def report(place: Place, name: str) -> str:
-            # An object goes only after the record has ceased to name it, so one that is named still
+            # An object is deleted only after the record has ceased to name it, so one that is still named
             # after it failed is damaged indeed.
-            stored = await self._store.document(principal.tenant, document.id)
-            named = (await self._store.version(stored, version.number)).version.at(place)
+            stored = await self.store.document(principal.tenant, document.id)
+            named = (await self.store.version(stored, version.number)).version.at(place)
             if named != name or name in reported:
                 return named or name
             reported.add(name)
-            event = self._journal.event(
+            event = self.journal.event(
                 EventType.DOCUMENT_DAMAGED,
                 principal.tenant,
                 document.id,
-                {"version": version.number},
+                VersionData(version=version.number),
                 principal.origin.traceparent,
             )
-            entry = self._journal.entry(
+            entry = self.journal.entry(
                 Action.DOCUMENT_DAMAGE,
                 document.id,
                 tenant=principal.tenant,
@@ -151,12 +151,12 @@ class DocumentReader:
                 failed="damaged",
                 details={"version": version.number, "copy": place},
             )
-            await self._journal.commit(entry, events=[event])
+            await self.journal.commit(entry, events=[event])
             return name
 
-        return await self._opener.open(principal.tenant, document.id, version, start, end, report)
+        return await self.opener.open(principal.tenant, document.id, version, start, end, report)
 
-    async def _opened(self, stored: StoredDocument, number: int | None) -> DocumentVersion:
-        version = (await self._store.version(stored, number)).version
-        names = await self._opener.names(stored.tenant, stored.document.id, version)
+    async def _described(self, stored: StoredDocument, number: int | None) -> DocumentVersion:
+        version = (await self.store.version(stored, number)).version
+        names = await self.opener.names(stored.tenant, stored.document.id, version)
         return DocumentVersion(stored.document, version, names)

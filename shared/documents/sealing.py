@@ -12,6 +12,7 @@ from typing import Final
 
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
+from shared.base.partitions import partition_of
 from shared.base.streams import prefetch, rechunk, run_in_thread
 from shared.crypto.keys import content_associated_data, wrap_data_key
 from shared.crypto.metadata import metadata_associated_data, seal_metadata
@@ -23,9 +24,11 @@ from shared.crypto.streaming import (
     Sealer,
 )
 from shared.documents.models import Description, SealedNames, Version
+from shared.documents.naming import object_name
+from shared.documents.store import DocumentRecords
 from shared.keys.epochs import EpochKeys
 from shared.ports.blobs import BlobStore
-from shared.ports.clock import Clock, Entropy
+from shared.ports.clock import Runtime
 
 DATA_KEY_SIZE: Final = 32
 
@@ -55,56 +58,53 @@ class Incoming:
     sha256: bytes | None
 
 
-class ContentSealer:
-    """Seals contents into the primary store.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Content that was sealed: the version to be recorded, and its names in clear."""
 
-    Args:
-        primary: Where sealed contents live.
+    version: Version
+    names: SealedNames
+
+
+@dataclass(slots=True)
+class ContentSealer:
+    """Seals content into the primary store.
+
+    Attributes:
+        primary: Where sealed content lies.
         epochs: Keys.
+        store: Lets the sweep know of objects that no record may come to name.
         environment: Bound into the encryption.
-        clock: Time.
-        entropy: Randomness.
+        runtime: Time and randomness.
     """
 
-    def __init__(
-        self,
-        primary: BlobStore,
-        epochs: EpochKeys,
-        environment: str,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._primary = primary
-        self._epochs = epochs
-        self._environment = environment
-        self._clock = clock
-        self._entropy = entropy
+    primary: BlobStore
+    epochs: EpochKeys
+    store: DocumentRecords
+    environment: str
+    runtime: Runtime
 
-    async def seal(self, incoming: Incoming) -> tuple[Version, SealedNames]:
+    async def seal(self, incoming: Incoming) -> Sealed:
         """Seal a content; when this returns the object is durable, though no record names it yet.
-
-        Returns:
-            The version to be recorded, and its names in clear.
 
         Raises:
             DigestMismatch: The content is not what the client says it is; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
         """
-        epoch = await self._epochs.current(incoming.tenant)
-        data_key = self._entropy(DATA_KEY_SIZE)
+        epoch = await self.epochs.current(incoming.tenant)
+        data_key = self.runtime.random(DATA_KEY_SIZE)
         bound_to = content_associated_data(
-            self._environment, incoming.tenant, incoming.document, incoming.number
+            self.environment, incoming.tenant, incoming.document, incoming.number
         )
-        work = _Sealing(Sealer(data_key, bound_to, self._entropy))
-        now = self._clock.now()
-        name = object_name(
-            incoming.tenant, f"{now:%Y-%m-%d}", incoming.document, incoming.number, self._entropy
-        )
-        await self._primary.put(name, prefetch(work.run(incoming)))
+        work = _Sealing(Sealer(data_key, bound_to, self.runtime.random))
+        now = self.runtime.now()
+        name = object_name(incoming.tenant, incoming.document, incoming.number, self.runtime)
+        await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
+        await self.primary.put(name, prefetch(work.run(incoming)))
 
         names = SealedNames(**incoming.description.model_dump(), sha256=work.sha256.digest())
         names_bound_to = metadata_associated_data(
-            self._environment, incoming.tenant, "version", f"{incoming.document}-{incoming.number}"
+            self.environment, incoming.tenant, "version", f"{incoming.document}-{incoming.number}"
         )
         version = Version(
             number=incoming.number,
@@ -112,22 +112,18 @@ class ContentSealer:
             epoch=epoch.id,
             wrapped_key=wrap_data_key(epoch.key, data_key),
             names=seal_metadata(
-                epoch.key, names_bound_to, names.model_dump(mode="json"), self._entropy
+                epoch.key, names_bound_to, names.model_dump(mode="json"), self.runtime.random
             ),
             size=work.size,
             sealed_sha256=work.sealed_sha256.digest(),
             created_at=now,
             created_by=incoming.user,
         )
-        return version, names
+        return Sealed(version, names)
 
-
-def object_name(tenant: str, day: str, document: str, number: int, entropy: Entropy) -> str:
-    """A name for a sealed object: whose, when, of what, and random, so that no two are the same.
-
-    The day lets the sweep look at one day's objects alone.
-    """
-    return f"{tenant}/{day}/{document}.{number}.{entropy(8).hex()}"
+    async def discard(self, version: Version) -> None:
+        """Remove the object of a version that was not recorded and will not be."""
+        await self.primary.delete(version.object)
 
 
 class _Sealing:
@@ -169,7 +165,7 @@ def check_digest(said: bytes, found: bytes) -> None:
     """Refuse a content that is not what its sender says.
 
     Raises:
-        DigestMismatch: As said.
+        DigestMismatch: The digests differ.
     """
     if not hmac.compare_digest(said, found):
         raise DigestMismatch(

@@ -2,67 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from shared.access.principal import Principal
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, NotFound, PreconditionFailed
-from shared.base.events import EventType
-from shared.base.ids import new_id
+from shared.base.errors import Conflict, NotFound, PreconditionFailed, Unavailable
+from shared.base.events import EventType, ReleasedData, VersionData
+from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
 from shared.documents.reading import DocumentReader, DocumentVersion, content_etag
-from shared.documents.recording import Recorder
 from shared.documents.sealing import ContentSealer, Incoming
-from shared.documents.store import DocumentRecords, StoredDocument, new_document
+from shared.documents.store import DocumentRecords, StoredDocument
+from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Details, Journal
-from shared.ports.clock import Clock, Entropy
+from shared.ports.clock import Runtime
+from shared.ports.records import Change
 
 # So that deleting a document with all of its versions fits into one commit.
 MAX_VERSIONS: Final = 90
 
-# Replication changes a document's record as well, to name a replica: nobody's change but the next try's.
-ATTEMPTS: Final = 5
+_CHANGED: Final = "The document was changed while the content arrived; read it and try again."
 
 
+@dataclass(slots=True)
 class Documents:
     """Changes the documents of the tenants.
 
-    Args:
-        store: Finds the records.
+    Attributes:
+        store: Finds and changes the records.
         journal: Commits changes with their audit entries.
-        sealer: Seals contents into the primary store.
+        sealer: Seals content into the primary store.
         reader: Reads what a repeated request has made before.
-        recorder: Records what was sealed.
         idempotency: Remembers outcomes of POSTs.
+        runtime: Time and randomness.
         max_bytes: The largest content of a direct upload.
-        clock: Time.
-        entropy: Randomness.
     """
 
-    def __init__(
-        self,
-        store: DocumentRecords,
-        journal: Journal,
-        sealer: ContentSealer,
-        reader: DocumentReader,
-        recorder: Recorder,
-        idempotency: Idempotency,
-        max_bytes: int,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._store = store
-        self._journal = journal
-        self._sealer = sealer
-        self._reader = reader
-        self._recorder = recorder
-        self._idempotency = idempotency
-        self._max_bytes = max_bytes
-        self._clock = clock
-        self._entropy = entropy
+    store: DocumentRecords
+    journal: Journal
+    sealer: ContentSealer
+    reader: DocumentReader
+    idempotency: Idempotency
+    runtime: Runtime
+    max_bytes: int
 
     async def create(
         self,
@@ -79,34 +65,37 @@ class Documents:
             IdempotencyKeyReused: The key belongs to another request; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
         """
-        now = self._clock.now()
-        document_id = new_id("doc", now, self._entropy)
-        version, names = await self._sealer.seal(
+        tenant = principal.tenant
+        document_id = await self.idempotency.reserve(key, self.runtime.new_id("doc"))
+        partition = partition_of(tenant, document_id)
+        await self.store.prepare_month(partition)
+        sealed = await self.sealer.seal(
             self._incoming(principal, document_id, 1, description, content, sha256)
         )
-        document = Document(id=document_id, created_at=now, current=version)
-        # A fingerprint that holds the content's hash is known only now, so a replayed content is
-        # sealed in vain; the commit finds out, and the object is taken back.
-        request = names.model_dump(mode="json")
+        version = sealed.version
+        document = Document(id=document_id, created_at=version.created_at, current=version)
+        # A fingerprint that holds the content's hash is known only now, so repeated content is sealed in
+        # vain; the commit finds out, and the object is discarded.
+        request = sealed.names.model_dump(mode="json")
         try:
-            await self._recorder.record(
+            await self._record(
                 self._entry(Action.DOCUMENT_CREATE, principal, document_id, version),
                 version,
                 [
-                    new_document(principal.tenant, document),
-                    *self._idempotency.remember(key, request, document_id),
+                    self.store.create_document(tenant, document),
+                    *self.idempotency.remember(key, request, document_id, partition),
                 ],
-                principal.origin.traceparent,
+                principal,
             )
         except Conflict:
-            await self._recorder.discard(version)
-            made = await self._idempotency.replayed(key, request)
+            await self.sealer.discard(version)
+            made = await self.idempotency.replayed(key, request, partition)
             if made is None:
                 raise
-            opened = await self._reader.find(principal, made)
-            await self._reader.record_read(principal, opened)
-            return opened
-        return DocumentVersion(document, version, names)
+            found = await self.reader.find(principal, made)
+            await self.reader.record_read(principal, found)
+            return found
+        return DocumentVersion(document, version, sealed.names)
 
     async def update(
         self,
@@ -126,7 +115,7 @@ class Documents:
             PreconditionFailed: The current version's etag is not ``if_match``.
             TooLarge: It is larger than allowed; nothing was kept.
         """
-        stored = await self._store.document(principal.tenant, document)
+        stored = await self.store.document(principal.tenant, document)
         if if_match != content_etag(document, stored.current.number):
             raise PreconditionFailed("The document has a newer version; read it first.")
         number = stored.current.number + 1
@@ -134,17 +123,19 @@ class Documents:
             raise Conflict(
                 f"A document has at most {MAX_VERSIONS} versions; upload a new document."
             )
-        version, names = await self._sealer.seal(
+        sealed = await self.sealer.seal(
             self._incoming(principal, document, number, description, content, sha256)
         )
+        version = sealed.version
         try:
             updated = await self._follow(principal, stored, version)
-        except (Conflict, NotFound):
-            await self._recorder.discard(version)
-            raise PreconditionFailed(
-                "The document was changed while the content arrived; read it and try again."
-            ) from None
-        return DocumentVersion(updated, version, names)
+        except (NotFound, PreconditionFailed):
+            await self.sealer.discard(version)
+            raise PreconditionFailed(_CHANGED) from None
+        except Unavailable:
+            await self.sealer.discard(version)
+            raise
+        return DocumentVersion(updated, version, sealed.names)
 
     async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         """Delete a document with all of its versions.
@@ -153,44 +144,42 @@ class Documents:
         then on; the objects themselves are removed by the replication function.
 
         Raises:
-            Conflict: The document is being changed all the time; nothing was done.
             NotFound: There is no such document.
             PreconditionFailed: The current version's etag is not ``if_match``.
+            Unavailable: The document was concurrently modified all the time; nothing was done.
         """
-        for _ in range(ATTEMPTS):
-            try:
-                return await self._delete(principal, document, if_match)
-            except Conflict:
-                continue
-        raise Conflict("The document is being changed; try again.")
+        await retry_conflicts(lambda: self._delete(principal, document, if_match), self.runtime)
 
     async def _delete(self, principal: Principal, document: str, if_match: str | None) -> None:
-        stored = await self._store.document(principal.tenant, document)
+        stored = await self.store.document(principal.tenant, document)
         if if_match is not None and if_match != content_etag(document, stored.current.number):
             raise PreconditionFailed("The document has a newer version; read it first.")
         earlier = [
-            await self._store.version(stored, number) for number in range(1, stored.current.number)
+            await self.store.version(stored, number) for number in range(1, stored.current.number)
         ]
         versions = [stored.current, *(each.version for each in earlier)]
         deleted = stored.document.model_copy(update={"current": None})
-        event = self._journal.event(
+        event = self.journal.event(
             EventType.DOCUMENT_DELETED,
             principal.tenant,
             document,
-            {
-                "objects": [version.object for version in versions],
-                "replicas": [version.replica for version in versions if version.replica],
-            },
+            ReleasedData(
+                objects=tuple(version.object for version in versions),
+                replicas=tuple(version.replica for version in versions if version.replica),
+            ),
             principal.origin.traceparent,
         )
-        await self._journal.commit(
-            self._journal.entry(
+        await self.journal.commit(
+            self.journal.entry(
                 Action.DOCUMENT_DELETE,
                 document,
                 by=principal,
                 details={"versions": len(versions)},
             ),
-            [stored.replaced_by(deleted), *(each.deleted() for each in earlier)],
+            [
+                self.store.replace_document(stored, deleted),
+                *(self.store.delete_version(each) for each in earlier),
+            ],
             [event],
         )
 
@@ -200,29 +189,43 @@ class Documents:
         """Make a sealed version the document's current one, if it is still the next one.
 
         Raises:
-            Conflict: Another version got there first, or the document is being changed all the time.
             NotFound: The document was deleted.
+            PreconditionFailed: Another version was committed first.
+            Unavailable: The document was concurrently modified all the time.
         """
         document = stored.document.id
         entry = self._entry(Action.DOCUMENT_UPDATE, principal, document, version)
-        for _ in range(ATTEMPTS):
-            updated = stored.document.model_copy(update={"current": version})
-            changes = [self._store.superseded(stored), stored.replaced_by(updated)]
-            try:
-                await self._recorder.record(entry, version, changes, principal.origin.traceparent)
-            except Conflict:
-                stored = await self._store.document(principal.tenant, document)
-                if stored.current.number != version.number - 1:
-                    raise
-            else:
-                return updated
-        raise Conflict("The document is being changed; try again.")
+
+        async def attempt() -> Document:
+            # Replication changes a document's record as well, to name a replica.
+            found = await self.store.document(principal.tenant, document)
+            if found.current.number != version.number - 1:
+                raise PreconditionFailed(_CHANGED)
+            updated = found.document.model_copy(update={"current": version})
+            changes = [self.store.supersede(found), self.store.replace_document(found, updated)]
+            await self._record(entry, version, changes, principal)
+            return updated
+
+        return await retry_conflicts(attempt, self.runtime)
+
+    async def _record(
+        self, entry: Entry, version: Version, changes: Sequence[Change], principal: Principal
+    ) -> None:
+        """Commit a sealed version and announce it."""
+        event = self.journal.event(
+            EventType.DOCUMENT_SEALED,
+            entry.tenant,
+            entry.resource,
+            VersionData(version=version.number),
+            principal.origin.traceparent,
+        )
+        await self.journal.commit(entry, changes, [event])
 
     def _entry(
         self, action: Action, principal: Principal, document: str, version: Version
     ) -> Entry:
         details: Details = {"version": version.number, "size": version.size}
-        return self._journal.entry(action, document, by=principal, details=details)
+        return self.journal.entry(action, document, by=principal, details=details)
 
     def _incoming(
         self,
@@ -240,6 +243,6 @@ class Documents:
             principal.user,
             description,
             content,
-            self._max_bytes,
+            self.max_bytes,
             sha256,
         )

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
-from shared.base.errors import NotFound
+from shared.base.errors import Conflict, NotFound
+from shared.base.models import Model
+from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Upload, Version
-from shared.ports.records import Change, Create, Delete, Record, RecordStore, Replace
+from shared.documents.naming import sweep_due
+from shared.journal.agenda import Agenda, Task, end_of_window
+from shared.journal.collections import Collection, Stored, StoredPage, page_across
+from shared.ports.records import Change, RecordStore
 
 DOCUMENT_KIND: Final = "document"
 VERSION_KIND: Final = "version"
 UPLOAD_KIND: Final = "upload"
+MONTH_KIND: Final = "document-month"
 
 LIVE: Final = {"state": "live"}
+GRANTED: Final = {"state": "granted"}
+
+GRANT_LIFETIME: Final = timedelta(hours=1)
+
+EXPIRY_WINDOW: Final = timedelta(minutes=10)
+"""Uploads whose grants expire in the same window are looked at together."""
+
+_NO_DOCUMENT: Final = "There is no such document in your tenant."
 
 
-def new_document(tenant: str, document: Document) -> Change:
-    """The change that adds a document."""
-    body = document.model_dump(mode="json")
-    return Create(Record(tenant, DOCUMENT_KIND, document.id, body, index=LIVE))
+class DocumentMonth(Model):
+    """That a month's partition may hold documents; ``id`` is the month, such as ``2026-11``."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,120 +45,184 @@ class StoredDocument:
 
     Attributes:
         tenant: Whose it is.
-        document: What was committed.
+        stored: The document and its record.
         current: Its latest version.
-        record: Its record.
     """
 
     tenant: str
-    document: Document
+    stored: Stored[Document]
     current: Version
-    record: Record
 
-    def replaced_by(self, document: Document) -> Change:
-        """The change to ``document``, which holds only if nobody changed the record since."""
-        index = LIVE if document.current is not None else {}
-        return Replace(replace(self.record, body=document.model_dump(mode="json"), index=index))
+    @property
+    def document(self) -> Document:
+        """What was committed."""
+        return self.stored.value
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """One version of a document, current or earlier, with what it takes to change it."""
+    """One version of a document, current or earlier, with what it takes to change it.
 
-    version: Version
-    _of: StoredDocument
-    _record: Record | None
-
-    def replaced_by(self, version: Version) -> Change:
-        """The change to ``version``, which holds only if nobody changed the record since."""
-        if self._record is None:
-            return self._of.replaced_by(self._of.document.model_copy(update={"current": version}))
-        return Replace(replace(self._record, body=version.model_dump(mode="json")))
-
-    def deleted(self) -> Change:
-        """The change that removes an earlier version's record."""
-        if self._record is None:
-            raise ValueError("the current version goes with its document")
-        return Delete(VERSION_KIND, self._record.id, self._record.etag)
-
-
-_NO_DOCUMENT: Final = "There is no such document in your tenant."
-
-
-class DocumentRecords:
-    """Finds documents, versions and uploads.
-
-    Args:
-        records: The record store.
+    Attributes:
+        version: What was committed.
+        of: Its document.
+        stored: The record of an earlier version; None for the current one, which is in the document's.
     """
 
-    def __init__(self, records: RecordStore) -> None:
-        self._records = records
+    version: Version
+    of: StoredDocument
+    stored: Stored[Version] | None
+
+
+@dataclass(slots=True)
+class DocumentRecords:
+    """Finds and changes documents, versions and uploads.
+
+    Attributes:
+        records: Where they are kept.
+        agenda: Learns where uploads may be left behind.
+    """
+
+    records: RecordStore
+    agenda: Agenda
+    _documents: Collection[Document] = field(init=False)
+    _versions: Collection[Version] = field(init=False)
+    _months: Collection[DocumentMonth] = field(init=False)
+    uploads: Collection[Upload] = field(init=False)
+    _known_months: set[Partition] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._documents = Collection(
+            self.records,
+            Document,
+            DOCUMENT_KIND,
+            lambda document: document.id,
+            index_of=lambda document: LIVE if document.current is not None else {},
+            missing=_NO_DOCUMENT,
+        )
+        self._versions = Collection(
+            self.records, Version, VERSION_KIND, missing="The document has no such version."
+        )
+        self._months = Collection(self.records, DocumentMonth, MONTH_KIND, lambda month: month.id)
+        self.uploads = Collection(
+            self.records,
+            Upload,
+            UPLOAD_KIND,
+            lambda upload: upload.id,
+            index_of=_index_of,
+            expires_at=lambda upload: upload.forgotten_at,
+            missing="There is no such upload in your tenant.",
+        )
 
     async def document(self, tenant: str, document: str) -> StoredDocument:
         """A document that is not deleted.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such document.
         """
         try:
-            record = await self._records.get(tenant, DOCUMENT_KIND, document)
-        except NotFound:
+            partition = partition_of(tenant, document)
+        except ValueError:
             raise NotFound(_NO_DOCUMENT) from None
-        stored = Document.model_validate(record.body)
-        if stored.current is None:
+        stored = await self._documents.get(partition, document)
+        if stored.value.current is None:
             raise NotFound(_NO_DOCUMENT)
-        return StoredDocument(tenant, stored, stored.current, record)
+        return StoredDocument(tenant, stored, stored.value.current)
 
-    async def documents(
-        self, tenant: str, limit: int, cursor: str | None
-    ) -> tuple[list[tuple[Document, Version]], str | None]:
-        """A page of the documents that are not deleted, newest first, and the next cursor."""
-        page = await self._records.query(
-            DOCUMENT_KIND,
-            tenant=tenant,
-            where=LIVE,
-            order="descending",
-            limit=limit,
-            cursor=cursor,
+    async def documents(self, tenant: str, limit: int, cursor: str | None) -> StoredPage[Document]:
+        """A page of the documents that are not deleted, newest first.
+
+        Raises:
+            InvalidInput: The cursor does not belong to this list.
+        """
+        months = [
+            Partition(tenant, month.value.id)
+            async for month in self._months.scan(Partition(tenant), order="descending")
+        ]
+        return await page_across(
+            self._documents, months, where=LIVE, order="descending", limit=limit, cursor=cursor
         )
-        found = [Document.model_validate(record.body) for record in page.records]
-        return [(each, each.current) for each in found if each.current], page.cursor
 
     async def version(self, stored: StoredDocument, number: int | None) -> StoredVersion:
         """A version of a document; None: the current one.
 
         Raises:
-            NotFound: There is none of this number.
+            NotFound: There is no version of this number.
         """
         if number is None or number == stored.current.number:
             return StoredVersion(stored.current, stored, None)
         name = _version_id(stored.document.id, number)
-        try:
-            record = await self._records.get(stored.tenant, VERSION_KIND, name)
-        except NotFound:
-            raise NotFound("The document has no such version.") from None
-        return StoredVersion(Version.model_validate(record.body), stored, record)
+        found = await self._versions.get(stored.stored.partition, name)
+        return StoredVersion(found.value, stored, found)
 
-    def superseded(self, stored: StoredDocument) -> Change:
-        """The change that gives the current version a record of its own, before a newer one comes."""
-        return Create(
-            Record(
-                stored.tenant,
-                VERSION_KIND,
-                _version_id(stored.document.id, stored.current.number),
-                stored.current.model_dump(mode="json"),
-            )
-        )
-
-    async def upload(self, tenant: str, upload: str) -> tuple[Upload, Record]:
-        """A staged upload and its record.
+    async def upload(self, tenant: str, upload: str) -> Stored[Upload]:
+        """A staged upload.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such upload.
         """
-        record = await self._records.get(tenant, UPLOAD_KIND, upload)
-        return Upload.model_validate(record.body), record
+        try:
+            partition = partition_of(tenant, upload)
+        except ValueError:
+            raise NotFound(self.uploads.missing) from None
+        return await self.uploads.get(partition, upload)
+
+    async def prepare_month(self, partition: Partition) -> None:
+        """Before a month's first document is committed: make sure that lists look into the month."""
+        if partition in self._known_months:
+            return
+        main = Partition(partition.tenant)
+        if await self._months.find(main, partition.part) is None:
+            try:
+                month = DocumentMonth(id=partition.part)
+                await asyncio.shield(self.records.commit(main, [self._months.create(main, month)]))
+            except Conflict:
+                pass  # another upload of the month was first
+        self._known_months.add(partition)
+
+    async def prepare_upload(self, partition: Partition, expires_at: datetime) -> None:
+        """Before an upload is granted: make sure that it expires and that its object is swept."""
+        due = end_of_window(expires_at, EXPIRY_WINDOW)
+        await self.agenda.add(Task.EXPIRE_UPLOADS, partition, due)
+        await self.prepare_object(partition, expires_at - GRANT_LIFETIME)
+
+    async def prepare_object(self, partition: Partition, at: datetime) -> None:
+        """Before an object is put: make sure that the sweep finds it if no record comes to name it."""
+        await self.agenda.add(Task.SWEEP_OBJECTS, Partition(partition.tenant), sweep_due(at))
+
+    def create_document(self, tenant: str, document: Document) -> Change:
+        """The change that adds a document."""
+        return self._documents.create(partition_of(tenant, document.id), document)
+
+    def replace_document(self, stored: StoredDocument, document: Document) -> Change:
+        """The change of a document; a conflict if it was changed since."""
+        return self._documents.replace(stored.stored, document)
+
+    def supersede(self, stored: StoredDocument) -> Change:
+        """The change that gives the current version a record of its own, before a newer one comes."""
+        name = _version_id(stored.document.id, stored.current.number)
+        return self._versions.create(stored.stored.partition, stored.current, name)
+
+    def replace_version(self, found: StoredVersion, version: Version) -> Change:
+        """The change of a version; a conflict if its record was changed since."""
+        if found.stored is None:
+            document = found.of.document.model_copy(update={"current": version})
+            return self._documents.replace(found.of.stored, document)
+        return self._versions.replace(found.stored, version)
+
+    def delete_version(self, found: StoredVersion) -> Change:
+        """The change that removes an earlier version's record.
+
+        Raises:
+            ValueError: It is the current version, which goes with its document.
+        """
+        if found.stored is None:
+            raise ValueError("the current version goes with its document")
+        return self._versions.delete(found.stored)
+
+
+def _index_of(upload: Upload) -> Mapping[str, str]:
+    return {"state": upload.state} if upload.state in {"granted", "completed"} else {}
 
 
 def _version_id(document: str, number: int) -> str:

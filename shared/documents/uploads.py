@@ -1,93 +1,60 @@
-"""Staged uploads: granted, put into the staging store by the client, completed, sealed by an event."""
+"""Staged uploads: granted, put into the staging store by the client, completed or cancelled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from shared.access.principal import Principal
-from shared.base.errors import Conflict, Damaged, DigestMismatch, NotFound, TooLarge
-from shared.base.events import Event, EventType
-from shared.base.ids import new_id
-from shared.base.models import decode, encode
-from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
-from shared.documents.models import Description, Document, Upload
-from shared.documents.recording import Recorder
-from shared.documents.sealing import ContentSealer, Incoming
-from shared.documents.store import UPLOAD_KIND, DocumentRecords, new_document
-from shared.journal.entries import Action, Actor, Entry
+from shared.access.principal import Origin, Principal
+from shared.base.buffers import Buffer
+from shared.base.errors import Conflict, NotFound, StrongroomError, TooLarge
+from shared.base.events import EventType
+from shared.base.ids import created_at
+from shared.base.partitions import OPERATOR, partition_of
+from shared.documents.descriptions import ExpectedContent, UploadDescriptions
+from shared.documents.models import Description, Upload
+from shared.documents.naming import staged_name
+from shared.documents.store import GRANT_LIFETIME, DocumentRecords
+from shared.journal.collections import Stored
+from shared.journal.entries import ANONYMOUS, Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
-from shared.keys.epochs import EpochKeys
 from shared.ports.blobs import BlobStore, UploadGrant
-from shared.ports.clock import Clock, Entropy
-from shared.ports.records import Change, Create, Record, Replace
+from shared.ports.clock import Runtime
+from shared.ports.records import Change
 
-GRANT_LIFETIME: Final = timedelta(hours=1)
-
-# How long a client can ask what became of an upload that has ended.
-KEPT: Final = timedelta(days=7)
+_NO_MORE_CONTENT = "The upload takes no more content; begin a new one."
 
 
 @dataclass(frozen=True, slots=True)
 class GrantedUpload:
-    """A new upload and the address that takes its content; None if the upload is past taking one."""
+    """An upload and the URL that takes its content; no grant if the upload takes content no more."""
 
     upload: Upload
     grant: UploadGrant | None
 
 
-def upload_record(tenant: str, upload: Upload) -> Record:
-    """How an upload is kept: found by its state until it ends, forgotten a week after."""
-    body = upload.model_dump(mode="json")
-    if upload.state in {"granted", "completed"}:
-        return Record(tenant, UPLOAD_KIND, upload.id, body, index={"state": upload.state})
-    return Record(tenant, UPLOAD_KIND, upload.id, body, expires_at=upload.expires_at + KEPT)
-
-
+@dataclass(slots=True)
 class Uploads:
-    """Staged uploads of the tenants.
+    """Staged uploads of the tenants, as clients see them.
 
-    Args:
-        store: Finds the records.
+    Attributes:
+        store: Finds and changes the records.
         journal: Commits changes with their audit entries.
-        staging: Takes contents from clients.
-        sealer: Seals contents into the primary store.
-        recorder: Records what was sealed.
-        epochs: Keys for the descriptions.
+        staging: Takes content from clients.
+        descriptions: Seals what clients say about the content.
         idempotency: Remembers outcomes of POSTs.
-        environment: Bound into the encryption.
+        runtime: Time and randomness.
         max_bytes: The largest content.
-        clock: Time.
-        entropy: Randomness.
     """
 
-    def __init__(
-        self,
-        store: DocumentRecords,
-        journal: Journal,
-        staging: BlobStore,
-        sealer: ContentSealer,
-        recorder: Recorder,
-        epochs: EpochKeys,
-        idempotency: Idempotency,
-        environment: str,
-        max_bytes: int,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._store = store
-        self._journal = journal
-        self._staging = staging
-        self._sealer = sealer
-        self._recorder = recorder
-        self._epochs = epochs
-        self._idempotency = idempotency
-        self._environment = environment
-        self._max_bytes = max_bytes
-        self._clock = clock
-        self._entropy = entropy
+    store: DocumentRecords
+    journal: Journal
+    staging: BlobStore
+    descriptions: UploadDescriptions
+    idempotency: Idempotency
+    runtime: Runtime
+    max_bytes: int
 
     async def create(
         self,
@@ -100,74 +67,115 @@ class Uploads:
         """Grant an upload of ``size`` bytes.
 
         Raises:
-            IdempotencyKeyReused: The key belongs to another request.
+            IdempotencyKeyReused: The key belongs to a different request.
             TooLarge: The content would be larger than allowed.
         """
-        if size > self._max_bytes:
-            raise TooLarge(f"A staged upload has at most {self._max_bytes} bytes.")
-        now = self._clock.now()
-        epoch = await self._epochs.current(principal.tenant)
-        upload_id = new_id("upl", now, self._entropy)
-        kept = description.model_dump(mode="json") | {
-            "size": size,
-            "sha256": None if sha256 is None else encode(sha256),
-        }
+        if size > self.max_bytes:
+            raise TooLarge(f"A staged upload has at most {self.max_bytes} bytes.")
+        tenant = principal.tenant
+        upload_id = await self.idempotency.reserve(key, self.runtime.new_id("upl"))
+        partition = partition_of(tenant, upload_id)
+        granted_at = self.runtime.now()
+        expected = ExpectedContent(**description.model_dump(), size=size, sha256=sha256)
+        sealed = await self.descriptions.seal(tenant, upload_id, expected)
         upload = Upload(
             id=upload_id,
-            document=new_id("doc", now, self._entropy),
+            # Of the upload's month, so that sealing changes both in one commit.
+            document=self.runtime.new_id("doc", created_at(upload_id)),
             state="granted",
-            object=f"{principal.tenant}/{now:%Y-%m-%d}/{upload_id}",
-            epoch=epoch.id,
-            description=seal_metadata(
-                epoch.key, self._bound_to(principal.tenant, upload_id), kept, self._entropy
-            ),
+            object=staged_name(tenant, granted_at, upload_id),
+            epoch=sealed.epoch,
+            description=sealed.sealed,
             created_by=principal.user,
-            created_at=now,
-            expires_at=now + GRANT_LIFETIME,
+            created_at=granted_at,
+            expires_at=granted_at + GRANT_LIFETIME,
         )
-        entry = self._journal.entry(
+        entry = self.journal.entry(
             Action.UPLOAD_CREATE, upload.id, by=principal, details={"size": size}
         )
+        request = expected.model_dump(mode="json")
         changes: list[Change] = [
-            Create(upload_record(principal.tenant, upload)),
-            *self._idempotency.remember(key, kept, upload.id),
+            self.store.uploads.create(partition, upload),
+            *self.idempotency.remember(key, request, upload.id, partition),
         ]
+        await self.store.prepare_upload(partition, upload.expires_at)
         try:
-            await self._journal.commit(entry, changes)
+            await self.journal.commit(entry, changes)
         except Conflict:
-            made = await self._idempotency.replayed(key, kept)
+            made = await self.idempotency.replayed(key, request, partition)
             if made is None:
                 raise
             upload = await self.read(principal, made)
         if upload.state != "granted":
             return GrantedUpload(upload, None)
-        grant = await self._staging.grant_upload(
+        grant = await self.staging.grant_upload(
             upload.object, max_size=size, expires_at=upload.expires_at
         )
         return GrantedUpload(upload, grant)
 
     async def read(self, principal: Principal, upload: str) -> Upload:
-        """What has become of an upload.
+        """The state of an upload.
 
         Raises:
             NotFound: There is no such upload.
         """
-        found, _ = await self._find(principal, upload)
-        await self._journal.commit(self._journal.entry(Action.UPLOAD_READ, upload, by=principal))
+        found = (await self.store.upload(principal.tenant, upload)).value
+        await self.journal.commit(self.journal.entry(Action.UPLOAD_READ, upload, by=principal))
         return found
 
-    async def check_granted(self, tenant: str, upload: str) -> None:
-        """Refuse a content for an upload that is past taking one.
+    async def receive(
+        self, name: str, max_size: int, content: AsyncIterator[Buffer], origin: Origin
+    ) -> None:
+        """Put the content of an upload into staging, for a server that takes it itself.
+
+        Args:
+            name: Of the staged object, as the grant has it.
+            max_size: Bytes that the grant allows.
+            content: What the client sends.
+            origin: Where the request came from.
 
         Raises:
-            Conflict: It was completed, or has ended.
+            Conflict: The upload takes no more content, or has it already; nothing was kept.
+            TooLarge: The content is larger than granted; nothing was kept.
         """
+        tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
         try:
-            found, _ = await self._store.upload(tenant, upload)
-        except NotFound:
-            found = None
-        if found is None or found.state != "granted":
-            raise Conflict("The upload takes no more content; begin a new one.")
+            # What was sealed is removed from staging, so that its name alone would be free again.
+            await self._check_granted(tenant, upload)
+            size = await self.staging.put(name, _at_most(content, max_size))
+            try:
+                await self._check_granted(tenant, upload)
+            except Conflict:
+                # It was cancelled, or has expired, while the content arrived.
+                await self.staging.delete(name)
+                raise
+        except StrongroomError as error:
+            await self.record_refusal(error, origin, tenant, upload)
+            raise
+        received = self.journal.entry(
+            Action.UPLOAD_RECEIVE,
+            upload,
+            by=ANONYMOUS,
+            tenant=tenant,
+            origin=origin,
+            details={"size": size},
+        )
+        await self.journal.commit(received)
+
+    async def record_refusal(
+        self, error: StrongroomError, origin: Origin, tenant: str = OPERATOR, upload: str = ""
+    ) -> None:
+        """Put into the audit log that content was not taken.
+
+        Args:
+            error: Why.
+            origin: Where the request came from.
+            tenant: Whose log it goes to; the operator's where no valid grant says.
+            upload: Its id, where a valid grant says.
+        """
+        await self.journal.record_failure(
+            error, Action.UPLOAD_RECEIVE, upload, by=ANONYMOUS, tenant=tenant, origin=origin
+        )
 
     async def complete(self, principal: Principal, upload: str) -> Upload:
         """The client has put the content: have it sealed. Saying so twice is the same as once.
@@ -177,146 +185,100 @@ class Uploads:
                 failed.
             NotFound: There is no such upload.
         """
-        found, record = await self._find(principal, upload)
+        stored = await self.store.upload(principal.tenant, upload)
+        found = stored.value
         if found.state in {"completed", "sealed"}:
             return found
         if found.state == "failed":
             raise Conflict("The upload has failed; begin a new one.")
         await self._check_arrived(principal.tenant, found)
         completed = found.model_copy(update={"state": "completed"})
-        event = self._journal.event(
+        event = self.journal.event(
             EventType.UPLOAD_COMPLETED,
             principal.tenant,
             upload,
             traceparent=principal.origin.traceparent,
         )
-        entry = self._journal.entry(Action.UPLOAD_COMPLETE, upload, by=principal)
+        entry = self.journal.entry(Action.UPLOAD_COMPLETE, upload, by=principal)
         try:
-            await self._journal.commit(
-                entry, [_replaced(record, principal.tenant, completed)], [event]
+            await self.journal.commit(
+                entry, [self.store.uploads.replace(stored, completed)], [event]
             )
         except Conflict:
-            found, _ = await self._find(principal, upload)
+            found = (await self.store.upload(principal.tenant, upload)).value
             if found.state not in {"completed", "sealed"}:
                 raise
             return found  # the same was said at the same time
         return completed
 
     async def cancel(self, principal: Principal, upload: str) -> None:
-        """Give up an upload that is not completed; what has arrived is removed.
+        """Cancel an upload that is not completed; what has arrived is removed.
 
         Raises:
             Conflict: The upload is completed: delete its document instead.
             NotFound: There is no such upload.
         """
-        found, record = await self._find(principal, upload)
-        if found.state in {"completed", "sealed"}:
+        stored = await self.store.upload(principal.tenant, upload)
+        if stored.value.state in {"completed", "sealed"}:
             raise Conflict("The upload is completed; delete its document instead.")
-        if found.state == "granted":
-            entry = self._journal.entry(Action.UPLOAD_CANCEL, upload, by=principal)
-            await self._end(principal.tenant, record, found, "cancelled", entry)
+        if stored.value.state == "granted":
+            entry = self.journal.entry(Action.UPLOAD_CANCEL, upload, by=principal)
+            await self.fail(stored, "cancelled", entry)
 
-    async def seal(self, event: Event) -> None:
-        """Seal a completed upload into its document; the effect of ``upload.completed``.
-
-        It takes effect once, however often the event comes.
-
-        Raises:
-            Conflict: Another delivery of the event got there first; the next one finds nothing to do.
-        """
-        tenant = event.tenant
-        try:
-            upload, record = await self._store.upload(tenant, event.subject)
-        except NotFound:
-            return
-        if upload.state != "completed":
-            await self._staging.delete(upload.object)
-            return
-        kept = await self._kept(tenant, upload)
-        size, sha256 = kept.pop("size"), kept.pop("sha256")
-        incoming = Incoming(
-            tenant,
-            upload.document,
-            1,
-            upload.created_by,
-            Description.model_validate(kept),
-            self._staging.get(upload.object),
-            size,
-            None if sha256 is None else decode(sha256),
-        )
-        user = Actor(kind="user", id=upload.created_by)
-        try:
-            version, _ = await self._sealer.seal(incoming)
-        except (Damaged, DigestMismatch, NotFound, TooLarge) as error:
-            entry = self._journal.entry(
-                Action.UPLOAD_FAIL, upload.id, by=user, tenant=tenant, failed=error.slug
-            )
-            await self._end(tenant, record, upload, error.slug, entry)
-            return
-        document = Document(id=upload.document, created_at=version.created_at, current=version)
-        sealed = upload.model_copy(update={"state": "sealed"})
-        entry = self._journal.entry(
-            Action.DOCUMENT_CREATE,
-            document.id,
-            by=user,
-            tenant=tenant,
-            details={"version": 1, "size": version.size},
-        )
-        changes = [new_document(tenant, document), _replaced(record, tenant, sealed)]
-        try:
-            await self._recorder.record(entry, version, changes, event.traceparent)
-        except Conflict:
-            await self._recorder.discard(version)
-            raise
-        await self._staging.delete(upload.object)
-
-    async def expire(self, record: Record) -> bool:
-        """End a granted upload whose grant is over; return whether it was."""
-        upload = Upload.model_validate(record.body)
-        if upload.state != "granted" or upload.expires_at > self._clock.now():
+    async def expire(self, stored: Stored[Upload]) -> bool:
+        """End an upload whose grant has expired; return whether it had."""
+        upload = stored.value
+        if upload.state != "granted" or upload.expires_at > self.runtime.now():
             return False
-        entry = self._journal.entry(Action.UPLOAD_EXPIRE, upload.id, tenant=record.tenant)
+        entry = self.journal.entry(Action.UPLOAD_EXPIRE, upload.id, tenant=stored.partition.tenant)
         try:
-            await self._end(record.tenant, record, upload, "expired", entry)
+            await self.fail(stored, "expired", entry)
         except Conflict:
             return False  # it was completed in time after all
         return True
 
-    async def _end(
-        self, tenant: str, record: Record, upload: Upload, failure: str, entry: Entry
-    ) -> None:
-        failed = upload.model_copy(update={"state": "failed", "failure": failure})
-        await self._journal.commit(entry, [_replaced(record, tenant, failed)])
-        await self._staging.delete(upload.object)
+    async def fail(self, stored: Stored[Upload], failure: str, entry: Entry) -> None:
+        """End an upload without a document; what has arrived is removed.
 
-    async def _find(self, principal: Principal, upload: str) -> tuple[Upload, Record]:
+        Raises:
+            Conflict: The upload was concurrently modified; nothing was done.
+        """
+        failed = stored.value.model_copy(update={"state": "failed", "failure": failure})
+        await self.journal.commit(entry, [self.store.uploads.replace(stored, failed)])
+        await self.staging.delete(stored.value.object)
+
+    async def _check_granted(self, tenant: str, upload: str) -> None:
+        """Refuse content for an upload that takes no more.
+
+        Raises:
+            Conflict: It was completed, or has ended.
+        """
         try:
-            return await self._store.upload(principal.tenant, upload)
+            state = (await self.store.upload(tenant, upload)).value.state
         except NotFound:
-            raise NotFound("There is no such upload in your tenant.") from None
+            state = "failed"
+        if state != "granted":
+            raise Conflict(_NO_MORE_CONTENT)
 
     async def _check_arrived(self, tenant: str, upload: Upload) -> None:
         try:
-            arrived = await self._staging.head(upload.object)
+            arrived = await self.staging.head(upload.object)
         except NotFound:
             raise Conflict(
                 "The content has not arrived; put it to the upload's URL first."
             ) from None
-        granted = (await self._kept(tenant, upload))["size"]
+        granted = (await self.descriptions.open(tenant, upload)).size
         if arrived.size != granted:
             raise Conflict(
                 f"The content that arrived has {arrived.size} bytes, not {granted};"
                 " cancel this upload and begin a new one."
             )
 
-    async def _kept(self, tenant: str, upload: Upload) -> dict[str, Any]:
-        """What the client said of the content."""
-        epoch = await self._epochs.of(tenant, upload.epoch)
-        return open_metadata(epoch.key, self._bound_to(tenant, upload.id), upload.description)
 
-    def _bound_to(self, tenant: str, upload: str) -> bytes:
-        return metadata_associated_data(self._environment, tenant, "upload", upload)
-
-
-def _replaced(record: Record, tenant: str, upload: Upload) -> Change:
-    return Replace(replace(upload_record(tenant, upload), etag=record.etag))
+async def _at_most(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterator[Buffer]:
+    size = 0
+    async for piece in content:
+        size += len(piece)
+        if size > max_size:
+            raise TooLarge(f"The upload was granted for {max_size} bytes.")
+        yield piece

@@ -10,22 +10,22 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
-from shared.base.events import Event, EventType
+from shared.base.events import Event, EventType, ReleasedData, VersionData
 from shared.base.streams import run_in_thread
 from shared.documents.models import Place, Version
+from shared.documents.naming import object_name
 from shared.documents.opening import ContentOpener
-from shared.documents.sealing import object_name
 from shared.documents.store import DocumentRecords, StoredVersion
+from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Details, Journal
 from shared.ports.blobs import BlobStore
-from shared.ports.clock import Clock, Entropy
-
-ATTEMPTS: Final = 5
+from shared.ports.clock import Runtime
 
 # Longer than every retry of a healthy system; the operators' alert looks for the line.
 LATE: Final = timedelta(minutes=15)
@@ -33,35 +33,29 @@ LATE: Final = timedelta(minutes=15)
 _log = logging.getLogger("strongroom.replication")
 
 
+@dataclass(slots=True)
 class Replication:
-    """Makes, verifies, heals and removes copies.
+    """Makes, verifies, repairs and removes copies.
 
-    Args:
-        store: Finds documents and versions.
+    Attributes:
+        store: Finds and changes documents and versions.
         journal: Commits changes with their audit entries.
         opener: Tells which segments are good where no copy is.
         primary: Sealed objects.
         replica: The second region.
-        clock: Time.
-        entropy: Randomness for object names.
+        runtime: Time, and randomness for object names.
     """
 
-    def __init__(
-        self,
-        store: DocumentRecords,
-        journal: Journal,
-        opener: ContentOpener,
-        primary: BlobStore,
-        replica: BlobStore,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._store = store
-        self._journal = journal
-        self._opener = opener
-        self._places: Mapping[Place, BlobStore] = {"primary": primary, "replica": replica}
-        self._clock = clock
-        self._entropy = entropy
+    store: DocumentRecords
+    journal: Journal
+    opener: ContentOpener
+    primary: BlobStore
+    replica: BlobStore
+    runtime: Runtime
+    _places: Mapping[Place, BlobStore] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = {"primary": self.primary, "replica": self.replica}
 
     async def replicate(self, event: Event) -> None:
         """Copy a sealed content to the second region and verify it; the effect of ``document.sealed``.
@@ -74,7 +68,7 @@ class Replication:
         found = await self._version(event)
         if found is not None and found.version.replica is None:
             await self._copy(event, found.version, "primary", "replica", Action.DOCUMENT_REPLICATE)
-            age = self._clock.now() - event.time
+            age = self.runtime.now() - event.time
             if age > LATE:
                 _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
@@ -112,19 +106,22 @@ class Replication:
         Raises:
             Unavailable: A store does not answer; try again.
         """
-        erased: Details = {}
-        for place, store in self._places.items():
-            released = event.data[_RELEASED[place]]
-            for name in released:
-                await store.delete(name)
-            erased[_RELEASED[place]] = len(released)
-        entry = self._journal.entry(
+        released = event.data_as(ReleasedData)
+        for name in released.objects:
+            await self.primary.delete(name)
+        for name in released.replicas:
+            await self.replica.delete(name)
+        erased: Details = {
+            "objects": len(released.objects),
+            "replicas": len(released.replicas),
+        }
+        entry = self.journal.entry(
             Action.DOCUMENT_ERASE, event.subject, tenant=event.tenant, details=erased
         )
         # It has the event's id, so that a second one cannot be created.
         once = entry.model_copy(update={"id": "aud_" + event.id.removeprefix("evt_")})
         with suppress(Conflict):
-            await self._journal.commit(once)
+            await self.journal.commit(once)
 
     async def _copy(
         self, event: Event, version: Version, source: Place, target: Place, action: Action
@@ -147,7 +144,7 @@ class Replication:
         """Reassemble a good primary copy from the good segments of all; False if that is not enough."""
 
         async def mend(store: BlobStore, name: str) -> None:
-            sealed = self._opener.reassembled(event.tenant, event.subject, version)
+            sealed = self.opener.reassembled(event.tenant, event.subject, version)
             async with aclosing(sealed):
                 await store.put(name, sealed)
 
@@ -173,8 +170,8 @@ class Replication:
         Returns:
             Whether it arrived as it was sealed; if not, it is gone again.
         """
-        day = f"{self._clock.now():%Y-%m-%d}"
-        name = object_name(event.tenant, day, event.subject, version.number, self._entropy)
+        name = object_name(event.tenant, event.subject, version.number, self.runtime)
+        await self.store.prepare_object(event.partition, self.runtime.now())
         store = self._places[target]
         await write(store, name)
         arrived = await _is_whole(store, name, version)
@@ -187,37 +184,38 @@ class Replication:
     ) -> bool:
         """Let the version's record name the object; False if that is no longer wanted."""
         former = version.at(place)
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> bool:
             found = await self._version(event)
             if found is None or found.version.at(place) != former:
                 return False
             adopted = found.version.model_copy(update={_FIELDS[place]: name})
-            entry = self._journal.entry(
+            entry = self.journal.entry(
                 action,
                 event.subject,
                 tenant=event.tenant,
                 details={"version": version.number, "copy": place, "size": version.size},
             )
-            healed = self._journal.event(
-                EventType.DOCUMENT_REPAIRED,
-                event.tenant,
-                event.subject,
-                {"objects": [], "replicas": []} | {_RELEASED[place]: [former]},
-                event.traceparent,
-            )
-            try:
-                await self._journal.commit(
-                    entry, [found.replaced_by(adopted)], [healed] if former is not None else []
-                )
-            except Conflict:
-                continue
+            events = [] if former is None else [self._repaired(event, place, former)]
+            await self.journal.commit(entry, [self.store.replace_version(found, adopted)], events)
             return True
-        raise Unavailable("The document is being changed from elsewhere; try again.")
+
+        return await retry_conflicts(attempt, self.runtime)
+
+    def _repaired(self, cause: Event, place: Place, former: str) -> Event:
+        released = (
+            ReleasedData(objects=(former,))
+            if place == "primary"
+            else ReleasedData(replicas=(former,))
+        )
+        return self.journal.event(
+            EventType.DOCUMENT_REPAIRED, cause.tenant, cause.subject, released, cause.traceparent
+        )
 
     async def _version(self, event: Event) -> StoredVersion | None:
         try:
-            stored = await self._store.document(event.tenant, event.subject)
-            return await self._store.version(stored, int(event.data["version"]))
+            stored = await self.store.document(event.tenant, event.subject)
+            return await self.store.version(stored, event.data_as(VersionData).version)
         except NotFound:
             return None
 
@@ -239,19 +237,18 @@ class Replication:
         if found.version != version:
             raise Unavailable("The copies were replaced meanwhile; try again.")
         _log.error("document.lost %s, version %d", event.subject, version.number)
-        entry = self._journal.entry(
+        entry = self.journal.entry(
             Action.DOCUMENT_LOST,
             event.subject,
             tenant=event.tenant,
             failed=Damaged.slug,
             details={"version": version.number},
         )
-        await self._journal.commit(entry)
+        await self.journal.commit(entry)
 
 
 _NOT_WHOLE: Final = "The copy did not arrive as it left; try again."
 _FIELDS: Final[Mapping[Place, str]] = {"primary": "object", "replica": "replica"}
-_RELEASED: Final[Mapping[Place, str]] = {"primary": "objects", "replica": "replicas"}
 
 
 async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:
