@@ -201,7 +201,9 @@ class AuditLog:
         if await self._waiting.find(source, head.appended[0]) is None:
             return
         with suppress(Conflict):  # another process was first
-            await self.records.commit(source, [Delete(ENTRY_KIND, entry) for entry in head.appended])
+            await self.records.commit(
+                source, [Delete(ENTRY_KIND, entry) for entry in head.appended]
+            )
 
     async def _current_part(self, tenant: str) -> _Part:
         pointer = await self._pointers.find(Partition(tenant), POINTER_ID)

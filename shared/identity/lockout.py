@@ -58,7 +58,9 @@ class Lockout:
                 raise RateLimited("Too many failed attempts in a row; try again later.", wait)
             count = (stored.value.count if stored else 0) + 1
             counted = SignInAttempts(
-                count=count, locked_until=_locked_until(count, now), forgotten_at=now + ATTEMPTS_KEPT
+                count=count,
+                locked_until=_locked_until(count, now),
+                forgotten_at=now + ATTEMPTS_KEPT,
             )
             change = (
                 self._attempts.replace(stored, counted)

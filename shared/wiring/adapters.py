@@ -26,6 +26,7 @@ class Adapters:
         verify_grant: The size limit of an upload grant, by object name and query parameters, for a
             server that takes staged content itself; None where the storage service does.
         environments: Asks each resource that can tell which environment it belongs to.
+        upgrade: Brings what an earlier release has stored into today's form, before first use.
         close: Closes them all.
     """
 
@@ -38,4 +39,5 @@ class Adapters:
     source: EventSource
     verify_grant: Callable[[str, Mapping[str, str]], int] | None
     environments: Callable[[], Awaitable[Mapping[str, str | None]]]
+    upgrade: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]

@@ -11,16 +11,18 @@ from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.base.topology import Topology
-from shared.ports.clock import Clock
+from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
 from shared.wiring.settings import Settings
 
 
-def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adapters:
+def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> Adapters:
     """Azure's services, reached with the managed identity."""
+
     def named(service: str | None) -> str:
         return service or ""  # the settings have made sure that there is one
 
+    clock = runtime.clock
     clients = AzureClients()
     namespace = named(settings.service_bus_namespace)
     bus = AzureBus(clients, namespace, topology)
@@ -42,6 +44,9 @@ def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adap
             f"the container {name}": await store.environment() for name, store in stores.items()
         }
 
+    async def upgrade() -> None:
+        """Nothing: a release that changes the form of what Azure holds says so in its notes."""
+
     async def close() -> None:
         await source.close()
         await bus.close()
@@ -59,5 +64,6 @@ def azure_adapters(settings: Settings, topology: Topology, clock: Clock) -> Adap
         source=source,
         verify_grant=None,
         environments=environments,
+        upgrade=upgrade,
         close=close,
     )

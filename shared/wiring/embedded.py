@@ -13,15 +13,15 @@ from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.base.topology import Topology
-from shared.ports.clock import Clock, Entropy
+from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
 from shared.wiring.settings import Settings
+from shared.wiring.upgrade import upgrade_data_folder
 
 
-def embedded_adapters(
-    settings: Settings, topology: Topology, clock: Clock, entropy: Entropy
-) -> Adapters:
+def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> Adapters:
     """Files and SQLite below the data folder."""
+    clock, entropy = runtime.clock, runtime.entropy
     data = settings.data_dir
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
@@ -40,6 +40,9 @@ def embedded_adapters(
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
+    async def upgrade() -> None:
+        await upgrade_data_folder(data, runtime)
+
     async def close() -> None:
         await records.close()
         await bus.close()
@@ -54,5 +57,6 @@ def embedded_adapters(
         source=bus,
         verify_grant=grants.verify,
         environments=environments,
+        upgrade=upgrade,
         close=close,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -11,15 +10,18 @@ from shared.audit.log import AuditLog
 from shared.base.environment import check_environment
 from shared.base.topology import Topology, load_topology
 from shared.dead_letters.service import DeadLetters
+from shared.documents.descriptions import UploadDescriptions
 from shared.documents.opening import ContentOpener
 from shared.documents.reading import DocumentReader
 from shared.documents.sealing import ContentSealer
 from shared.documents.service import Documents
+from shared.documents.staged import StagedContentSealer
 from shared.documents.store import DocumentRecords
 from shared.documents.sweep import Sweep
 from shared.documents.uploads import Uploads
 from shared.handlers import Handlers, event_handlers
 from shared.identity.accounts import Accounts
+from shared.identity.lockout import Lockout
 from shared.identity.passwords import PasswordHasher
 from shared.identity.sign_in import SignIn
 from shared.identity.tenants import Tenants
@@ -31,6 +33,7 @@ from shared.journal.outbox import Outbox
 from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.rotation import KeyRotation
+from shared.keys.tenants import TenantKeys
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
 from shared.wiring.adapters import Adapters
@@ -109,3 +112,105 @@ def build(
     outbox = Outbox(records, adapters.bus, agenda, runtime)
     journal = Journal(records, outbox, environment, runtime)
     idempotency = Idempotency(records, runtime)
+    hasher = PasswordHasher(runtime)
+    intermediates = IntermediateKeys(records, key_vault, journal, runtime)
+    epochs = EpochKeys(records, key_vault, journal, intermediates, runtime)
+    key_rotation = KeyRotation(
+        records,
+        key_vault,
+        agenda,
+        journal,
+        intermediates,
+        runtime,
+        every=timedelta(days=settings.tenant_key_rotation_days),
+    )
+    accounts = Accounts(records, journal, hasher, idempotency, runtime)
+    tenants = Tenants(
+        records,
+        journal,
+        accounts,
+        TenantKeys(key_vault, key_rotation),
+        idempotency,
+        runtime,
+        bootstrap_secret_sha256=settings.bootstrap_secret_sha256,
+    )
+    tokens = Tokens(records, key_vault, journal, environment, runtime)
+    store = DocumentRecords(records, agenda)
+    sealer = ContentSealer(adapters.primary, epochs, store, environment, runtime)
+    opener = ContentOpener(adapters.primary, adapters.replica, epochs, environment)
+    reader = DocumentReader(store, journal, opener)
+    uploads = Uploads(
+        store,
+        journal,
+        adapters.staging,
+        UploadDescriptions(epochs, environment, runtime),
+        idempotency,
+        runtime,
+        max_bytes=settings.max_staged_upload_bytes,
+    )
+    replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
+    audit_log = AuditLog(records, journal, runtime)
+    return Services(
+        settings=settings,
+        topology=topology,
+        runtime=runtime,
+        adapters=adapters,
+        journal=journal,
+        outbox=outbox,
+        audit_log=audit_log,
+        tokens=tokens,
+        accounts=accounts,
+        tenants=tenants,
+        sign_in=SignIn(journal, accounts, tenants, tokens, Lockout(records, runtime), runtime),
+        key_rotation=key_rotation,
+        reader=reader,
+        documents=Documents(
+            store,
+            journal,
+            sealer,
+            reader,
+            idempotency,
+            runtime,
+            max_bytes=settings.max_direct_upload_bytes,
+        ),
+        uploads=uploads,
+        sweep=Sweep(uploads, adapters.primary, adapters.replica, runtime),
+        replication=replication,
+        dead_letters=DeadLetters(adapters.bus, topology, journal),
+        handlers=event_handlers(StagedContentSealer(uploads, sealer), replication, audit_log),
+    )
+
+
+def profile_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> Adapters:
+    """The adapters of the profile that the settings name.
+
+    Raises:
+        Unavailable: Embedded: the root key is not the right one, or cannot be used.
+        Damaged: Embedded: the key vault is damaged.
+    """
+    # Each profile imports what it needs alone: importing is most of a cold start.
+    if settings.profile == "embedded":
+        from shared.wiring.embedded import embedded_adapters
+
+        return embedded_adapters(settings, topology, runtime)
+    from shared.wiring.azure import azure_adapters
+
+    return azure_adapters(settings, topology, runtime)
+
+
+@lru_cache(maxsize=1)
+def get_services() -> Services:
+    """The services of this process, put together once."""
+    return build(get_settings(), SystemClock(), system_entropy)
+
+
+async def ready_services() -> Services:
+    """The services of this process, once it is sure that they are in the right environment.
+
+    Raises:
+        WrongEnvironment: They are not.
+        Unavailable: A store does not respond.
+    """
+    services = get_services()
+    await services.start()
+    return services

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
-    tenant_key_rotation_schedule: Schedule = "0 30 3 * * *"
+    tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None

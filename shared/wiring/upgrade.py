@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ from shared.audit.models import LogPointer, PartHead, TreeHead
 from shared.base.errors import Damaged
 from shared.base.events import Event
 from shared.base.models import JsonObject
-from shared.base.partitions import OPERATOR, Partition, month_of, partition_of
+from shared.base.partitions import Partition, partition_of
 from shared.crypto import merkle
 from shared.documents.naming import former_day
 from shared.documents.store import MONTH_KIND
@@ -42,7 +42,6 @@ from shared.journal.agenda import Agenda, Task
 from shared.journal.entries import canonical
 from shared.journal.idempotency import RESERVATION_KIND
 from shared.journal.journal import ENTRY_KIND
-from shared.journal.outbox import KIND as OUTBOX_KIND
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Create, Record, RecordStore
 
@@ -87,11 +86,11 @@ class _Upgrade:
     records: RecordStore
     agenda: Agenda
     runtime: Runtime
-    _batch: list[Record] = field(default_factory=list)
-    _months: set[Partition] = field(default_factory=set)
-    _with_events: set[Partition] = field(default_factory=set)
-    _with_uploads: set[Partition] = field(default_factory=set)
-    _tenants: list[str] = field(default_factory=list)
+    _batch: list[Record] = field(default_factory=list, init=False)
+    _months: set[Partition] = field(default_factory=set, init=False)
+    _with_events: set[Partition] = field(default_factory=set, init=False)
+    _with_uploads: set[Partition] = field(default_factory=set, init=False)
+    _tenants: list[str] = field(default_factory=list, init=False)
 
     async def run(self, former: sqlite3.Connection) -> None:
         """Write every record anew, then what today's timers look for."""
@@ -103,7 +102,9 @@ class _Upgrade:
                 await self._write(record)
         for partition in sorted(self._months):
             await self._write(
-                Record(Partition(partition.tenant), MONTH_KIND, partition.part, {"id": partition.part})
+                Record(
+                    Partition(partition.tenant), MONTH_KIND, partition.part, {"id": partition.part}
+                )
             )
         await self._flush()
         now = self.runtime.now()

@@ -1,0 +1,1 @@
+"""Dead letters: messages that subscriptions gave up on, listed and replayed."""

@@ -1,0 +1,68 @@
+"""The one event table: which service method handles an event of a type for a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.audit.log import AuditLog
+from shared.base.errors import InvalidEvent
+from shared.base.events import Event, EventType
+from shared.documents.staged import StagedContentSealer
+from shared.replication.service import Replication
+
+Handler = Callable[[Event], Awaitable[object]]
+
+ENCRYPTION: Final = "encryption"
+REPLICATION: Final = "replication"
+AUDIT: Final = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of every subscription.
+
+    Attributes:
+        table: Subscription -> event type -> handler; the same as ``infra/topology.json`` delivers.
+    """
+
+    table: Mapping[str, Mapping[EventType, Handler]]
+
+    async def handle(self, subscription: str, message: bytes) -> None:
+        """Let a message of a subscription take effect.
+
+        Args:
+            subscription: Where it was received.
+            message: CloudEvents JSON.
+
+        Raises:
+            InvalidEvent: It is not an event that the subscription takes; no later try can help.
+        """
+        event = Event.from_json(message)
+        handler = self.table[subscription].get(event.type)
+        if handler is None:
+            raise InvalidEvent(f"The subscription {subscription} does not take {event.type}.")
+        await handler(event)
+
+
+def event_handlers(
+    sealer: StagedContentSealer, replication: Replication, audit_log: AuditLog
+) -> Handlers:
+    """The handlers over these services."""
+
+    async def append(event: Event) -> None:
+        await audit_log.append_pending(event.partition)
+
+    return Handlers(
+        {
+            ENCRYPTION: {EventType.UPLOAD_COMPLETED: sealer.seal},
+            REPLICATION: {
+                EventType.DOCUMENT_SEALED: replication.replicate,
+                EventType.DOCUMENT_DAMAGED: replication.repair,
+                EventType.DOCUMENT_REPAIRED: replication.erase,
+                EventType.DOCUMENT_DELETED: replication.erase,
+            },
+            AUDIT: dict.fromkeys(EventType, append),
+        }
+    )
