@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.base.events import Event
+from shared.handlers import AUDIT
 from shared.wiring.services import ready_services
 
 blueprint = func.Blueprint()
@@ -16,12 +16,11 @@ blueprint = func.Blueprint()
     arg_name="message",
     connection="ServiceBus",
     topic_name="events",
-    subscription_name="audit",
+    subscription_name=AUDIT,
     is_sessions_enabled=True,
 )
 async def audit(message: func.ServiceBusMessage) -> None:
     """Every event: append what waits in its tenant's log."""
     async with backing_off(message):
-        await (await ready_services()).audit_log.append_pending(
-            Event.from_json(message.get_body()).tenant
-        )
+        services = await ready_services()
+        await services.handlers.handle(AUDIT, message.get_body())

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import azure.functions as func
 
-from shared.base.errors import InvalidInput
+from shared.base.errors import InvalidEvent
 from shared.wiring.settings import get_settings
 
 
@@ -23,7 +23,7 @@ async def backing_off(
 ) -> AsyncIterator[None]:
     """Work on a message; a failure is let out after 1, 2, 4, ... seconds, twice as many at each delivery.
 
-    A message that no later try can help (``InvalidInput``) fails at once.
+    A message that no later try can help (``InvalidEvent``) fails at once.
 
     Args:
         message: Tells how often it has been delivered.
@@ -34,7 +34,7 @@ async def backing_off(
     """
     try:
         yield
-    except InvalidInput:
+    except InvalidEvent:
         raise
     except Exception:
         pause = 2 ** ((message.delivery_count or 1) - 1)

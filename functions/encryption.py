@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.base.events import Event
+from shared.handlers import ENCRYPTION
 from shared.wiring.services import ready_services
 
 blueprint = func.Blueprint()
@@ -16,9 +16,10 @@ blueprint = func.Blueprint()
     arg_name="message",
     connection="ServiceBus",
     topic_name="events",
-    subscription_name="encryption",
+    subscription_name=ENCRYPTION,
 )
 async def encryption(message: func.ServiceBusMessage) -> None:
     """``upload.completed``: seal the staged content into its document."""
     async with backing_off(message):
-        await (await ready_services()).uploads.seal(Event.from_json(message.get_body()))
+        services = await ready_services()
+        await services.handlers.handle(ENCRYPTION, message.get_body())

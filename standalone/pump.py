@@ -1,7 +1,7 @@
 """The message pump: hands the messages of each subscription to its function, under a lock.
 
 A message is completed when its function returns, abandoned when it raises, and dead-lettered when
-it raises ``InvalidInput``, as no later try can succeed. What cannot be settled is delivered again
+it raises ``InvalidEvent``, as no later try can succeed. What cannot be settled is delivered again
 once its lock has expired, so functions must take effect once however often they run.
 """
 
@@ -17,7 +17,7 @@ from typing import Final
 
 from azure.functions.servicebus import ServiceBusMessage
 
-from shared.base.errors import Conflict, InvalidInput
+from shared.base.errors import Conflict, InvalidEvent
 from shared.base.events import Event
 from shared.ports.bus import Delivery, EventSource
 from shared.ports.clock import Clock
@@ -117,7 +117,7 @@ class MessagePump:
         try:
             try:
                 await function.handler(**{function.argument: _message(delivery)})
-            except InvalidInput as error:
+            except InvalidEvent as error:
                 outcome, settle = (
                     "dead-lettered",
                     partial(self._source.dead_letter, reason=error.slug),
@@ -168,7 +168,7 @@ class _Lock:
 def _event_type(body: bytes) -> str | None:
     try:
         return Event.from_json(body).type.value
-    except InvalidInput:
+    except InvalidEvent:
         return None
 
 

@@ -6,7 +6,6 @@ the grant expires.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Request, Response
@@ -16,9 +15,7 @@ from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.guard import GuardedRoute, OriginDep, ServicesDep, body_stream, public
 from functions.api.limits import Limits
-from shared.base.errors import NotFound, StrongroomError, TooLarge
-from shared.journal.entries import ANONYMOUS, Action
-from shared.ports.records import DIRECTORY
+from shared.base.errors import NotFound, StrongroomError
 from shared.wiring.services import Services
 
 PREFIX = "/staged"
@@ -34,30 +31,14 @@ async def put_content(
     origin: OriginDep,
 ) -> Response:
     """Take the content of a staged upload."""
-    tenant, upload = DIRECTORY, ""
     try:
         if services.adapters.verify_grant is None:
-            raise NotFound("This server takes no staged contents.")
+            raise NotFound("This server takes no staged content.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
-        tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
-        # What was sealed is removed from staging, so that its name alone would be free again.
-        await services.uploads.check_granted(tenant, upload)
-        content = _at_most(body_stream(request, max_size), max_size)
-        size = await services.adapters.staging.put(name, content)
     except StrongroomError as error:
-        await services.journal.record_failure(
-            error, Action.UPLOAD_RECEIVE, upload, by=ANONYMOUS, tenant=tenant, origin=origin
-        )
+        await services.uploads.record_refusal(error, origin)
         raise
-    received = services.journal.entry(
-        Action.UPLOAD_RECEIVE,
-        upload,
-        by=ANONYMOUS,
-        tenant=tenant,
-        origin=origin,
-        details={"size": size},
-    )
-    await services.journal.commit(received)
+    await services.uploads.receive(name, max_size, body_stream(request, max_size), origin)
     return Response(status_code=201)
 
 
@@ -75,12 +56,3 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
     app.include_router(router)
     app.add_middleware(StandardHeaders)
     return app
-
-
-async def _at_most(content: AsyncIterator[bytes], max_size: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in content:
-        size += len(chunk)
-        if size > max_size:
-            raise TooLarge(f"The upload was granted for {max_size} bytes.")
-        yield chunk

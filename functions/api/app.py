@@ -8,7 +8,17 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.api import audit, auth, documents, events, pages, problems, tenants, uploads, users
+from functions.api import (
+    audit,
+    auth,
+    dead_letters,
+    documents,
+    pages,
+    problems,
+    tenants,
+    uploads,
+    users,
+)
 from functions.api.guard import new_traceparent
 from functions.api.headers import NEEDED
 from functions.api.limits import Limits
@@ -16,7 +26,7 @@ from shared.wiring.services import Services
 
 PREFIX: Final = "/api/v1"
 
-CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, events)
+CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, dead_letters)
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 
 STANDARD_HEADERS: Final = {
@@ -88,7 +98,7 @@ def create_api(services: Services) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.services = services
-    app.state.limits = Limits(services.settings, services.clock)
+    app.state.limits = Limits(services.settings, services.runtime.clock)
     problems.install(app)
     for capability in (*CAPABILITIES, pages):
         app.include_router(capability.router, prefix=PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -25,9 +26,9 @@ class TreeHeadView(BaseModel):
 
 
 class LogView(BaseModel):
-    """Entries, newest first. ``position`` is null until an entry has its place in the tree."""
+    """Entries, newest first, with their positions in the log."""
 
-    items: list[LoggedEntry]
+    items: Sequence[LoggedEntry]
     cursor: str | None
     head: TreeHeadView
 
@@ -41,9 +42,11 @@ async def read_log(
     resource: Resource = None,
 ) -> LogView:
     """Who did what. Reading the log is an entry as well."""
-    entries, following, head = await services.audit_log.entries(
+    page = await services.audit_log.entries(
         principal, resource=resource, limit=limit, cursor=cursor
     )
     return LogView(
-        items=entries, cursor=following, head=TreeHeadView(size=head.size, root=head.root)
+        items=page.items,
+        cursor=page.cursor,
+        head=TreeHeadView(size=page.head.size, root=page.head.root),
     )

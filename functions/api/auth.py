@@ -90,14 +90,18 @@ async def sign_in(
 ) -> TokenView:
     """Exchange a password for a token."""
     limits.sign_in.take(origin.address)
-    token, expires_at, user = await services.sign_in.sign_in(
+    signed_in = await services.sign_in.sign_in(
         body.tenant,
         body.username,
         body.password.get_secret_value(),
         body.new_password.get_secret_value() if body.new_password else None,
         origin,
     )
-    return TokenView(token=token, expires_at=expires_at, user=AccountView.of(user))
+    return TokenView(
+        token=signed_in.token,
+        expires_at=signed_in.expires_at,
+        user=AccountView.of(signed_in.user),
+    )
 
 
 @router.get("/account", **requires(Permission.OWN_ACCOUNT))

@@ -162,8 +162,8 @@ async def list_documents(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[DocumentView]:
     """The tenant's documents, newest first."""
-    page, following = await services.reader.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[DocumentView.of(opened) for opened in page], cursor=following)
+    page = await services.reader.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
 
 
 @router.get("/{document}", **requires(Permission.DOCUMENTS_READ))

@@ -34,21 +34,20 @@ from shared.access.principal import Origin, Principal
 from shared.base.errors import (
     FAILURES,
     Forbidden,
+    InternalError,
     RateLimited,
     StrongroomError,
     TooLarge,
     Unauthenticated,
 )
-from shared.base.ids import is_id
+from shared.base.ids import PREFIXES, is_id
+from shared.base.partitions import OPERATOR
 from shared.journal.entries import ANONYMOUS, Action
-from shared.ports.records import DIRECTORY
 from shared.wiring.services import Services
 
 PERMISSION_FIELD: Final = "x-permission"
 PUBLIC: Final = "public"
 MAX_JSON_BYTES: Final = 65_536
-TARGETS: Final = ("doc", "ten", "upl", "usr")
-"""The prefixes of the ids that addresses name."""
 
 _log = logging.getLogger("strongroom.api")
 
@@ -148,7 +147,7 @@ class GuardedRoute(APIRoute):
                 # Messages of unexpected errors may quote what they choked on; frames do not.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 _log.error("unexpected %s\n%s", type(error).__qualname__, frames)
-                raise StrongroomError("It was logged; try again.") from None
+                raise InternalError("It was logged; try again.") from None
 
         return guarded
 
@@ -178,13 +177,13 @@ class GuardedRoute(APIRoute):
             return
         principal: Principal | None = getattr(request.state, "principal", None)
         # Any other text is the client's own, and the log repeats none of it.
-        named = (each for each in request.path_params.values() if is_id(each, *TARGETS))
+        named = (each for each in request.path_params.values() if is_id(each, *PREFIXES))
         await services_of(request).journal.record_failure(
             error,
             Action.REQUEST,
             next(named, ""),
             by=principal or ANONYMOUS,
-            tenant=principal.tenant if principal else DIRECTORY,
+            tenant=principal.tenant if principal else OPERATOR,
             origin=origin(request),
             details={"route": f"{request.method} {self.path}"},
         )

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from functions.api.guard import GuardedRoute, ServicesDep, public
 from shared.base.errors import NotFound
-from shared.ports.records import DIRECTORY
+from shared.base.partitions import OPERATOR, Partition
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -43,7 +43,7 @@ class HealthView(BaseModel):
 async def health(services: ServicesDep) -> HealthView:
     """Whether the service works."""
     with suppress(NotFound):
-        await services.adapters.records.get(DIRECTORY, "health", "none")
+        await services.adapters.records.get(Partition(OPERATOR), "health", "none")
     return HealthView(environment=services.settings.environment)
 
 

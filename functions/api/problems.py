@@ -38,6 +38,8 @@ STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
     errors.IdempotencyKeyReused: 422,
     errors.RateLimited: 429,
     errors.Damaged: 500,
+    errors.InternalError: 500,
+    errors.InvalidEvent: 500,
     errors.Unavailable: 503,
 }
 

@@ -56,11 +56,10 @@ async def create_tenant(
 ) -> CreatedTenantView:
     """Create a tenant, its key and its first administrator."""
     key = idempotency_key(idempotency, principal, "tenants")
-    tenant, administrator = await services.tenants.create(
-        principal, body.slug, body.administrator, key
-    )
+    created = await services.tenants.create(principal, body.slug, body.administrator, key)
     return CreatedTenantView(
-        tenant=TenantView.of(tenant), administrator=TemporaryPasswordView.of(administrator)
+        tenant=TenantView.of(created.tenant),
+        administrator=TemporaryPasswordView.of(created.administrator),
     )
 
 
@@ -69,8 +68,8 @@ async def list_tenants(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[TenantView]:
     """All tenants, oldest first."""
-    tenants, following = await services.tenants.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[TenantView.of(tenant) for tenant in tenants], cursor=following)
+    page = await services.tenants.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[TenantView.of(tenant) for tenant in page.items], cursor=page.cursor)
 
 
 @router.get("/{tenant}", **requires(Permission.TENANTS_READ))
@@ -79,3 +78,11 @@ async def read_tenant(
 ) -> TenantView:
     """One tenant."""
     return TenantView.of(await services.tenants.read(principal, tenant))
+
+
+@router.post("/{tenant}/key-rotation", status_code=202, **requires(Permission.TENANTS_MANAGE))
+async def rotate_tenant_key(
+    tenant: TenantId, services: ServicesDep, principal: PrincipalDep
+) -> None:
+    """Rotate a tenant's key now. Its epoch keys are rewrapped soon after; documents stay as they are."""
+    await services.key_rotation.begin(principal, tenant)

@@ -20,8 +20,9 @@ from functions.api.headers import (
 )
 from shared.access.permissions import Permission, Role
 from shared.base.errors import InvalidInput
-from shared.identity.accounts import Stored, TemporaryPassword
+from shared.identity.accounts import TemporaryPassword
 from shared.identity.models import User, Username
+from shared.journal.collections import Stored
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 
@@ -81,7 +82,7 @@ class TemporaryPasswordView(BaseModel):
     @classmethod
     def of(cls, temporary: TemporaryPassword) -> TemporaryPasswordView:
         """The view of a temporary password."""
-        return cls(user=UserView.of(temporary.user), temporary_password=temporary.password or None)
+        return cls(user=UserView.of(temporary.user), temporary_password=temporary.password)
 
 
 @router.post("", status_code=201, **requires(Permission.USERS_MANAGE))
@@ -103,8 +104,8 @@ async def list_users(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[UserView]:
     """The people of the caller's tenant, oldest first."""
-    users, following = await services.accounts.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[UserView.of(user) for user in users], cursor=following)
+    page = await services.accounts.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[UserView.of(user) for user in page.items], cursor=page.cursor)
 
 
 @router.get("/{user}", responses={200: response_headers("ETag")}, **requires(Permission.USERS_READ))
@@ -149,6 +150,6 @@ async def give_temporary_password(
     )
 
 
-def _tagged(stored: Stored, response: Response) -> UserView:
+def _tagged(stored: Stored[User], response: Response) -> UserView:
     response.headers["ETag"] = f'"{stored.etag}"'
-    return UserView.of(stored.user)
+    return UserView.of(stored.value)

@@ -11,11 +11,9 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from functions.api.bodies import Body
 from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
 from shared.access.permissions import Permission
-from shared.base.errors import InvalidInput
 from shared.base.topology import load_topology
-from shared.journal.entries import Action
 
-router = APIRouter(prefix="/dead-letters", tags=["events"], route_class=GuardedRoute)
+router = APIRouter(prefix="/dead-letters", tags=["dead-letters"], route_class=GuardedRoute)
 
 Subscription = Annotated[
     str,
@@ -64,13 +62,7 @@ async def list_dead_letters(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLettersView:
     """The dead letters of a subscription, oldest first."""
-    _check_subscription(services, subscription)
-    letters = await services.adapters.bus.dead_letters(subscription, limit=limit)
-    await services.journal.commit(
-        services.journal.entry(
-            Action.EVENTS_READ, by=principal, details={"subscription": subscription}
-        )
-    )
+    letters = await services.dead_letters.list(principal, subscription, limit=limit)
     return DeadLettersView(
         items=[
             DeadLetterView(
@@ -92,20 +84,5 @@ async def replay_dead_letters(
     body: Replay, services: ServicesDep, principal: PrincipalDep
 ) -> ReplayedView:
     """Deliver dead letters again, to this subscription alone."""
-    _check_subscription(services, body.subscription)
-    await services.journal.commit(
-        services.journal.entry(
-            Action.EVENTS_REPLAY,
-            by=principal,
-            details={"subscription": body.subscription, "messages": len(body.message_ids)},
-        )
-    )
-    return ReplayedView(
-        replayed=await services.adapters.bus.replay(body.subscription, body.message_ids)
-    )
-
-
-def _check_subscription(services: ServicesDep, subscription: str) -> None:
-    known = [each.name for each in services.topology.subscriptions]
-    if subscription not in known:
-        raise InvalidInput(f"The subscriptions are: {', '.join(known)}.")
+    replayed = await services.dead_letters.replay(principal, body.subscription, body.message_ids)
+    return ReplayedView(replayed=replayed)
