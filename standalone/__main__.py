@@ -133,6 +133,8 @@ def _host(address: str, port: int, data: Path) -> Host:
             # Asked once, as the records are below: a damaged file ends the start.
             first = services.topology.subscriptions[0].name
             await services.adapters.bus.dead_letters(first, limit=1)
+            # No other process uses the folder: what an earlier one left can go out at once.
+            await services.outbox.relay(everything=True)
         if await services.tenants.has_operator():
             first_steps.forget_secret(data)
         else:

@@ -21,7 +21,6 @@ MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
 
 STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
-    errors.StrongroomError: 500,
     errors.InvalidInput: 400,
     errors.Unauthenticated: 401,
     errors.TokenExpired: 401,
@@ -182,8 +181,8 @@ def _allowed(request: Request) -> list[str]:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     return problem(
         500,
-        errors.StrongroomError.slug,
-        errors.StrongroomError.title,
+        errors.InternalError.slug,
+        errors.InternalError.title,
         "It was logged; try again, and if it stays, report the instance.",
         {},
         instance=_instance(request),

@@ -19,8 +19,8 @@ class StrongroomError(Exception):
         audited: Whether it is in the audit log; ``Journal.record_failure`` puts it there once.
     """
 
-    slug: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Something went wrong on our side"
+    slug: ClassVar[str]
+    title: ClassVar[str]
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -183,6 +183,9 @@ class InvalidEvent(StrongroomError):
 
 class InternalError(StrongroomError):
     """A contract of our own was broken: a defect or a wrong deployment, never the client's fault."""
+
+    slug = "internal"
+    title = "Something went wrong on our side"
 
 
 FAILURES: Final = (Damaged, InternalError, Unavailable)

@@ -32,19 +32,26 @@ def earliest_id(prefix: str, at: datetime) -> str:
 
 
 def is_id(text: str, *prefixes: str) -> bool:
-    """Whether the text has the form of an identifier with one of these prefixes."""
-    return text.partition("_")[0] in prefixes and _ID.fullmatch(text) is not None
+    """Whether the text is an identifier with one of these prefixes."""
+    try:
+        created_at(text)
+    except ValueError:
+        return False
+    return text.partition("_")[0] in prefixes
 
 
 def created_at(id: str) -> datetime:
     """When an identifier was made, UTC, in milliseconds.
 
     Raises:
-        ValueError: The text does not have the form of an identifier.
+        ValueError: The text does not have the form of an identifier, or its time is past year 9999.
     """
     if not _ID.fullmatch(id):
         raise ValueError("the text is not an identifier")
     number = 0
     for character in id.partition("_")[2][:10]:
         number = number << 5 | _ALPHABET.index(character)
-    return _EPOCH + timedelta(milliseconds=number)
+    try:
+        return _EPOCH + timedelta(milliseconds=number)
+    except OverflowError:
+        raise ValueError("the identifier was made after the year 9999") from None

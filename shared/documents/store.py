@@ -27,7 +27,7 @@ GRANTED: Final = {"state": "granted"}
 
 GRANT_LIFETIME: Final = timedelta(hours=1)
 
-EXPIRY_WINDOW: Final = timedelta(minutes=10)
+EXPIRY_WINDOW: Final = timedelta(minutes=1)
 """Uploads whose grants expire in the same window are looked at together."""
 
 _NO_DOCUMENT: Final = "There is no such document in your tenant."
@@ -182,7 +182,7 @@ class DocumentRecords:
 
     async def prepare_upload(self, partition: Partition, expires_at: datetime) -> None:
         """Before an upload is granted: make sure that it expires and that its object is swept."""
-        due = end_of_window(expires_at, EXPIRY_WINDOW)
+        due = expiry_due(expires_at)
         await self.agenda.add(Task.EXPIRE_UPLOADS, partition, due)
         await self.prepare_object(partition, expires_at - GRANT_LIFETIME)
 
@@ -227,3 +227,8 @@ def _index_of(upload: Upload) -> Mapping[str, str]:
 
 def _version_id(document: str, number: int) -> str:
     return f"{document}.{number:06d}"
+
+
+def expiry_due(expires_at: datetime) -> datetime:
+    """When the sweep looks for uploads whose grants expire at a time: then, or up to a minute later."""
+    return end_of_window(expires_at - timedelta(microseconds=1), EXPIRY_WINDOW)

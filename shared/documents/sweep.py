@@ -16,9 +16,9 @@ from typing import Final
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.documents.naming import GRACE, swept_prefix
-from shared.documents.store import EXPIRY_WINDOW, GRANTED
+from shared.documents.store import GRANTED, expiry_due
 from shared.documents.uploads import Uploads
-from shared.journal.agenda import AgendaItem, Task, end_of_window
+from shared.journal.agenda import AgendaItem, Task
 from shared.journal.collections import Stored
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.clock import Runtime
@@ -63,8 +63,8 @@ class Sweep:
             if stored.value.expires_at <= self.runtime.now():
                 await self.uploads.expire(stored)
             else:
-                # Of a later window, whose own item may be this one's successor in the same second.
-                due = end_of_window(stored.value.expires_at, EXPIRY_WINDOW)
+                # An upgrade puts all uploads of a partition on the agenda at once.
+                due = expiry_due(stored.value.expires_at)
                 await store.agenda.add(Task.EXPIRE_UPLOADS, partition, due)
 
     async def _sweep(self, item: Stored[AgendaItem]) -> int:

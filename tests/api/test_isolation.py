@@ -100,7 +100,7 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     upload = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
     member = await app.services.accounts.find(alpha, "member")
     await app.settle()
-    return Victim(alpha, document["id"], document["etag"], upload.json()["id"], member.user.id)
+    return Victim(alpha, document["id"], document["etag"], upload.json()["id"], member.value.id)
 
 
 async def send(app: App, victim: Victim, route: Route, headers: dict[str, str]) -> httpx.Response:

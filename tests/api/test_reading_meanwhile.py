@@ -10,7 +10,7 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.errors import NotFound
-from shared.base.events import EventType
+from shared.base.events import EventType, VersionData
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
 from tests.support.app import App, problem
 from tests.support.copies import CONTENT, copies, get
@@ -54,7 +54,7 @@ async def mend_both(app: App, tenant: str, document: str) -> None:
     flip(HEADER_SIZE + 5)(primary)
     flip(-1)(replica)
     damaged = app.services.journal.event(
-        EventType.DOCUMENT_DAMAGED, tenant, document, {"version": 1}
+        EventType.DOCUMENT_DAMAGED, tenant, document, VersionData(version=1)
     )
     await app.services.replication.repair(damaged)
     await app.settle()
@@ -127,7 +127,7 @@ async def test_what_is_healed_while_it_streams_is_followed(
     before = (await app.actions(alpha, document)).count("document.damage")
     assert before == (2 if reported else 0)
     damaged = app.services.journal.event(
-        EventType.DOCUMENT_DAMAGED, alpha, document, {"version": 1}
+        EventType.DOCUMENT_DAMAGED, alpha, document, VersionData(version=1)
     )
     await app.services.replication.repair(damaged)
     await app.settle()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.base.errors import Damaged, Unavailable
-from shared.base.events import EventType
+from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
 from shared.ports.records import Replace
@@ -76,7 +76,9 @@ async def harm(app: App, tenant: str, document: str, harms: tuple[Harm, Harm]) -
 
 
 async def repair(app: App, tenant: str, document: str) -> None:
-    event = app.services.journal.event(EventType.DOCUMENT_DAMAGED, tenant, document, {"version": 1})
+    event = app.services.journal.event(
+        EventType.DOCUMENT_DAMAGED, tenant, document, VersionData(version=1)
+    )
     await app.services.replication.repair(event)
 
 
@@ -135,7 +137,7 @@ async def test_the_mended_content_comes_in_segments(app: App, alpha: str, docume
     sealed = (await copies(app, alpha, document))[0].read_bytes()
     await harm(app, alpha, document, MENDABLE["other segments"])
     version = await app.version(alpha, document)
-    opener = app.services.reader._opener
+    opener = app.services.reader.opener
     parts = [bytes(part) async for part in opener.reassembled(alpha, document, version)]
     assert b"".join(parts) == sealed
     assert max(map(len, parts)) <= SEGMENT_SIZE
@@ -157,7 +159,7 @@ async def test_what_the_record_does_not_vouch_for_replaces_nothing(
     assert "document.lost" in await app.actions(alpha, document)
     version = await app.version(alpha, document)
     with pytest.raises(Damaged):
-        async for _ in app.services.reader._opener.reassembled(alpha, document, version):
+        async for _ in app.services.reader.opener.reassembled(alpha, document, version):
             pass
 
 
@@ -214,9 +216,9 @@ async def test_a_silent_copy_is_waited_for(
     app: App, alpha: str, document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harm(app, alpha, document, MENDABLE["other segments"])
-    opener = app.services.reader._opener
+    opener = app.services.reader.opener
     with monkeypatch.context() as down:
-        down.setattr(opener, "_replica", Silent(opener._replica))
+        down.setattr(opener, "replica", Silent(opener.replica))
         with pytest.raises(Unavailable):
             await repair(app, alpha, document)
     assert "document.lost" not in await app.actions(alpha, document)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from shared.base.errors import Damaged
+from shared.base.partitions import partition_of
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE
 from shared.ports.records import Replace
 from tests.support.app import App, problem
@@ -320,8 +321,8 @@ async def test_a_silent_primary_is_no_damage(
     monkeypatch: pytest.MonkeyPatch,
     after: int,
 ) -> None:
-    opener = app.services.reader._opener
-    monkeypatch.setattr(opener, "_primary", Silent(opener._primary, after))
+    opener = app.services.reader.opener
+    monkeypatch.setattr(opener, "primary", Silent(opener.primary, after))
     assert (await get(app, auth, document)).content == CONTENT
     assert "document.damage" not in await app.actions(alpha, document)
 
@@ -329,9 +330,9 @@ async def test_a_silent_primary_is_no_damage(
 async def test_silence_everywhere_can_be_tried_again(
     app: App, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opener = app.services.reader._opener
-    monkeypatch.setattr(opener, "_primary", Silent(opener._primary))
-    monkeypatch.setattr(opener, "_replica", Silent(opener._replica))
+    opener = app.services.reader.opener
+    monkeypatch.setattr(opener, "primary", Silent(opener.primary))
+    monkeypatch.setattr(opener, "replica", Silent(opener.replica))
     answer = await get(app, auth, document)
     assert (answer.status_code, problem(answer)) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
@@ -341,8 +342,8 @@ async def test_silence_everywhere_can_be_tried_again(
 async def test_a_silent_primary_and_a_damaged_replica_can_be_tried_again(
     app: App, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opener = app.services.reader._opener
-    monkeypatch.setattr(opener, "_primary", Silent(opener._primary))
+    opener = app.services.reader.opener
+    monkeypatch.setattr(opener, "primary", Silent(opener.primary))
     _, replica = await copies(app, alpha, document)
     flip(HEADER_SIZE)(replica)
     answer = await get(app, auth, document)
@@ -371,11 +372,12 @@ async def test_a_damaged_record_is_a_clear_error(
     app: App, alpha: str, auth: dict[str, str], document: str, field: str
 ) -> None:
     records = app.services.adapters.records
-    record = await records.get(alpha, "document", document)
+    record = await records.get(partition_of(alpha, document), "document", document)
     current = dict(record.body["current"])
     value = str(current[field])
     current[field] = value[:10] + ("a" if value[10] != "a" else "b") + value[11:]
-    await records.commit(alpha, [Replace(replace(record, body=record.body | {"current": current}))])
+    changed = replace(record, body=record.body | {"current": current})
+    await records.commit(record.partition, [Replace(changed)])
     answer = await get(app, auth, document)
     if field == "sealed_sha256":
         assert answer.content == CONTENT

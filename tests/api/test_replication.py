@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.base.errors import Unavailable
-from shared.base.events import Event, EventType
+from shared.base.events import Event, EventData, EventType, ReleasedData, VersionData
 from tests.support.app import App
 from tests.support.damage import flip
 
@@ -26,8 +26,10 @@ async def document(app: App, auth: dict[str, str]) -> str:
     return document
 
 
-def event(app: App, tenant: str, document: str, kind: EventType, **data: Any) -> Event:
-    return app.services.journal.event(kind, tenant, document, {"version": 1} | data)
+def event(
+    app: App, tenant: str, document: str, kind: EventType, data: EventData | None = None
+) -> Event:
+    return app.services.journal.event(kind, tenant, document, data or VersionData(version=1))
 
 
 async def agree(app: App, tenant: str, document: str) -> None:
@@ -61,7 +63,7 @@ async def test_healing_what_is_whole_changes_nothing(app: App, alpha: str, docum
     before = await app.version(alpha, document)
     await app.services.replication.repair(event(app, alpha, document, EventType.DOCUMENT_DAMAGED))
     assert await app.version(alpha, document) == before
-    assert "document.heal" not in await app.actions(alpha, document)
+    assert "document.repair" not in await app.actions(alpha, document)
 
 
 @pytest.mark.parametrize("store", ["primary", "replica"])
@@ -73,7 +75,7 @@ async def test_healing_at_once_heals_once(app: App, alpha: str, document: str, s
     await asyncio.gather(*(app.services.replication.repair(damaged) for _ in range(3)))
     await app.settle()
     await agree(app, alpha, document)
-    assert (await app.actions(alpha, document)).count("document.heal") == 1
+    assert (await app.actions(alpha, document)).count("document.repair") == 1
 
 
 async def test_events_of_what_is_gone_do_nothing(
@@ -84,7 +86,7 @@ async def test_events_of_what_is_gone_do_nothing(
     await app.settle()
     await app.services.replication.replicate(event(app, alpha, document, EventType.DOCUMENT_SEALED))
     await app.services.replication.repair(event(app, alpha, document, EventType.DOCUMENT_DAMAGED))
-    erase = event(app, alpha, document, EventType.DOCUMENT_DELETED, objects=[], replicas=[])
+    erase = event(app, alpha, document, EventType.DOCUMENT_DELETED, ReleasedData())
     await app.services.replication.erase(erase)
     assert app.stored("primary") == app.stored("replica") == []
 
@@ -105,8 +107,8 @@ async def test_erasing_is_in_the_log_once_however_often_its_event_comes(
     assert erased["entry"]["outcome"] == "allowed"
     assert erased["entry"]["actor"]["kind"] == "system"
     assert erased["entry"]["details"] == {"objects": 1, "replicas": 1}
-    released = {"objects": [version.object], "replicas": [version.replica]}
-    again = event(app, alpha, document, EventType.DOCUMENT_DELETED, **released)
+    released = ReleasedData(objects=(version.object,), replicas=(version.replica or "",))
+    again = event(app, alpha, document, EventType.DOCUMENT_DELETED, released)
     await asyncio.gather(*(app.services.replication.erase(again) for _ in range(3)))
     await app.services.replication.erase(again)
     await app.settle()
@@ -125,16 +127,15 @@ async def test_nothing_is_called_erased_before_it_is(
     await app.settle()
     version = await app.version(alpha, document)
     await app.http.delete(f"documents/{document}", headers=auth)
-    released = {"objects": [version.object], "replicas": [version.replica]}
-    deleted = event(app, alpha, document, EventType.DOCUMENT_DELETED, **released)
+    released = ReleasedData(objects=(version.object,), replicas=(version.replica or "",))
+    deleted = event(app, alpha, document, EventType.DOCUMENT_DELETED, released)
 
     class Store:
         async def delete(self, name: str) -> None:
             raise Unavailable("The store does not answer.")
 
-    places = dict(app.services.replication._places) | {silent: Store()}
     with monkeypatch.context() as down:
-        down.setattr(app.services.replication, "_places", places)
+        down.setattr(app.services.replication, silent, Store())
         with pytest.raises(Unavailable):
             await app.services.replication.erase(deleted)
     assert "document.erase" not in await app.actions(alpha, document)

@@ -15,9 +15,9 @@ from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, Unavailable
 from shared.base.partitions import OPERATOR
-from shared.identity.accounts import Stored
-from shared.identity.sign_in import FREE_ATTEMPTS
+from shared.identity.lockout import FREE_ATTEMPTS
 from shared.identity.tokens import ACTIVATION
+from shared.journal.collections import Stored
 from tests.support.accounts import bearer
 from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, App, Opened, open_app, problem
 
@@ -187,7 +187,7 @@ async def test_a_disabled_person_cannot_sign_in(app: App, auth: dict[str, str]) 
 async def test_nobody_gives_themselves_a_password(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    admin = (await app.services.accounts.find(alpha, "admin")).user.id
+    admin = (await app.services.accounts.find(alpha, "admin")).value.id
     answer = await app.http.post(f"users/{admin}/temporary-password", headers=auth)
     assert (answer.status_code, problem(answer)) == (409, "conflict")
     assert (await sign_in(app)).status_code == 200
@@ -198,7 +198,7 @@ async def test_two_administrators_cannot_remove_each_other(
     app: App, alpha: str, change: dict[str, Any]
 ) -> None:
     accounts = app.services.accounts
-    admins = [(await accounts.find(alpha, "admin")).user.id]
+    admins = [(await accounts.find(alpha, "admin")).value.id]
     admins.append(await app.user(alpha, "second", Role.ADMINISTRATOR))
     full: dict[str, Any] = {"roles": None, "disabled": None, "if_match": None} | change
     outcomes = await asyncio.gather(
@@ -209,7 +209,7 @@ async def test_two_administrators_cannot_remove_each_other(
         return_exceptions=True,
     )
     assert {type(outcome) for outcome in outcomes} == {Conflict, Stored}
-    left = [(await accounts.load(alpha, admin)).user for admin in admins]
+    left = [(await accounts.load(alpha, admin)).value for admin in admins]
     assert sum(not user.disabled and Role.ADMINISTRATOR in user.roles for user in left) == 1
 
 

@@ -14,7 +14,8 @@ import pytest
 from functions.api.headers import digest_header
 from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
-from shared.documents.sweep import GRACE
+from shared.base.partitions import Partition
+from shared.documents.naming import hour_prefix, sweep_due
 from tests.support.app import App, Opened, problem
 from tests.support.uploads import CONTENT, NEW, begin, complete, put
 
@@ -299,18 +300,19 @@ async def test_the_sweep_removes_orphans_and_nothing_else(
     async def nothing() -> AsyncIterator[bytes]:
         yield b"orphan"
 
-    day = f"{app.clock.now():%Y-%m-%d}"
-    unknown = f"{alpha}/{day}/doc_{'0' * 26}.1.{'0' * 16}"
-    unadopted = f"{alpha}/{day}/{document}.1.{'0' * 16}"
-    later = f"{alpha}/{day}/{document}.3.{'0' * 16}"
+    made = hour_prefix(alpha, app.clock.now())
+    unknown = f"{made}doc_{'0' * 26}.1.{'0' * 16}"
+    unadopted = f"{made}{document}.1.{'0' * 16}"
+    later = f"{made}{document}.3.{'0' * 16}"
     for name in (unknown, unadopted, later):
         await adapters.primary.put(name, nothing())
         await adapters.replica.put(name, nothing())
-    await adapters.staging.put(f"{alpha}/{day}/upl_{'0' * 26}", nothing())
-    await adapters.staging.put(f"{alpha}/{day}/{ended['id']}", nothing())
+    await adapters.staging.put(f"{made}upl_{'0' * 26}", nothing())
+    await adapters.staging.put(f"{made}{ended['id']}", nothing())
     before = {store: app.stored(store) for store in kept}
 
-    app.clock.advance(GRACE.total_seconds())
+    due = sweep_due(app.clock.now()) - app.clock.now()
+    app.clock.advance(due.total_seconds() - 1)
     await app.services.sweep.run()
     assert {store: app.stored(store) for store in kept} == before, "within the grace"
     app.clock.advance(1)
@@ -327,9 +329,10 @@ async def test_an_object_that_we_cannot_have_made_does_not_stop_the_sweep(
     async def nothing() -> AsyncIterator[bytes]:
         yield b"orphan"
 
-    day = f"{app.clock.now():%Y-%m-%d}"
-    await app.services.adapters.primary.put(f"{alpha}/{day}/{name}", nothing())
-    app.clock.advance(GRACE.total_seconds() + 1)
+    now = app.clock.now()
+    await app.services.adapters.primary.put(hour_prefix(alpha, now) + name, nothing())
+    await app.services.reader.store.prepare_object(Partition(alpha), now)
+    app.clock.advance((sweep_due(now) - now).total_seconds())
     await app.services.sweep.run()
     assert app.stored("primary") == []
 
@@ -351,10 +354,10 @@ async def test_an_event_that_comes_twice_takes_effect_once(
     event = await completed_event(app)
     assert event.type is EventType.UPLOAD_COMPLETED
     for _ in range(3):
-        await app.services.uploads.seal(event)
+        await app.seal(event)
     assert len(app.stored("primary")) == 1
     await app.http.delete(f"documents/{upload['document']}", headers=auth)
-    await app.services.uploads.seal(event)
+    await app.seal(event)
     answer = await app.http.get(f"documents/{upload['document']}", headers=auth)
     assert answer.status_code == 404, "a late delivery must not bring it back"
 
@@ -366,12 +369,10 @@ async def test_an_event_that_comes_twice_at_once_takes_effect_once(
     await put(app, upload)
     await complete(app, auth, upload)
     event = await completed_event(app)
-    outcomes = await asyncio.gather(
-        *(app.services.uploads.seal(event) for _ in range(4)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(app.seal(event) for _ in range(4)), return_exceptions=True)
     assert outcomes.count(None) >= 1
     assert all(outcome is None or isinstance(outcome, Conflict) for outcome in outcomes)
-    await app.services.uploads.seal(event)
+    await app.seal(event)
     assert (await state(app, auth, upload))["state"] == "sealed"
     assert len(app.stored("primary")) == 1
     assert app.stored("staging") == []
@@ -381,8 +382,8 @@ async def test_an_event_that_comes_twice_at_once_takes_effect_once(
 
 
 async def test_an_event_of_an_upload_that_is_not_there(app: App, alpha: str) -> None:
-    event = app.services.journal.event(EventType.UPLOAD_COMPLETED, alpha, "upl_" + "0" * 26, {})
-    await app.services.uploads.seal(event)
+    event = app.services.journal.event(EventType.UPLOAD_COMPLETED, alpha, "upl_" + "0" * 26)
+    await app.seal(event)
 
 
 async def test_a_repeated_request_gets_the_same_upload(app: App, auth: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import runpy
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,11 +22,16 @@ import pytest
 from functions import audit, encryption, replication
 from shared.base.buffers import Buffer
 from shared.base.errors import Unavailable
-from shared.base.events import Event, EventType
+from shared.base.events import Event, EventType, VersionData
+from shared.base.partitions import OPERATOR
+from shared.base.topology import load_topology
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.bus import Delivery, EventSource
-from shared.base.partitions import OPERATOR
-from shared.wiring import services as wiring
+from shared.ports.clock import Runtime
+from shared.wiring.adapters import Adapters
+from shared.wiring.embedded import embedded_adapters
+from shared.wiring.services import Services
+from shared.wiring.settings import Settings
 from standalone.pump import MessagePump
 from standalone.triggers import read_functions
 from tests.support.app import BOOTSTRAP_SECRET, App, open_app
@@ -171,7 +177,7 @@ class Story:
         await self.app.services.adapters.bus.publish(events)
 
     def event(self, document: str, kind: EventType = EventType.DOCUMENT_SEALED) -> Event:
-        return self.app.services.journal.event(kind, self.tenant, document, {"version": 1})
+        return self.app.services.journal.event(kind, self.tenant, document, VersionData(version=1))
 
     async def put_back(self, *kinds: EventType) -> None:
         """Let the replication messages of these kinds come in this order, and before all others."""
@@ -229,16 +235,14 @@ async def story(
     # A receive must notice that the test's own time has passed.
     monkeypatch.setattr("standalone.pump.RECEIVE_WAIT_SECONDS", 0.01)
     clock = Timeline()
-    make = wiring.embedded_adapters
 
-    def with_faulty_replica(*arguments: Any) -> wiring.Adapters:
-        adapters = make(*arguments)
+    def with_faulty_replica(settings: Settings) -> Adapters:
+        adapters = embedded_adapters(settings, load_topology(), Runtime(clock, os.urandom))
         return dataclasses.replace(adapters, replica=FaultyStore(adapters.replica, clock))
 
-    monkeypatch.setattr(wiring, "embedded_adapters", with_faulty_replica)
-    async with open_app(tmp_path / "data", clock) as app:
+    async with open_app(tmp_path / "data", clock, make_adapters=with_faulty_replica) as app:
 
-        async def services() -> wiring.Services:
+        async def services() -> Services:
             return app.services
 
         for function in (audit, encryption, replication):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from functions import replication
-from shared.base.errors import Conflict, InvalidInput
-from shared.base.events import Event, EventType
+from shared.base.errors import Conflict, InvalidEvent
+from shared.base.events import Event, EventType, VersionData
+from shared.base.topology import load_topology
 from shared.ports.bus import Delivery
-from shared.wiring import services as wiring
+from shared.ports.clock import Runtime
+from shared.wiring.adapters import Adapters
+from shared.wiring.embedded import embedded_adapters
+from shared.wiring.services import Services
+from shared.wiring.settings import Settings
 from tests.support.app import App, open_app
+from tests.support.clock import FakeClock
 from tests.support.contract import azure, embedded
 from tests.support.contract.harness import BusHarness
 
@@ -76,16 +82,17 @@ class Story:
 async def story(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Story]:
-    make = wiring.embedded_adapters
     async with BUSES[request.param](tmp_path) as harness:
 
-        def on_this_bus(*arguments: Any) -> wiring.Adapters:
-            return dataclasses.replace(make(*arguments), bus=harness.bus, source=harness.bus)
+        def on_this_bus(settings: Settings) -> Adapters:
+            adapters = embedded_adapters(
+                settings, load_topology(), Runtime(FakeClock(), os.urandom)
+            )
+            return dataclasses.replace(adapters, bus=harness.bus, source=harness.bus)
 
-        monkeypatch.setattr(wiring, "embedded_adapters", on_this_bus)
-        async with open_app(tmp_path / "data") as app:
+        async with open_app(tmp_path / "data", make_adapters=on_this_bus) as app:
 
-            async def services() -> wiring.Services:
+            async def services() -> Services:
                 return app.services
 
             monkeypatch.setattr(replication, "ready_services", services)
@@ -139,18 +146,18 @@ class Poison(Event):
 
 async def test_a_poison_message_is_put_aside_and_the_next_one_handled(story: Story) -> None:
     made = story.app.services.journal.event(
-        EventType.DOCUMENT_SEALED, story.tenant, "doc_none", {"version": 1}
+        EventType.DOCUMENT_SEALED, story.tenant, "doc_" + "0" * 26, VersionData(version=1)
     )
     fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     await story.harness.bus.publish([Poison(**fields)])
     [poison] = await story.receive()
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidEvent):
         await story.handle(poison)
-    await story.harness.bus.dead_letter(poison, InvalidInput.slug)
+    await story.harness.bus.dead_letter(poison, InvalidEvent.slug)
     document = await story.upload()
     [delivery] = await story.receive()
     await story.handle(delivery)
     await story.harness.bus.complete(delivery)
     assert (await story.actions(document))["document.replicate"] == 1
     [letter] = await story.harness.bus.dead_letters(REPLICATION)
-    assert (letter.message_id, letter.reason) == (made.id, InvalidInput.slug)
+    assert (letter.message_id, letter.reason) == (made.id, InvalidEvent.slug)

@@ -18,9 +18,10 @@ from fastapi import FastAPI
 from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.base.events import Event
 from shared.base.partitions import OPERATOR
 from shared.documents.models import Version
-from shared.documents.store import DocumentRecords
+from shared.handlers import ENCRYPTION
 from shared.wiring.adapters import Adapters
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
@@ -103,8 +104,12 @@ class App:
 
     async def version(self, tenant: str, document: str, number: int | None = None) -> Version:
         """A version as the record holds it."""
-        store = DocumentRecords(self.services.adapters.records)
+        store = self.services.reader.store
         return (await store.version(await store.document(tenant, document), number)).version
+
+    async def seal(self, event: Event) -> None:
+        """Hand an event to the encryption function's handler."""
+        await self.services.handlers.handle(ENCRYPTION, event.to_json())
 
     def object(self, store: str, name: str | None) -> Path:
         """The file of an object."""

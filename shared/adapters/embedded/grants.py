@@ -72,7 +72,10 @@ class UploadGrants:
             Unauthenticated: They carry no grant of ours for this object.
             TokenExpired: They carry one whose time is over.
         """
-        check_blob_name(name)
+        try:
+            check_blob_name(name)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
         expires, limit = parameters.get("expires", ""), parameters.get("max", "")
         signature = parameters.get("signature", "").encode(errors="replace")
         if (

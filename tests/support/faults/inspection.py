@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,19 +13,19 @@ from typing import Any
 import httpx
 
 from shared.adapters.embedded.folders import TEMPORARY_PREFIX
+from shared.base.partitions import OPERATOR
 from shared.crypto import merkle
 from shared.documents.models import Document, Version
 from shared.documents.sweep import GRACE
 from shared.journal.entries import Entry, canonical
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import system_entropy
-from shared.ports.records import Record
-from shared.base.partitions import OPERATOR
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
 from tests.support.accounts import bearer
 from tests.support.clock import FakeClock
 from tests.support.faults.clients import Ledger
+from tests.support.records import find_entries, find_records
 
 SUBSCRIPTIONS = ("encryption", "replication", "audit")
 
@@ -123,9 +123,7 @@ async def _check_copies(services: Services, versions: dict[tuple[str, int], Vers
         assert sealed == await _object(replica, version.replica), f"{document}, version {number}"
 
 
-async def _check_uploads(
-    services: Services, data: Path, tenant: str, ledger: Ledger
-) -> None:
+async def _check_uploads(services: Services, data: Path, tenant: str, ledger: Ledger) -> None:
     """Each Idempotency-Key granted one upload, and what is sealed is staged no more."""
     uploads = {
         record.id: record.body["state"] for record in find_records(data, "upload", tenant=tenant)
@@ -154,9 +152,7 @@ async def _check_log(services: Services, data: Path, tenant: str) -> None:
     assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())
 
 
-def _check_effects(
-    data: Path, tenant: str, versions: dict[tuple[str, int], Version]
-) -> None:
+def _check_effects(data: Path, tenant: str, versions: dict[tuple[str, int], Version]) -> None:
     """Every event took effect once: the log tells of each thing that was done, once."""
     done: Counter[tuple[str, str, int]] = Counter()
     for body in find_entries(data, tenant):
