@@ -109,7 +109,7 @@ class _Upgrade:
         await self._flush()
         now = self.runtime.now()
         for partition in sorted(self._with_events):
-            await self.agenda.add(Task.RELAY_EVENTS, partition, now)
+            await self.agenda.add(Task.RELAY_EVENTS, partition, now + RELAY_AFTER)
         for partition in sorted(self._with_uploads):
             await self.agenda.add(Task.EXPIRE_UPLOADS, partition, now)
         for tenant in self._tenants:
@@ -255,8 +255,11 @@ def _is_former(path: Path) -> bool:
     """Whether this is a database of records that lie by tenant."""
     if not path.exists():
         return False
-    with closing(sqlite3.connect(path)) as database:
-        columns = {row[1] for row in database.execute("PRAGMA table_info(records)")}
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            columns = {row[1] for row in database.execute("PRAGMA table_info(records)")}
+    except sqlite3.DatabaseError:
+        return False  # the record store says what is wrong with the file
     return "tenant" in columns
 
 

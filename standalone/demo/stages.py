@@ -56,7 +56,7 @@ class Demo:
             self.download(token, document, self.content, "Download and compare, bit for bit")
             self.download(token, larger, self.larger, "Download the larger one and compare")
             self.read_range(token, larger)
-            self.damage_and_heal(token, document)
+            self.damage_and_repair(token, document)
             self.show_audit_log(token, document)
             self.try_others(operator, document)
 
@@ -183,7 +183,7 @@ class Demo:
             check(answer.content == self.larger.read(start, end), "a range comes back bit for bit")
             done(answer.headers["Content-Range"])
 
-    def damage_and_heal(self, token: str, document: str) -> None:
+    def damage_and_repair(self, token: str, document: str) -> None:
         """Flip one byte in the primary, read, and wait for the repair."""
         (sealed,) = (path for path in files(self.data / "primary") if document in path.name)
         with stage("Flip one byte of the sealed content in the primary store") as done:
@@ -195,18 +195,18 @@ class Demo:
                 file.write(bytes([byte ^ 1]))
             done(f"byte {middle:,}")
         self.download(token, document, self.content, "Read it again: served from the replica")
-        with stage("The vault's copy is repaired, and both facts are audited") as done:
+        with stage("The primary copy is repaired, and both facts are audited") as done:
             wait_until(
                 lambda: (
-                    {"document.damage", "document.heal"} <= self.client.actions(token, document)
+                    {"document.damage", "document.repair"} <= self.client.actions(token, document)
                 ),
                 "the repair",
                 self.timeouts,
             )
             wait_until(lambda: not sealed.exists(), "the damaged object to go")
-            (healed,) = (path for path in files(self.data / "primary") if document in path.name)
+            (repaired,) = (path for path in files(self.data / "primary") if document in path.name)
             (copy,) = (path for path in files(self.data / "replica") if document in path.name)
-            check(sha256_of(healed) == sha256_of(copy), "the primary copy is good again")
+            check(sha256_of(repaired) == sha256_of(copy), "the primary copy is good again")
             done("the primary and the replica are the same again")
 
     def show_audit_log(self, token: str, document: str) -> None:

@@ -398,7 +398,7 @@ async def test_a_poison_message_is_given_up_at_once_and_can_be_replayed(
             "type": None,
             "tenant": None,
             "subject": None,
-            "reason": "invalid-input",
+            "reason": "invalid-event",
             "delivery_count": 1,
             "dead_lettered_at": letter["dead_lettered_at"],
         }

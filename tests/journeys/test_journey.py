@@ -157,7 +157,7 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     part = ada.content(larger, Range="bytes=1048000-1049499")
     assert (part.status_code, part.content) == (206, LARGER[1_048_000:1_049_500])
 
-    # A byte is flipped in the primary store: the read is right, and the vault is repaired.
+    # A byte is flipped in the primary store: the read is right, and the primary is repaired.
     [sealed] = objects_of(paper, "primary")
     damaged = bytearray(profile.read("primary", sealed))
     damaged[len(damaged) // 2] ^= 1
@@ -167,7 +167,7 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     [healed], [replica] = objects_of(paper, "primary"), objects_of(paper, "replica")
     assert profile.read("primary", healed) == profile.read("replica", replica) != bytes(damaged)
 
-    expected = {f"document.{verb}" for verb in ("create", "replicate", "open", "damage", "heal")}
+    expected = {f"document.{verb}" for verb in ("create", "replicate", "open", "damage", "repair")}
     wait_until(lambda: expected <= ada.actions(paper), "the audit log")
     assert NAME not in str(ada.log(paper))
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.adapters.embedded.bus import SqliteBus
-from shared.base.errors import InvalidInput, NotFound
-from shared.base.events import Event, EventType
+from shared.base.errors import NotFound
+from shared.base.events import Event, EventType, VersionData
+from shared.base.partitions import Partition
 from shared.base.topology import TOPOLOGY_FILE, Topology, load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
@@ -36,9 +37,10 @@ def event(number: int, tenant: str = "ten_a") -> Event:
         id=f"evt_{number}",
         type=EventType.DOCUMENT_SEALED,
         environment="development",
-        tenant=tenant,
+        partition=Partition(tenant),
         subject="doc_1",
         time=FakeClock().now(),
+        data=VersionData(version=1),
     )
 
 
@@ -146,7 +148,7 @@ async def test_an_unknown_subscription_is_not_found(bus):
 
 @pytest.mark.parametrize("limit", [0, 101])
 async def test_a_limit_out_of_range_is_refused(bus, limit):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await bus.receive("replication", limit=limit)
 
 

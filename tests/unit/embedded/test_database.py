@@ -14,9 +14,12 @@ from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.partitions import Partition
 from shared.ports.records import Create, Record
 from tests.support.clock import FakeClock
 from tests.support.killing import run_and_kill
+
+HERE = Partition("ten_a")
 
 pytestmark = pytest.mark.anyio
 
@@ -225,11 +228,11 @@ async def test_expired_records_leave_the_disk(tmp_path):
     store = SqliteRecords(tmp_path / "records.sqlite", clock)
     expires_at = clock.now() + timedelta(seconds=60)
     mortal = [
-        Create(Record("ten_a", "token", f"{n}", {}, {"user": "u"}, expires_at)) for n in range(50)
+        Create(Record(HERE, "token", f"{n}", {}, {"user": "u"}, expires_at)) for n in range(50)
     ]
-    await store.commit("ten_a", mortal)
+    await store.commit(HERE, mortal)
     clock.advance(61)
-    await store.commit("ten_a", [Create(Record("ten_a", "token", "new", {}, {"user": "u"}))])
+    await store.commit(HERE, [Create(Record(HERE, "token", "new", {}, {"user": "u"}))])
     await store.close()
     file = sqlite3.connect(tmp_path / "records.sqlite")
     assert file.execute("SELECT id FROM records").fetchall() == [("new",)]
@@ -243,15 +246,15 @@ async def test_many_expired_records_leave_the_disk_commit_by_commit(tmp_path):
     expires_at = clock.now() + timedelta(seconds=60)
     for start in range(0, 450, 50):
         await store.commit(
-            "ten_a",
+            HERE,
             [
-                Create(Record("ten_a", "token", f"{n}", {}, {}, expires_at))
+                Create(Record(HERE, "token", f"{n}", {}, {}, expires_at))
                 for n in range(start, start + 50)
             ],
         )
     clock.advance(61)
     for n in range(3):
-        await store.commit("ten_a", [Create(Record("ten_a", "token", f"new{n}", {}))])
+        await store.commit(HERE, [Create(Record(HERE, "token", f"new{n}", {}))])
     await store.close()
     file = sqlite3.connect(tmp_path / "records.sqlite")
     assert file.execute("SELECT count(*) FROM records").fetchone() == (3,)
@@ -262,16 +265,19 @@ COMMITTER = """
 import asyncio, sys
 from pathlib import Path
 from shared.adapters.embedded.records import SqliteRecords
+from shared.base.partitions import Partition
 from shared.ports.clock import SystemClock
 from shared.ports.records import Create, Record
+
+HERE = Partition("ten_a")
 
 async def main():
     store = SqliteRecords(Path(sys.argv[1]), SystemClock())
     async def worker(name):
         for number in range(100_000):
             pair = [f"{name}_{number:06}_{half}" for half in "ab"]
-            records = [Record("ten_a", "x", i, {}, {"w": name}) for i in pair]
-            await store.commit("ten_a", [Create(record) for record in records])
+            records = [Record(HERE, "x", i, {}, {"w": name}) for i in pair]
+            await store.commit(HERE, [Create(record) for record in records])
             print(name, number, flush=True)
     await asyncio.gather(*(worker(f"w{n}") for n in range(8)))
 
@@ -288,15 +294,15 @@ async def test_kill_9_loses_no_commit_and_leaves_none_half_done(tmp_path, lines)
     for line in told:
         worker, number = line.split()
         for half in "ab":
-            await store.get("ten_a", "x", f"{worker}_{int(number):06}_{half}")
+            await store.get(HERE, "x", f"{worker}_{int(number):06}_{half}")
     found, cursor = [], None
     while True:
-        page = await store.query("x", tenant="ten_a", limit=1000, cursor=cursor)
+        page = await store.query(HERE, "x", limit=1000, cursor=cursor)
         found += [record.id for record in page.records]
         if (cursor := page.cursor) is None:
             break
     assert {i[:-1] for i in found if i.endswith("a")} == {i[:-1] for i in found if i.endswith("b")}
     with pytest.raises(NotFound):
-        await store.get("ten_a", "x", "w0_100000_a")
-    await store.commit("ten_a", [Create(Record("ten_a", "x", "after", {}))])
+        await store.get(HERE, "x", "w0_100000_a")
+    await store.commit(HERE, [Create(Record(HERE, "x", "after", {}))])
     await store.close()

@@ -13,7 +13,7 @@ import pytest
 from azure.functions.servicebus import ServiceBusMessage
 
 from functions.deliveries import backing_off
-from shared.base.errors import InvalidInput, Unavailable
+from shared.base.errors import InvalidEvent, Unavailable
 from shared.wiring.settings import get_settings
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_the_pause_doubles_up_to_the_longest(count: int | None, seconds: f
 
 async def test_what_succeeds_or_never_can_does_not_wait() -> None:
     assert await pauses(delivery(3), None) == []
-    assert await pauses(delivery(3), InvalidInput("No event.")) == []
+    assert await pauses(delivery(3), InvalidEvent("No event.")) == []
     assert await pauses(delivery(3), KeyboardInterrupt()) == []
 
 

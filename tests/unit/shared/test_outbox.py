@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,16 @@ from shared.adapters.embedded.records import SqliteRecords
 from shared.base.errors import Unavailable
 from shared.base.events import Event, EventType
 from shared.base.ids import new_id
-from shared.journal.outbox import BATCH, KIND, RELAY_AFTER, Outbox
-from shared.ports.records import Replace
+from shared.base.partitions import OPERATOR, Partition
+from shared.journal.agenda import SHARDS, Agenda
+from shared.journal.outbox import BATCH, KIND, MARGIN, WINDOW, Outbox
+from shared.ports.clock import Runtime
+from shared.ports.records import Page, Replace
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
+
+DUE = (WINDOW + MARGIN).total_seconds()
 
 
 class Bus:
@@ -38,7 +44,7 @@ class Bus:
         self.published += [event.id for event in events]
 
 
-class Office:
+class Publisher:
     """An outbox, its bus, its records and its clock."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +56,8 @@ class Office:
 
     def started(self) -> Outbox:
         """What a new process has: the same records, nothing in memory."""
-        return Outbox(self.records, self.bus, self.clock)  # type: ignore[arg-type]
+        runtime = Runtime(self.clock, os.urandom)
+        return Outbox(self.records, self.bus, Agenda(self.records, runtime), runtime)  # type: ignore[arg-type]
 
     async def committed(self, count: int = 1, tenant: str = "ten_a") -> list[Event]:
         events = []
@@ -62,137 +69,170 @@ class Office:
                     new_id("evt", self.clock.now(), lambda size, made=made: made.to_bytes(size)),
                     EventType.AUDIT_RECORDED,
                     "development",
-                    tenant,
+                    Partition(tenant),
                     "aud_1",
                     self.clock.now(),
                 )
             )
+        partition = Partition(tenant)
+        await self.outbox.prepare(partition)
         for start in range(0, count, 50):
-            await self.records.commit(tenant, Outbox.changes(events[start : start + 50]))
+            changes = self.outbox.changes(partition, events[start : start + 50])
+            await self.records.commit(partition, changes)
         return events
 
     async def left(self) -> int:
-        return len((await self.records.query(KIND, tenant=None, limit=1_000)).records)
+        found = [
+            await self.records.query(Partition(tenant), KIND, limit=1_000)
+            for tenant in ("ten_a", "ten_b")
+        ]
+        return sum(len(page.records) for page in found)
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    office = Office(tmp_path)
-    yield office
-    await office.records.close()
+async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
+    publisher = Publisher(tmp_path)
+    yield publisher
+    await publisher.records.close()
 
 
-async def test_events_are_published_and_forgotten(office: Office) -> None:
-    events = await office.committed(3) + await office.committed(2, "ten_b")
-    office.outbox.schedule_publish(events)
-    await office.outbox.close()
-    assert sorted(office.bus.published) == sorted(event.id for event in events)
-    assert await office.left() == 0
-    assert await office.outbox.relay() == 0
+async def test_events_are_published_and_forgotten(publisher: Publisher) -> None:
+    events = await publisher.committed(3) + await publisher.committed(2, "ten_b")
+    publisher.outbox.schedule_publish(events)
+    await publisher.outbox.close()
+    assert sorted(publisher.bus.published) == sorted(event.id for event in events)
+    assert await publisher.left() == 0
+    assert await publisher.outbox.relay() == 0
 
 
-async def test_many_events_go_in_few_batches(office: Office) -> None:
-    events = await office.committed(250)
+async def test_many_events_go_in_few_batches(publisher: Publisher) -> None:
+    events = await publisher.committed(250)
     for event in events:
-        office.outbox.schedule_publish([event])
-    await office.outbox.close()
-    assert len(office.bus.published) == 250
-    assert max(office.bus.batches) <= BATCH
-    assert len(office.bus.batches) <= 4
-    assert await office.left() == 0
+        publisher.outbox.schedule_publish([event])
+    await publisher.outbox.close()
+    assert len(publisher.bus.published) == 250
+    assert max(publisher.bus.batches) <= BATCH
+    assert len(publisher.bus.batches) <= 4
+    assert await publisher.left() == 0
 
 
 async def test_what_a_silent_bus_leaves_is_relayed(
-    office: Office, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    office.bus.down = True
-    events = await office.committed(3)
+    publisher.bus.down = True
+    events = await publisher.committed(3)
     with caplog.at_level(logging.WARNING):
-        office.outbox.schedule_publish(events)
-        await office.outbox.close()
+        publisher.outbox.schedule_publish(events)
+        await publisher.outbox.close()
     assert "left 3 events to the relay: unavailable" in caplog.text
-    assert await office.left() == 3
-    office.clock.advance(60)
+    assert await publisher.left() == 3
+    publisher.clock.advance(DUE)
     with pytest.raises(Unavailable):
-        await office.outbox.relay()
-    assert await office.left() == 3
-    office.bus.down = False
-    assert await office.outbox.relay() == 3
-    assert office.bus.published == [event.id for event in events]
-    assert await office.left() == 0
+        await publisher.outbox.relay()
+    assert await publisher.left() == 3
+    publisher.bus.down = False
+    assert await publisher.outbox.relay() == 3
+    assert publisher.bus.published == [event.id for event in events]
+    assert await publisher.left() == 0
 
 
 async def test_a_defect_holds_up_neither_later_events_nor_the_end(
-    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = office.bus.publish
+    real = publisher.bus.publish
 
     async def broken(events: Sequence[Event]) -> None:
-        monkeypatch.setattr(office.bus, "publish", real)
+        monkeypatch.setattr(publisher.bus, "publish", real)
         raise TypeError("said with a secret")
 
-    monkeypatch.setattr(office.bus, "publish", broken)
-    events = await office.committed(BATCH + 3)
-    office.outbox.schedule_publish(events)
-    await office.outbox.close()
+    monkeypatch.setattr(publisher.bus, "publish", broken)
+    events = await publisher.committed(BATCH + 3)
+    publisher.outbox.schedule_publish(events)
+    await publisher.outbox.close()
     assert f"left {BATCH} events to the relay: TypeError" in caplog.text
     assert "said with a secret" not in caplog.text
-    assert office.bus.published == [event.id for event in events[BATCH:]]
-    assert await office.left() == BATCH
-    office.clock.advance(60)
-    assert await office.outbox.relay() == BATCH
+    assert publisher.bus.published == [event.id for event in events[BATCH:]]
+    assert await publisher.left() == BATCH
+    publisher.clock.advance(DUE)
+    assert await publisher.outbox.relay() == BATCH
 
 
-async def test_what_a_crash_leaves_is_relayed_by_another_process(office: Office) -> None:
-    events = await office.committed(230)
-    office.clock.advance(60)
-    assert await office.started().relay() == 230
-    assert sorted(office.bus.published) == [event.id for event in events]
-    assert await office.left() == 0
+async def test_what_a_crash_leaves_is_relayed_by_another_process(publisher: Publisher) -> None:
+    events = await publisher.committed(230)
+    publisher.clock.advance(DUE)
+    assert await publisher.started().relay() == 230
+    assert sorted(publisher.bus.published) == [event.id for event in events]
+    assert await publisher.left() == 0
 
 
-async def test_the_relay_leaves_young_events_to_those_who_made_them(office: Office) -> None:
-    old = await office.committed()
-    office.clock.advance(RELAY_AFTER.total_seconds() - 1)
-    young = await office.committed()
-    assert await office.outbox.relay() == 0
-    office.clock.advance(1.001)
-    assert await office.outbox.relay() == 1
-    assert office.bus.published == [old[0].id]
-    office.clock.advance(RELAY_AFTER.total_seconds())
-    assert await office.outbox.relay() == 1
-    assert office.bus.published == [old[0].id, young[0].id]
+async def test_the_relay_leaves_young_events_to_those_who_made_them(publisher: Publisher) -> None:
+    old = await publisher.committed()
+    publisher.clock.advance(DUE - 1)
+    assert await publisher.outbox.relay() == 0, "a commit of its window may be under way"
+    young = await publisher.committed()
+    publisher.clock.advance(1)
+    assert await publisher.outbox.relay() == 1
+    assert publisher.bus.published == [old[0].id]
+    publisher.clock.advance(DUE)
+    assert await publisher.outbox.relay() == 1
+    assert publisher.bus.published == [old[0].id, young[0].id]
+
+
+async def test_the_only_process_relays_everything_at_its_start(publisher: Publisher) -> None:
+    events = await publisher.committed(3)
+    assert await publisher.started().relay() == 0
+    assert await publisher.started().relay(everything=True) == 3
+    assert publisher.bus.published == [event.id for event in events]
+
+
+async def test_the_relay_reads_only_partitions_with_work(publisher: Publisher) -> None:
+    await publisher.committed()
+    publisher.clock.advance(DUE)
+    assert await publisher.started().relay() == 1
+    asked: list[Partition] = []
+    real = publisher.records.query
+
+    async def query(partition: Partition, kind: str, **how: Any) -> Page:
+        asked.append(partition)
+        return await real(partition, kind, **how)
+
+    publisher.records.query = query  # type: ignore[method-assign]
+    assert await publisher.started().relay() == 0
+    assert {partition.tenant for partition in asked} == {OPERATOR}
+    assert len(asked) == SHARDS
 
 
 async def test_what_cannot_be_read_does_not_hold_up_the_rest(
-    office: Office, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unreadable = await office.committed(BATCH + 1)
+    unreadable = await publisher.committed(BATCH + 1)
     for event in unreadable:
-        record = await office.records.get(event.tenant, KIND, event.id)
-        body = {"event": record.body["event"].replace("audit.recorded", "unheard.of")}
-        await office.records.commit(event.tenant, [Replace(replace(record, body=body))])
-    good = await office.committed(3)
-    office.clock.advance(60)
-    assert await office.outbox.relay() == 3
-    assert office.bus.published == [event.id for event in good]
-    assert await office.left() == len(unreadable)
-    assert f"left {unreadable[0].id} of ten_a in the outbox" in caplog.text
+        record = await publisher.records.get(event.partition, KIND, event.id)
+        body = record.body | {"event": record.body["event"].replace("audit.recorded", "unheard.of")}
+        await publisher.records.commit(event.partition, [Replace(replace(record, body=body))])
+    good = await publisher.committed(3)
+    publisher.clock.advance(DUE)
+    assert await publisher.outbox.relay() == 3
+    assert publisher.bus.published == [event.id for event in good]
+    assert await publisher.left() == len(unreadable)
+    assert f"left {unreadable[0].id} of ten_a/main in the outbox" in caplog.text
 
 
-async def test_two_relays_and_the_process_itself_at_once(office: Office) -> None:
-    events = await office.committed(120) + await office.committed(40, "ten_b")
-    office.clock.advance(timedelta(minutes=1).total_seconds())
-    office.outbox.schedule_publish(events)
-    await asyncio.gather(office.outbox.relay(), office.started().relay(), office.outbox.close())
-    assert set(office.bus.published) == {event.id for event in events}
-    assert await office.left() == 0
+async def test_two_relays_and_the_process_itself_at_once(publisher: Publisher) -> None:
+    events = await publisher.committed(120) + await publisher.committed(40, "ten_b")
+    publisher.clock.advance(DUE)
+    publisher.outbox.schedule_publish(events)
+    await asyncio.gather(
+        publisher.outbox.relay(), publisher.started().relay(), publisher.outbox.close()
+    )
+    assert set(publisher.bus.published) == {event.id for event in events}
+    assert await publisher.left() == 0
 
 
-async def test_events_that_come_while_publishing_are_published(office: Office) -> None:
-    first, second = await office.committed(), await office.committed()
-    office.outbox.schedule_publish(first)
+async def test_events_that_come_while_publishing_are_published(publisher: Publisher) -> None:
+    first, second = await publisher.committed(), await publisher.committed()
+    publisher.outbox.schedule_publish(first)
     await asyncio.sleep(0)
-    office.outbox.schedule_publish(second)
-    await office.outbox.close()
-    assert office.bus.published == [first[0].id, second[0].id]
+    publisher.outbox.schedule_publish(second)
+    await publisher.outbox.close()
+    assert publisher.bus.published == [first[0].id, second[0].id]

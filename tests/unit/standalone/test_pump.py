@@ -10,7 +10,7 @@ from datetime import timedelta
 import azure.functions as func
 import pytest
 
-from shared.base.errors import Conflict, InvalidInput, Unavailable
+from shared.base.errors import Conflict, InvalidEvent, InvalidInput, Unavailable
 from shared.base.events import Event, EventType
 from standalone.logs import JsonFormatter
 from standalone.pump import MessagePump
@@ -104,7 +104,8 @@ async def test_a_function_sees_the_message_and_its_return_completes_it(
     [
         (ValueError("secret content"), "abandoned"),
         (Conflict("The record moved on."), "abandoned"),
-        (InvalidInput("The message is no event."), "dead-lettered invalid-input"),
+        (InvalidEvent("The message is not an event."), "dead-lettered invalid-event"),
+        (InvalidInput("A broken contract of our own."), "abandoned"),
     ],
 )
 async def test_a_function_that_raises(
