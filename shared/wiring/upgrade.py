@@ -42,6 +42,7 @@ from shared.journal.agenda import Agenda, Task
 from shared.journal.entries import canonical
 from shared.journal.idempotency import RESERVATION_KIND
 from shared.journal.journal import ENTRY_KIND
+from shared.journal.outbox import RELAY_AFTER
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Create, Record, RecordStore
 
