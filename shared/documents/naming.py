@@ -17,9 +17,9 @@ GRACE: Final = timedelta(hours=6)
 _FORMER_DAY: Final = "former-"
 
 
-def object_name(tenant: str, document: str, number: int, runtime: Runtime) -> str:
-    """A name for an object that is sealed now; random, so that no two are the same."""
-    return f"{hour_prefix(tenant, runtime.now())}{document}.{number}.{runtime.random(8).hex()}"
+def object_name(tenant: str, document: str, number: int, at: datetime, runtime: Runtime) -> str:
+    """A name for an object that is sealed at a time; random, so that no two are the same."""
+    return f"{hour_prefix(tenant, at)}{document}.{number}.{runtime.random(8).hex()}"
 
 
 def staged_name(tenant: str, at: datetime, upload: str) -> str:

@@ -98,7 +98,7 @@ class ContentSealer:
         )
         work = _Sealing(Sealer(data_key, bound_to, self.runtime.random))
         now = self.runtime.now()
-        name = object_name(incoming.tenant, incoming.document, incoming.number, self.runtime)
+        name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)
         await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
         await self.primary.put(name, prefetch(work.run(incoming)))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, NotFound, PreconditionFailed, Unavailable
+from shared.base.errors import Conflict, NotFound, PreconditionFailed
 from shared.base.events import EventType, ReleasedData, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
@@ -114,6 +114,7 @@ class Documents:
             NotFound: There is no such document.
             PreconditionFailed: The current version's etag is not ``if_match``.
             TooLarge: It is larger than allowed; nothing was kept.
+            Unavailable: A store does not respond, or the document was concurrently modified all the time.
         """
         stored = await self.store.document(principal.tenant, document)
         if if_match != content_etag(document, stored.current.number):
@@ -132,9 +133,7 @@ class Documents:
         except (NotFound, PreconditionFailed):
             await self.sealer.discard(version)
             raise PreconditionFailed(_CHANGED) from None
-        except Unavailable:
-            await self.sealer.discard(version)
-            raise
+        # After any other error the record may name the object all the same: it is left to the sweep.
         return DocumentVersion(updated, version, sealed.names)
 
     async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.base.errors import Conflict, NotFound
+from shared.base.events import Event
 from shared.base.models import Model
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Upload, Version
@@ -21,6 +22,7 @@ DOCUMENT_KIND: Final = "document"
 VERSION_KIND: Final = "version"
 UPLOAD_KIND: Final = "upload"
 MONTH_KIND: Final = "document-month"
+ERASURE_KIND: Final = "erasure"
 
 LIVE: Final = {"state": "live"}
 GRANTED: Final = {"state": "granted"}
@@ -35,6 +37,12 @@ _NO_DOCUMENT: Final = "There is no such document in your tenant."
 
 class DocumentMonth(Model):
     """That a month's partition may hold documents; ``id`` is the month, such as ``2026-11``."""
+
+    id: str
+
+
+class Erasure(Model):
+    """That the objects which an event released were removed; ``id`` is the event's."""
 
     id: str
 
@@ -88,6 +96,7 @@ class DocumentRecords:
     _documents: Collection[Document] = field(init=False)
     _versions: Collection[Version] = field(init=False)
     _months: Collection[DocumentMonth] = field(init=False)
+    _erasures: Collection[Erasure] = field(init=False)
     uploads: Collection[Upload] = field(init=False)
     _known_months: set[Partition] = field(default_factory=set, init=False)
 
@@ -104,6 +113,7 @@ class DocumentRecords:
             self.records, Version, VERSION_KIND, missing="The document has no such version."
         )
         self._months = Collection(self.records, DocumentMonth, MONTH_KIND, lambda month: month.id)
+        self._erasures = Collection(self.records, Erasure, ERASURE_KIND, lambda erasure: erasure.id)
         self.uploads = Collection(
             self.records,
             Upload,
@@ -219,6 +229,10 @@ class DocumentRecords:
         if found.stored is None:
             raise ValueError("the current version goes with its document")
         return self._versions.delete(found.stored)
+
+    def create_erasure(self, event: Event) -> Change:
+        """The change that remembers that an event took effect; a conflict if it did before."""
+        return self._erasures.create(event.partition, Erasure(id=event.id))
 
 
 def _index_of(upload: Upload) -> Mapping[str, str]:

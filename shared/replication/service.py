@@ -1,4 +1,4 @@
-"""Replication: every sealed content gets a verified copy in the second region, and damage is healed.
+"""Replication: every sealed content gets a verified copy in the second region, and damage is repaired.
 
 A copy is verified by reading it back and comparing its SHA-256 with the record's, which needs no key. Only
 where no copy is whole are keys used: each segment tells by its tag in which copy it is good.
@@ -100,7 +100,7 @@ class Replication:
     async def erase(self, event: Event) -> None:
         """Remove objects that no record names any more, wherever they are, and put that into the log.
 
-        The effect of ``document.healed`` and ``document.deleted``; the entry is made once, however often
+        The effect of ``document.repaired`` and ``document.deleted``; the entry is made once, however often
         the event comes.
 
         Raises:
@@ -118,10 +118,8 @@ class Replication:
         entry = self.journal.entry(
             Action.DOCUMENT_ERASE, event.subject, tenant=event.tenant, details=erased
         )
-        # It has the event's id, so that a second one cannot be created.
-        once = entry.model_copy(update={"id": "aud_" + event.id.removeprefix("evt_")})
-        with suppress(Conflict):
-            await self.journal.commit(once)
+        with suppress(Conflict):  # an earlier delivery of the event
+            await self.journal.commit(entry, [self.store.create_erasure(event)])
 
     async def _copy(
         self, event: Event, version: Version, source: Place, target: Place, action: Action
@@ -143,13 +141,15 @@ class Replication:
     async def _reassemble(self, event: Event, version: Version) -> bool:
         """Reassemble a good primary copy from the good segments of all; False if that is not enough."""
 
-        async def mend(store: BlobStore, name: str) -> None:
+        async def reassemble(store: BlobStore, name: str) -> None:
             sealed = self.opener.reassembled(event.tenant, event.subject, version)
             async with aclosing(sealed):
                 await store.put(name, sealed)
 
         try:
-            arrived = await self._make(event, version, "primary", mend, Action.DOCUMENT_REPAIR)
+            arrived = await self._make(
+                event, version, "primary", reassemble, Action.DOCUMENT_REPAIR
+            )
         except Damaged:
             await self._lost(event, version)
             return False
@@ -168,10 +168,11 @@ class Replication:
         """Write a new object, verify it by reading it back, and let the record name it.
 
         Returns:
-            Whether it arrived as it was sealed; if not, it is gone again.
+            Whether it arrived as it was sealed; if not, it was removed again.
         """
-        name = object_name(event.tenant, event.subject, version.number, self.runtime)
-        await self.store.prepare_object(event.partition, self.runtime.now())
+        now = self.runtime.now()
+        name = object_name(event.tenant, event.subject, version.number, now, self.runtime)
+        await self.store.prepare_object(event.partition, now)
         store = self._places[target]
         await write(store, name)
         arrived = await _is_whole(store, name, version)
@@ -229,13 +230,13 @@ class Replication:
         """Put into the audit log and before the operators that no copy is good.
 
         Raises:
-            Unavailable: The copies are others by now; try again with those.
+            Unavailable: The copies were concurrently replaced; try again with the new ones.
         """
         found = await self._version(event)
         if found is None:
-            return  # it was deleted meanwhile
+            return  # it was concurrently deleted
         if found.version != version:
-            raise Unavailable("The copies were replaced meanwhile; try again.")
+            raise Unavailable("The copies were concurrently replaced; try again.")
         _log.error("document.lost %s, version %d", event.subject, version.number)
         entry = self.journal.entry(
             Action.DOCUMENT_LOST,
