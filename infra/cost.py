@@ -139,7 +139,7 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         size = use.record_gigabytes
         yield _used("Cosmos DB, stored", "records GB", size * regions, "GB")
         yield _used("Cosmos DB, restorable", "records backup GB", size * regions, "GB")
-    shares = {"vault": 1, "replica": 1, "backup": 2}
+    shares = {"primary": 1, "replica": 1, "backup": 2}
     for account in _of(resources, "Microsoft.Storage/storageAccounts"):
         for purpose, share in shares.items():
             if purpose in account["name"]:

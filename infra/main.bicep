@@ -91,7 +91,7 @@ var identities = {
 
 @description('The stores.')
 var names = {
-  vault: accountName('vault', environment, context.suffix)
+  primary: accountName('primary', environment, context.suffix)
   replica: accountName('replica', environment, context.suffix)
   backup: accountName('backup', environment, context.suffix)
   archive: accountName('archive', environment, context.suffix)
@@ -103,7 +103,7 @@ var names = {
 
 @description('The ids of the stores, known before they are made.')
 var ids = {
-  vault: resourceId(here, groups.primary, 'Microsoft.Storage/storageAccounts', names.vault)
+  primary: resourceId(here, groups.primary, 'Microsoft.Storage/storageAccounts', names.primary)
   replica: resourceId(here, groups.secondary, 'Microsoft.Storage/storageAccounts', names.replica)
   backup: resourceId(here, groups.secondary, 'Microsoft.Storage/storageAccounts', names.backup)
   archive: resourceId(here, groups.watch, 'Microsoft.Storage/storageAccounts', names.archive)
@@ -122,7 +122,7 @@ var ids = {
 @description('What both regions reach, each through endpoints of its own.')
 var endpoints endpointPlan[] = concat(
   [
-    { name: 'vault', target: ids.vault, group: 'blob', zones: [zones.blob] }
+    { name: 'primary', target: ids.primary, group: 'blob', zones: [zones.blob] }
     { name: 'replica', target: ids.replica, group: 'blob', zones: [zones.blob] }
     { name: 'backup', target: ids.backup, group: 'blob', zones: [zones.blob] }
     { name: 'keys', target: ids.appKeys, group: 'vault', zones: [zones.keys] }
@@ -189,8 +189,8 @@ var metricAlerts metricAlertPlan[] = [
     values: ['429']
   }
   {
-    name: 'vault-throttled'
-    target: ids.vault
+    name: 'primary-throttled'
+    target: ids.primary
     namespace: 'Microsoft.Storage/storageAccounts'
     metric: 'Transactions'
     aggregation: 'Total'
@@ -375,16 +375,16 @@ module appKeys 'modules/key-vault.bicep' = {
   dependsOn: [ourIdentities, ourRoles, watching]
 }
 
-module vault 'modules/storage-account.bicep' = {
+module primaryStore 'modules/storage-account.bicep' = {
   scope: primaryGroup
   params: {
     location: primary.name
     context: context
     plan: {
-      name: names.vault
+      name: names.primary
       sku: 'Standard_RAGZRS'
       containers: [
-        { name: 'vault', grants: [{ identity: identities.app, role: builtInRoles.blobDataContributor }] }
+        { name: 'primary', grants: [{ identity: identities.app, role: builtInRoles.blobDataContributor }] }
       ]
       grants: []
       versioning: true
@@ -502,7 +502,7 @@ module primaryDoors 'modules/private-endpoint.bicep' = [
       context: context
       endpoint: endpoint
     }
-    dependsOn: [vault, replica, backup, appKeys, records, bus]
+    dependsOn: [primaryStore, replica, backup, appKeys, records, bus]
   }
 ]
 
@@ -550,7 +550,7 @@ module alerts 'modules/alerts.bicep' = {
     metricAlerts: metricAlerts
     logAlerts: logAlerts
   }
-  dependsOn: [vault, appKeys, records, bus]
+  dependsOn: [primaryStore, appKeys, records, bus]
 }
 
 module administrationAlert 'modules/administration-alert.bicep' = {

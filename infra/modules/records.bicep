@@ -86,14 +86,14 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
         properties: {
           resource: {
             id: container
-            partitionKey: { kind: 'Hash', paths: ['/tenant'], version: 2 }
+            partitionKey: { kind: 'Hash', paths: ['/partition'], version: 2 }
             // On, and nothing expires unless the record says so.
             defaultTtl: -1
             indexingPolicy: {
               automatic: true
               indexingMode: 'consistent'
               // What queries ask for. Bodies hold sealed names and wrapped keys: nothing to search.
-              includedPaths: [{ path: '/tenant/?' }, { path: '/place/?' }, { path: '/index/*' }]
+              includedPaths: [{ path: '/partition/?' }, { path: '/place/?' }, { path: '/index/*' }]
               excludedPaths: [{ path: '/*' }, { path: '/"_etag"/?' }]
             }
           }

@@ -19,6 +19,7 @@ PROMISES: tuple[Promise, ...] = (
     promises_stores.modern_tls,
     promises_stores.our_own_encryption,
     promises_stores.in_two_regions,
+    promises_stores.partitioned,
     promises_stores.backups_cannot_be_changed,
     promises_stores.staging_forgets,
     promises_stores.topology,

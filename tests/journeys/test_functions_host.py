@@ -130,7 +130,7 @@ def test_every_schedule_is_a_setting_that_holds_an_expression(source: str) -> No
         }
     app = runpy.run_path(str(ROOT / "function_app.py"))["app"]
     timers = read_functions(app).timers
-    assert len(timers) == 3
+    assert len(timers) == 4
     assert all(re.fullmatch(r"%STRONGROOM_\w+_SCHEDULE%", timer.schedule) for timer in timers)
     # It refuses what is no NCRONTAB expression, or what never occurs.
     Timers(timers, settings=settings, clock=SystemClock(), grace_seconds=0)

@@ -65,7 +65,7 @@ def standby_reaches_the_data(snapshot: Snapshot) -> list[str]:
         for endpoint in snapshot.of(ENDPOINT)
         if endpoint["location"] == standby
     }
-    needed = {"vault", "replica", "backup", "keys", "platform", "records", "bus", "monitor"}
+    needed = {"primary", "replica", "backup", "keys", "platform", "records", "bus", "monitor"}
     return sorted(f"no endpoint for {name} in {standby}" for name in needed - reached)
 
 
@@ -167,6 +167,20 @@ def our_own_encryption(snapshot: Snapshot) -> list[str]:
     return wrong
 
 
+def partitioned(snapshot: Snapshot) -> list[str]:
+    """Records lie in small partitions, which the app finds and asks for by name."""
+    containers = snapshot.of(f"{RECORDS}/sqlDatabases/containers")
+    wrong = [] if containers else ["there is no container of records"]
+    for container in containers:
+        resource = container["properties"]["resource"]
+        if resource["partitionKey"]["paths"] != ["/partition"]:
+            wrong.append(f"{resource['id']} is not partitioned by /partition")
+        indexed = {each["path"] for each in resource["indexingPolicy"]["includedPaths"]}
+        if not {"/partition/?", "/place/?", "/index/*"} <= indexed:
+            wrong.append(f"{resource['id']} does not index what queries ask for")
+    return wrong
+
+
 def in_two_regions(snapshot: Snapshot) -> list[str]:
     """The loss of a region loses no document, no record and, except in development, no event."""
     wrong = []
@@ -175,11 +189,11 @@ def in_two_regions(snapshot: Snapshot) -> list[str]:
         if account["sku"]["name"] not in ("Standard_GZRS", "Standard_RAGZRS"):
             wrong.append(f"{account['name']} is in one region")
     place = {account["name"][7:]: account["location"] for account in accounts}
-    vault = next(region for name, region in place.items() if name.startswith("vault"))
+    primary = next(region for name, region in place.items() if name.startswith("primary"))
     for purpose in ("replica", "backup"):
         region = next(region for name, region in place.items() if name.startswith(purpose))
-        if region == vault:
-            wrong.append(f"the {purpose} is where the vault is")
+        if region == primary:
+            wrong.append(f"the {purpose} is where the primary store is")
     records = snapshot.one(RECORDS)["properties"]
     if len({item["locationName"] for item in records["locations"]}) < 2:
         wrong.append("records are in one region")
