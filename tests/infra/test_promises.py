@@ -126,7 +126,7 @@ def test_promise_holds_after_fail_over(promise: Promise) -> None:
 def test_fail_over_finds_the_same_data() -> None:
     def stores(snapshot: Snapshot) -> dict[str, str]:
         given = snapshot.one(SITE)["properties"]["siteConfig"]["appSettings"]
-        names = ("VAULT", "REPLICA", "COSMOS", "KEY_VAULT", "SERVICE_BUS")
+        names = ("PRIMARY", "REPLICA", "COSMOS", "KEY_VAULT", "SERVICE_BUS")
         return {
             item["name"]: item["value"]
             for item in given

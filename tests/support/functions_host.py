@@ -65,7 +65,7 @@ class FunctionsHost(httpx.BaseTransport):
         self._waiting: dict[str, Future[dict[str, Any]]] = {}
         with (folder / "worker.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(ROOT / "tests" / "functions_worker.py")],
+                [sys.executable, "-P", str(ROOT / "tests" / "support" / "functions_worker.py")],
                 cwd=folder,
                 env=environment(**settings)
                 | {
