@@ -378,12 +378,12 @@ async def test_damage_before_there_is_a_replica_is_said_and_ends(story: Story) -
 async def test_a_poison_message_is_given_up_at_once_and_can_be_replayed(
     story: Story, body: str
 ) -> None:
-    event = story.event("doc_poisoned")
+    event = story.event("doc_" + "0" * 26)
     poison = Poison(
         event.id,
         event.type,
         event.environment,
-        event.tenant,
+        event.partition,
         event.subject,
         event.time,
         {"body": body},
