@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, InvalidInput, NotFound
+from shared.base.errors import Conflict, NotFound
 from shared.ports.blobs import BlobStore
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ async def stream(*chunks: Buffer) -> AsyncIterator[Buffer]:
 
 
 async def content(store: BlobStore, name: str, **part: int | None) -> bytes:
-    return b"".join([piece async for piece in store.get(name, **part)])
+    return b"".join([piece async for piece in store.get(name, **part)])  # type: ignore[arg-type]
 
 
 async def names(store: BlobStore, prefix: str = "") -> list[str]:
@@ -276,18 +276,18 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 async def test_names_that_are_refused(blobs, name):
     await blobs.other.put("source", stream(b"x"))
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await blobs.store.put(name, stream(b"x"))
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await anext(blobs.store.get(name))
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await blobs.store.head(name)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await blobs.store.delete(name)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await blobs.store.copy_from(blobs.other, "source", name)
     expires_at = blobs.now() + timedelta(hours=1)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await blobs.store.grant_upload(name, max_size=1, expires_at=expires_at)
     assert await names(blobs.store) == []
 
@@ -335,7 +335,7 @@ async def test_a_list_can_be_left_and_objects_may_go_meanwhile(blobs):
 
 @pytest.mark.parametrize("prefix", ["../", "/", "a//", ".", "A", "a/.", "é"])
 async def test_a_prefix_that_no_name_has_is_refused(blobs, prefix):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await names(blobs.store, prefix)
 
 

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.base.errors import Conflict, InvalidInput
-from shared.base.events import Event, EventType
+from shared.base.errors import Conflict
+from shared.base.events import Event, EventData, EventType, NoData, ReleasedData, VersionData
+from shared.base.partitions import Partition
 from shared.base.topology import Subscription, load_topology
 from shared.ports.bus import Delivery
 from tests.support.contract.harness import BusHarness
@@ -22,6 +23,12 @@ from tests.support.contract.harness import BusHarness
 pytestmark = pytest.mark.anyio
 
 LONGEST_BACK_OFF = 300
+DATA_OF: dict[EventType, EventData] = {
+    EventType.DOCUMENT_SEALED: VersionData(version=1),
+    EventType.DOCUMENT_DAMAGED: VersionData(version=1),
+    EventType.DOCUMENT_REPAIRED: ReleasedData(objects=("a/b",)),
+    EventType.DOCUMENT_DELETED: ReleasedData(objects=("a/b",), replicas=("c/d",)),
+}
 SUBSCRIPTIONS: dict[str, Subscription] = {
     subscription.name: subscription
     for topic in load_topology().topics
@@ -39,10 +46,10 @@ def event(
         id=f"evt_{tenant}_{number:04}",
         type=type_,
         environment="development",
-        tenant=tenant,
+        partition=Partition(tenant),
         subject=f"doc_{number}",
         time=harness.now(),
-        data={"document": f"doc_{number}"},
+        data=DATA_OF.get(type_, NoData()),
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 
@@ -258,7 +265,7 @@ async def test_a_message_can_be_dead_lettered_with_a_reason(bus):
 async def test_a_reason_that_is_no_slug_is_refused(bus, reason):
     await bus.bus.publish([event(bus, 1)])
     delivery = await one(bus, "replication")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await bus.bus.dead_letter(delivery, reason)
     await bus.bus.complete(delivery)
 
@@ -275,7 +282,7 @@ async def test_dead_letters_are_listed_oldest_first_up_to_the_limit(bus):
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
 async def test_a_limit_of_dead_letters_out_of_range_is_refused(bus, limit):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError):
         await bus.bus.dead_letters("replication", limit=limit)
 
 

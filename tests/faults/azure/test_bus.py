@@ -11,7 +11,8 @@ import pytest
 from shared.adapters.azure.bus import AzureBus
 from shared.adapters.azure.source import AzureSource
 from shared.base.errors import Conflict, InvalidInput, StrongroomError, Unavailable
-from shared.base.events import Event, EventType
+from shared.base.events import Event, EventType, ReleasedData
+from shared.base.partitions import Partition
 from shared.base.topology import Topology
 from shared.ports.bus import Delivery
 from tests.support.emulators.servicebus import Broker
@@ -34,15 +35,15 @@ PUBLISH_FAULTS: dict[str, Callable[[Broker], None]] = {
 }
 
 
-def event(number: int, tenant: str = "ten_a", **data: str) -> Event:
+def event(number: int, tenant: str = "ten_a", *objects: str) -> Event:
     return Event(
         id=f"evt_{tenant}_{number}",
-        type=EventType.DOCUMENT_SEALED,
+        type=EventType.DOCUMENT_DELETED,
         environment="development",
-        tenant=tenant,
+        partition=Partition(tenant),
         subject="doc_1",
         time=datetime(2026, 11, 23, tzinfo=UTC),
-        data=dict(data),
+        data=ReleasedData(objects=objects),
     )
 
 
@@ -88,7 +89,7 @@ async def test_a_busy_namespace_is_given_ten_seconds_and_then_up(bus, broker, wa
 
 
 async def test_many_events_are_sent_in_a_few_batches(bus, broker):
-    large = [event(number, text="x" * 20_000) for number in range(40)]
+    large = [event(number, "ten_a", "x" * 20_000) for number in range(40)]
     await bus.publish(large)
     assert stored(broker) == [one.id for one in large]
     assert 1 < broker.counts["send"] < 10
@@ -96,7 +97,7 @@ async def test_many_events_are_sent_in_a_few_batches(bus, broker):
 
 async def test_an_event_that_no_batch_holds_is_refused(bus, broker):
     with pytest.raises(InvalidInput):
-        await bus.publish([event(1, text="x" * 300_000)])
+        await bus.publish([event(1, "ten_a", "x" * 300_000)])
     assert stored(broker) == []
 
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tink import cleartext_keyset_handle, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+from tink import cleartext_keyset_handle, streaming_aead  # type: ignore[import-untyped]
+from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2  # type: ignore[import-untyped]
 
 from shared.base.errors import Damaged, TooLarge
 from shared.crypto import streaming
@@ -158,7 +158,7 @@ def test_sealed_views_are_whole_segments(entropy):
 def test_buffers_of_other_items_count_bytes(entropy):
     content = noise(80_000)
     items = memoryview(content).cast("d")
-    sealed = joined(seal(KEY, BOUND_TO, [items], entropy))
+    sealed = joined(seal(KEY, BOUND_TO, [items], entropy))  # type: ignore[list-item]
     assert joined(open_sealed(KEY, BOUND_TO, [sealed])) == content
 
 
@@ -169,7 +169,7 @@ def test_a_content_ends_once(entropy):
         sealer.finalize()
     opener = StreamOpener(KEY, BOUND_TO)
     assert not list(opener.update(sealed))
-    assert opener.finalize() == b"all of it"
+    assert opener.finalize() == b"all of it"  # type: ignore[comparison-overlap]
     with pytest.raises(Damaged):
         opener.finalize()
 

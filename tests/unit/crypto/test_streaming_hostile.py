@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.base.errors import Damaged
 from shared.crypto.contents import open_sealed, seal
-from shared.crypto.streaming import (
+from shared.crypto.streaming import (  # type: ignore[attr-defined]
     HEADER_SIZE,
     SEGMENT_PLAINTEXT,
     SEGMENT_SIZE,

@@ -45,7 +45,7 @@ def connection(monkeypatch):
     Connection.commits, Connection.failing = 0, ""
     connect = sqlite3.connect
     monkeypatch.setattr(
-        embedded_sqlite.sqlite3,
+        embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
         "connect",
         lambda *arguments, **options: connect(*arguments, factory=Connection, **options),
     )
