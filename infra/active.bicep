@@ -7,7 +7,7 @@ import { builtInRoles } from 'roles.bicep'
 @description('Which environment this is.')
 param environment environmentName
 
-@description('full: gateway and firewall. small: the app\'s own address.')
+@description('full: gateway and firewall. small: the app\'s own URL.')
 param tier tierName
 
 @description('Where it runs.')
@@ -103,7 +103,7 @@ module staging 'modules/storage-account.bicep' = {
         { name: 'staging', grants: [{ identity: appIdentity, role: builtInRoles.blobDataContributor }] }
       ]
       grants: [{ identity: appIdentity, role: builtInRoles.blobDelegator }]
-      // Contents lie here as clients sent them: once deleted they must be gone.
+      // Content lies here as clients sent it: once deleted it must be gone.
       versioning: false
       recoveryDays: 0
       deleteAfterDays: 2
@@ -158,7 +158,7 @@ module app 'modules/application.bicep' = {
     grants: [{ identity: localName('id', environment, 'shipping'), role: builtInRoles.websiteContributor }]
   }
   // It fetches its package and its state as soon as it starts.
-  dependsOn: [host, doors, egress]
+  dependsOn: [host, activeEndpoints, egress]
 }
 
 @description('What the network of this region reaches only while the app runs here.')
@@ -185,7 +185,7 @@ var endpoints endpointPlan[] = [
 
 // The account of the host has two, and takes one at a time.
 @batchSize(1)
-module doors 'modules/private-endpoint.bicep' = [
+module activeEndpoints 'modules/private-endpoint.bicep' = [
   for endpoint in endpoints: {
     params: {
       region: region
@@ -196,7 +196,7 @@ module doors 'modules/private-endpoint.bicep' = [
   }
 ]
 
-module appDoor 'modules/private-endpoint.bicep' = if (full) {
+module appEndpoint 'modules/private-endpoint.bicep' = if (full) {
   params: {
     region: region
     context: context
@@ -226,14 +226,14 @@ module gateway 'modules/gateway.bicep' = if (full) {
     capacity: capacity
     edge: edge
     identityName: localName('id', environment, 'gateway')
-    certificateAddress: '${context.encryption.vaultUri}secrets/tls'
+    certificateUrl: '${context.encryption.vaultUri}secrets/tls'
     appHost: appHost
     stagingHost: '${names.staging}.${blobDomain}'
     apiPolicyId: webFirewall!.outputs.apiPolicyId
     contentPolicyId: webFirewall!.outputs.contentPolicyId
     uploadPolicyId: webFirewall!.outputs.uploadPolicyId
   }
-  dependsOn: [appDoor, doors]
+  dependsOn: [appEndpoint, activeEndpoints]
 }
 
 module alerts 'modules/alerts.bicep' = if (full) {

@@ -1,6 +1,7 @@
 """Estimates what an environment costs a month, from the resources of its snapshot.
 
     python infra/cost.py            prints the table that docs/cost.md holds
+    python infra/cost.py timers     prints its table of what the timers ask of the stores
 
 Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``USES``.
 """
@@ -24,8 +25,8 @@ class Use:
     """What an environment is asked to do in a month.
 
     Attributes:
-        stored_gigabytes: Documents kept, in the vault; as much again is the replica, and twice as
-            much the backups.
+        stored_gigabytes: Documents kept, in the primary store; as much again is the replica, and
+            twice as much the backups.
         documents: New documents.
         record_gigabytes: Records.
         records_share: How much of the maximum throughput of records is used, on average; autoscale
@@ -51,6 +52,80 @@ USES = {
     "staging": Use(50, 20_000, 1, 0.1, 10, 50, 1, 200_000),
     "production": Use(2_000, 1_000_000, 20, 0.3, 100, 1_000, 5, 5_000_000),
 }
+
+
+TENANTS = 100
+INSTANCES = 10
+
+QUERY_UNITS = 3
+WRITE_UNITS = 10
+READ_UNITS = 1
+"""Request units of a query with few rows, of a write or a delete of a small item, of a point read."""
+
+RELAY_SECONDS = 15
+SWEEP_SECONDS = 600
+ROTATION_SECONDS = 600
+"""How often the timers run, as the schedules in active.bicep say."""
+
+AGENDA_SHARDS = 8
+RELAY_WINDOW_SECONDS = 120
+"""The agenda's partitions, and how long one agenda item stands for an active partition."""
+
+ACTIVE_PARTITIONS = 2
+"""Partitions of a tenant in which something happens at a time: the present month, and ``main``."""
+
+EVENTS_A_DOCUMENT = 4
+SWEPT_STORES = 3
+"""The primary store, the replica and staging."""
+
+
+@dataclass(frozen=True)
+class Timers:
+    """What the timers ask of the stores in a month, at most.
+
+    Attributes:
+        idle_units: Request units of runs that find nothing due: the agenda's partitions are read.
+        relay_units: Request units of the outbox relay, for partitions with events.
+        sweep_units: Request units of the upload sweep, for tenants with uploads.
+        lists: LIST calls of the upload sweep.
+    """
+
+    idle_units: float
+    relay_units: float
+    sweep_units: float
+    lists: float
+
+    @property
+    def units(self) -> float:
+        """All request units."""
+        return self.idle_units + self.relay_units + self.sweep_units
+
+
+def timers(use: Use, tenants: int = TENANTS) -> Timers:
+    """What the timers ask of the stores: little when nothing happens, then in proportion to the work.
+
+    Every run reads the agenda's partitions and nothing else, however many tenants there are. A
+    partition with events costs one agenda write, one outbox query and one delete in each window of
+    the relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
+    write and one delete, and one LIST in each store; each object that is found there in the primary
+    store and the replica has its document and its version read.
+    """
+    hours = PRICES["hours_a_month"]
+    seconds = hours * 3600
+    # Expired uploads and orphaned objects are two tasks of one timer.
+    runs = seconds / RELAY_SECONDS + 2 * seconds / SWEEP_SECONDS + seconds / ROTATION_SECONDS
+    windows = min(
+        tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
+        use.documents * EVENTS_A_DOCUMENT,
+    )
+    tenant_hours = min(tenants * hours, use.documents)
+    visit = WRITE_UNITS + QUERY_UNITS + WRITE_UNITS
+    return Timers(
+        idle_units=runs * AGENDA_SHARDS * QUERY_UNITS,
+        relay_units=windows * visit,
+        sweep_units=tenant_hours * 2 * WRITE_UNITS + use.documents * (visit + 2 * 2 * READ_UNITS),
+        lists=tenant_hours * SWEPT_STORES,
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +176,7 @@ def _standing(resources: list[dict[str, Any]]) -> Iterator[Line]:
     if nat := _of(resources, "Microsoft.Network/natGateways"):
         yield _hourly("NAT gateway", "NAT gateway", len(nat))
     addresses = _of(resources, "Microsoft.Network/publicIPAddresses")
-    yield _hourly("public addresses", "public address", len(addresses))
+    yield _hourly("public IP addresses", "public address", len(addresses))
     endpoints = _of(resources, "Microsoft.Network/privateEndpoints")
     yield _hourly("private endpoints", "private endpoint", len(endpoints))
     zones = _of(resources, "Microsoft.Network/privateDnsZones")
@@ -149,6 +224,9 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
     # Staged, sealed, replicated, backed up; each in a few blocks.
     writes = use.documents * 10 / 10_000
     yield _used("storage, writes", "storage 10,000 writes", writes, "x 10,000")
+    # A LIST costs what a write costs.
+    lists = timers(use).lists / 10_000
+    yield _used("storage, lists of the sweep", "storage 10,000 writes", lists, "x 10,000")
     yield _used("logs", "logs GB", use.log_gigabytes, "GB")
     for workspace in _of(resources, "Microsoft.OperationalInsights/workspaces"):
         # The first 31 days are in the price of taking them in.
@@ -159,8 +237,9 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
     yield _used(
         "functions, executions", "function million executions", use.documents * 10 / 1e6, "million"
     )
-    # One wrap a tenant and day, one unwrap a tenant and instance: a hundred tenants, ten instances.
-    yield _used("Key Vault, operations", "keys 10,000 operations", 100 * 30 * 11 / 1e4, "x 10,000")
+    # Each day one wrap a tenant, and one unwrap a tenant and instance.
+    operations = TENANTS * 30 * (1 + INSTANCES) / 10_000
+    yield _used("Key Vault, operations", "keys 10,000 operations", operations, "x 10,000")
     traffic = use.traffic_gigabytes
     yield _used("private endpoints, traffic", "endpoint GB", traffic * 4, "GB")
     yield _used("between regions", "traffic between regions GB", traffic * 2, "GB")
@@ -193,5 +272,23 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def timers_table() -> str:
+    """What the timers ask of the stores in all environments, as Markdown."""
+    seconds = PRICES["hours_a_month"] * 3600
+    asked = {name: timers(use) for name, use in USES.items()}
+    rows = {
+        "runs that find nothing, RU/s": [t.idle_units / seconds for t in asked.values()],
+        "outbox relay, RU/s": [t.relay_units / seconds for t in asked.values()],
+        "upload sweep, RU/s": [t.sweep_units / seconds for t in asked.values()],
+        "**all timers, RU/s**": [t.units / seconds for t in asked.values()],
+        "upload sweep, LIST calls a month": [t.lists for t in asked.values()],
+    }
+    lines = ["| timers | " + " | ".join(USES) + " |", "|---|" + "---:|" * len(USES)]
+    for what, values in rows.items():
+        cells = [f"{v:,.0f}" if "LIST" in what else f"{v:,.1f}" for v in values]
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(table())
+    sys.stdout.write(timers_table() if sys.argv[1:] == ["timers"] else table())

@@ -247,6 +247,14 @@ var logAlerts logAlertPlan[] = [
     severity: 1
   }
   {
+    // Half of the 20 GB at which Cosmos DB refuses every write to a partition; sizes are in KB.
+    name: 'partition-large'
+    query: 'CDBPartitionKeyStatistics | where SizeKb > 10000000'
+    threshold: 0
+    every: 'P1D'
+    severity: 1
+  }
+  {
     name: 'certificate-expiry'
     query: 'AzureDiagnostics | where ResourceProvider == "MICROSOFT.KEYVAULT" and OperationName in ("SecretNearExpiryEventGridNotification", "SecretExpiredEventGridNotification", "KeyNearExpiryEventGridNotification")'
     threshold: 0
@@ -494,7 +502,7 @@ module bus 'modules/bus.bicep' = {
   dependsOn: [platformKeyring]
 }
 
-module primaryDoors 'modules/private-endpoint.bicep' = [
+module primaryEndpoints 'modules/private-endpoint.bicep' = [
   for endpoint in endpoints: {
     scope: primaryGroup
     params: {
@@ -506,7 +514,7 @@ module primaryDoors 'modules/private-endpoint.bicep' = [
   }
 ]
 
-module standbyDoors 'modules/private-endpoint.bicep' = [
+module standbyEndpoints 'modules/private-endpoint.bicep' = [
   for endpoint in endpoints: if (full) {
     scope: secondaryGroup
     params: {
@@ -515,7 +523,7 @@ module standbyDoors 'modules/private-endpoint.bicep' = [
       endpoint: endpoint
     }
     // A store takes one endpoint at a time, and fails the second of two.
-    dependsOn: [primaryDoors]
+    dependsOn: [primaryEndpoints]
   }
 ]
 
@@ -529,7 +537,7 @@ module active 'active.bicep' = {
     edge: edge
     bootstrapDigest: bootstrapDigest
   }
-  dependsOn: [primaryDoors, gatewayCertificate]
+  dependsOn: [primaryEndpoints, gatewayCertificate]
 }
 
 module subscriptionWatch 'modules/subscription-watch.bicep' = {

@@ -47,7 +47,7 @@ func contextOf(environment environmentName, tier tierName, subscriptionId string
     data: environment == 'production' ? 'customer' : 'test'
   }
   workspaceId: watchedId(environment, subscriptionId, 'Microsoft.OperationalInsights/workspaces', 'log')
-  peopleId: watchedId(environment, subscriptionId, 'Microsoft.Insights/actionGroups', 'ag')
+  actionGroupId: watchedId(environment, subscriptionId, 'Microsoft.Insights/actionGroups', 'ag')
   identityGroup: groupName(environment, 'watch')
   encryption: {
     vaultUri: 'https://${keyVaultName('plat', environment, suffixOf(environment, subscriptionId))}${keyVaultDomain}/'

@@ -54,7 +54,7 @@ SUPPRESSIONS = (
         "CKV_AZURE_222",
         "Microsoft.Web/sites",
         ("development",),
-        "Development has no gateway: the app's own address is open to the networks of staff alone.",
+        "Development has no gateway: the app's own URL is open to the networks of employees alone.",
     ),
     Suppression(
         "CKV_AZURE_225",

@@ -69,7 +69,7 @@ type edgePlan = {
   @description('The host name under which clients put staged uploads.')
   uploadHost: string
 
-  @description('The networks, CIDR, from which staff may use the API.')
+  @description('The networks, CIDR, from which employees may use the API.')
   @minLength(1)
   staffNetworks: string[]
 
@@ -124,7 +124,7 @@ type retentionPlan = {
 @description('Who is told, and from when the budget counts.')
 @sealed()
 type watchPlan = {
-  @description('The address that receives every alert.')
+  @description('The e-mail address that receives every alert.')
   alertAddress: string
 
   @description('Money a month, in the currency of the subscription, at which the budget warns.')
@@ -190,8 +190,8 @@ type contextPlan = {
   @description('The resource id of the Log Analytics workspace.')
   workspaceId: string
 
-  @description('The id of the group of people who are told.')
-  peopleId: string
+  @description('The id of the action group that every alert notifies.')
+  actionGroupId: string
 
   @description('The name of the resource group that holds the identities and what is watched.')
   identityGroup: string
@@ -207,7 +207,7 @@ type contextPlan = {
 @description('Where the stores find the keys that encrypt them at rest.')
 @sealed()
 type encryptionPlan = {
-  @description('The address of the platform key vault, with a slash at the end.')
+  @description('The URL of the platform key vault, with a slash at the end.')
   vaultUri: string
 
   @description('The name of the identity that may wrap and unwrap with its keys.')
@@ -227,7 +227,7 @@ type endpointPlan = {
   @description('The sub-resource, such as blob or vault.')
   group: string
 
-  @description('The private DNS zones that get its address.')
+  @description('The private DNS zones that get its IP address.')
   zones: string[]
 }
 
@@ -393,7 +393,7 @@ type zonePlan = {
   @description('What takes logs in.')
   monitorIngestion: string
 
-  @description('What answers queries.')
+  @description('What serves queries.')
   monitorQuery: string
 
   @description('The settings of agents.')

@@ -1,4 +1,4 @@
-metadata description = 'Tells people when someone changes who may do what, unlocks a store, loosens a policy, changes the app, or stops the logs.'
+metadata description = 'Sends an alert when someone changes who may do what, unlocks a store, loosens a policy, changes the app, or stops the logs.'
 
 import { contextPlan } from '../types.bicep'
 
@@ -38,6 +38,6 @@ resource changes 'Microsoft.Insights/activityLogAlerts@2026-01-01' = {
         }
       ]
     }
-    actions: { actionGroups: [{ actionGroupId: context.peopleId }] }
+    actions: { actionGroups: [{ actionGroupId: context.actionGroupId }] }
   }
 }

@@ -45,7 +45,7 @@ resource onMetrics 'Microsoft.Insights/metricAlerts@2026-01-01' = [
           }
         ]
       }
-      actions: [{ actionGroupId: context.peopleId }]
+      actions: [{ actionGroupId: context.actionGroupId }]
     }
   }
 ]
@@ -76,7 +76,7 @@ resource onLogs 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
           }
         ]
       }
-      actions: { actionGroups: [context.peopleId] }
+      actions: { actionGroups: [context.actionGroupId] }
     }
   }
 ]

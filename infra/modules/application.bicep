@@ -12,13 +12,13 @@ param context contextPlan
 @description('Its name.')
 param name string
 
-@description('full: reachable only through the gateway. small: reachable at its own address from the networks of staff.')
+@description('full: reachable only through the gateway. small: reachable at its own URL from the networks of employees.')
 param tier tierName
 
 @description('How many instances, and how large.')
 param capacity capacityPlan
 
-@description('The networks of staff.')
+@description('The networks of employees.')
 param edge edgePlan
 
 @description('The name of the identity that the app is.')
@@ -48,7 +48,7 @@ type settingValues = {
 @description('Whether clients come through the gateway.')
 var behindGateway = tier == 'full'
 
-@description('The networks of staff, as the app\'s own access rules.')
+@description('The networks of employees, as the app\'s own access rules.')
 var staffRules = map(edge.staffNetworks, (network, i) => {
   name: 'staff-${i}'
   priority: 100 + i
@@ -85,7 +85,7 @@ var appSettings = {
   AzureWebJobsStorage__accountName: hostAccount
   AzureWebJobsStorage__clientId: identity.properties.clientId
   AzureWebJobsStorage__credential: 'managedidentity'
-  // A little above the app's own limit, so that the app gives its own clear answer.
+  // A little above the app's own limit, so that the app sends its own clear error.
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(int(settings.STRONGROOM_MAX_DIRECT_UPLOAD_BYTES) + 1048576)
   PYTHON_ENABLE_INIT_INDEXING: '1'
   ServiceBus__clientId: identity.properties.clientId

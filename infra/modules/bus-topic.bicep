@@ -37,7 +37,7 @@ resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@202
       requiresSession: subscription.sessions
       lockDuration: 'PT${subscription.lockSeconds}S'
       maxDeliveryCount: subscription.maxDeliveryCount
-      // An event that could not be judged or delivered must be seen by a person, never dropped.
+      // An event that could not be filtered or delivered must be seen by an employee, never dropped.
       deadLetteringOnFilterEvaluationExceptions: true
       deadLetteringOnMessageExpiration: true
     }

@@ -45,7 +45,7 @@ resource policy 'Microsoft.Network/firewallPolicies@2026-03-01' = {
               targetFqdns: [signInHost, '*.identity.azure.net']
             }
             {
-              // The host asks there for its extensions when it starts, and fails where it gets no answer.
+              // The host asks there for its extensions when it starts, and fails without a response.
               name: 'extensions-of-the-host'
               ruleType: 'ApplicationRule'
               sourceAddresses: [region.addressSpace]

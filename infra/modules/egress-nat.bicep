@@ -1,4 +1,4 @@
-metadata description = 'The way out of a small environment: one address, any name.'
+metadata description = 'The way out of a small environment: one IP address, any name.'
 
 import { contextPlan, regionPlan } from '../types.bicep'
 import { localName } from '../names.bicep'

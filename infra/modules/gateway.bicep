@@ -1,4 +1,4 @@
-metadata description = 'The edge of a full environment: the only address that the outside can speak to.'
+metadata description = 'The edge of a full environment: the only public IP address that takes connections.'
 
 import { capacityPlan, contextPlan, edgePlan, regionPlan } from '../types.bicep'
 import { localName } from '../names.bicep'
@@ -18,8 +18,8 @@ param edge edgePlan
 @description('The name of the identity that reads the certificate.')
 param identityName string
 
-@description('The address of the certificate in Key Vault, without a version, so that a renewed one is picked up.')
-param certificateAddress string
+@description('The URL of the certificate in Key Vault, without a version, so that a renewed one is picked up.')
+param certificateUrl string
 
 @description('The host name of the function app.')
 param appHost string
@@ -30,7 +30,7 @@ param stagingHost string
 @description('The id of the web firewall rules for the API.')
 param apiPolicyId string
 
-@description('The id of the web firewall rules for contents.')
+@description('The id of the web firewall rules for content.')
 param contentPolicyId string
 
 @description('The id of the web firewall rules for staged uploads.')
@@ -95,7 +95,7 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
       { name: 'http', properties: { port: 80 } }
     ]
     sslCertificates: [
-      { name: 'tls', properties: { keyVaultSecretId: certificateAddress } }
+      { name: 'tls', properties: { keyVaultSecretId: certificateUrl } }
     ]
     httpListeners: [
       {
@@ -156,7 +156,7 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
         }
       }
       {
-        // Storage refuses a request without a signature; that it answers at all is what is asked.
+        // Storage refuses a request without a signature; any response at all shows that it is reachable.
         name: 'staging'
         properties: {
           protocol: 'Https'
@@ -177,7 +177,7 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
           port: 443
           pickHostNameFromBackendAddress: true
           cookieBasedAffinity: 'Disabled'
-          // The platform in front of the app gives up after 230 seconds without an answer.
+          // The platform in front of the app gives up after 230 seconds without a response.
           requestTimeout: 240
           probe: { id: resourceId('Microsoft.Network/applicationGateways/probes', name, 'api') }
         }

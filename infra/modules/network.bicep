@@ -66,7 +66,7 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   properties: {
     securityRules: [
       {
-        // Lower numbers are free, for networks that a person blocks.
+        // Lower numbers are free, for networks that an engineer blocks.
         name: 'clients'
         properties: {
           priority: 200
@@ -80,7 +80,7 @@ resource gatewayRules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
         }
       }
       {
-        // Answered with a redirect to HTTPS and nothing else.
+        // The response is a redirect to HTTPS and nothing else.
         name: 'redirect'
         properties: {
           priority: 210

@@ -1,4 +1,4 @@
-metadata description = 'The private DNS zones of one network: they answer the stores\' names with the addresses of that network\'s endpoints.'
+metadata description = 'The private DNS zones of one network: they resolve the stores\' names to the IP addresses of that network\'s endpoints.'
 
 import { resourceTags } from '../types.bicep'
 
@@ -29,8 +29,8 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
     properties: {
       virtualNetwork: { id: networkId }
       registrationEnabled: false
-      // A tenant's storage account may have private endpoints of its own, elsewhere; its public address must
-      // still be found. Our own stores answer at no public address, and the firewall lets none of them through.
+      // A tenant's storage account may have private endpoints of its own, elsewhere; its public IP address must
+      // still be found. Our own stores have no public IP address, and the firewall lets none of them through.
       resolutionPolicy: 'NxDomainRedirect'
     }
   }

@@ -1,4 +1,4 @@
-metadata description = 'One private endpoint, and its address in the private DNS zones.'
+metadata description = 'One private endpoint, and its IP address in the private DNS zones.'
 
 import { contextPlan, endpointPlan, regionPlan } from '../types.bicep'
 import { localName } from '../names.bicep'

@@ -93,7 +93,12 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
               automatic: true
               indexingMode: 'consistent'
               // What queries ask for. Bodies hold sealed names and wrapped keys: nothing to search.
-              includedPaths: [{ path: '/partition/?' }, { path: '/place/?' }, { path: '/index/*' }]
+              includedPaths: [
+                { path: '/partition/?' }
+                { path: '/place/?' }
+                { path: '/index/*' }
+                { path: '/expires_at/?' }
+              ]
               excludedPaths: [{ path: '/*' }, { path: '/"_etag"/?' }]
             }
           }

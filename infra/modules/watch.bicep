@@ -1,4 +1,4 @@
-metadata description = 'Where logs and metrics go: one workspace and one Application Insights, reachable only through a private link scope, and the people who are told.'
+metadata description = 'Where logs and metrics go: one workspace and one Application Insights, reachable only through a private link scope, and the action group that alerts notify.'
 
 import { environmentName, grant, resourceTags, retentionPlan, watchPlan } from '../types.bicep'
 import { localName } from '../names.bicep'
@@ -84,7 +84,7 @@ resource linkedInsights 'Microsoft.Insights/privateLinkScopes/scopedResources@20
   properties: { linkedResourceId: insights.id }
 }
 
-resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
+resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
   name: localName('ag', environment, 'watch')
   location: 'global'
   tags: tags

@@ -1,4 +1,4 @@
-metadata description = 'What the gateway lets through: the API, contents on their way to it, and staged uploads each have their own rules.'
+metadata description = 'What the gateway lets through: the API, content on its way to it, and staged uploads each have their own rules.'
 
 import { contextPlan, edgePlan, regionPlan } from '../types.bicep'
 import { localName } from '../names.bicep'
@@ -9,13 +9,13 @@ param region regionPlan
 @description('What every resource of the environment carries and refers to.')
 param context contextPlan
 
-@description('The networks of staff.')
+@description('The networks of employees.')
 param edge edgePlan
 
 @description('The name of the container that takes staged uploads.')
 param stagingContainer string
 
-@description('The paths that only staff use, in lower case; a test compares them with the permissions of the routes.')
+@description('The paths that only employees use, in lower case; a test compares them with the permissions of the routes.')
 var staffPaths = ['/api/v1/tenants', '/api/v1/dead-letters', '/api/v1/auth/bootstrap']
 
 @description('The rules that Microsoft keeps, against what is known to attack web services.')
@@ -26,7 +26,7 @@ var managedRules = {
   ]
 }
 
-@description('The same for contents, whose media type is the customer\'s own: rule 920420 knows a few types and would refuse a PDF.')
+@description('The same for content, whose media type is the customer\'s own: rule 920420 knows a few types and would refuse a PDF.')
 var contentRules = {
   managedRuleSets: [
     {
@@ -42,7 +42,7 @@ var contentRules = {
   ]
 }
 
-@description('Any address: a rate limit needs a condition, and this one always holds.')
+@description('Any IP address: a rate limit needs a condition, and this one always holds.')
 var anyone = {
   matchVariables: [{ variableName: 'RemoteAddr' }]
   operator: 'IPMatch'
@@ -212,7 +212,7 @@ var inspected = {
   logScrubbing: withoutSignatures
 }
 
-@description('For contents: any bytes are allowed, so reading them would only raise false alarms; the app and the store keep the limit.')
+@description('For content: any bytes are allowed, so reading them would only raise false alarms; the app and the store keep the limit.')
 var uninspected = {
   state: 'Enabled'
   mode: 'Prevention'
@@ -258,7 +258,7 @@ resource uploadPolicy 'Microsoft.Network/ApplicationGatewayWebApplicationFirewal
 @description('The id of the rules for the API.')
 output apiPolicyId string = apiPolicy.id
 
-@description('The id of the rules for contents on their way to and from the API.')
+@description('The id of the rules for content on its way to and from the API.')
 output contentPolicyId string = contentPolicy.id
 
 @description('The id of the rules for staged uploads.')

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.base.partitions import Partition
+from shared.ports.keys import DIGEST_BYTES, MAX_PLAINTEXT_BYTES
 from shared.ports.records import MAX_CHANGES, MAX_RECORD_BYTES, Change, Delete, Record
 
 _SEGMENT: Final = r"[a-z0-9_-][a-z0-9._-]{0,199}"
@@ -60,6 +61,26 @@ def check_key_name(name: str) -> None:
     """
     if _KEY_NAME.fullmatch(name) is None:
         raise ValueError("A key's name must be 1 to 127 of a-z, 0-9 and '-'.")
+
+
+def check_plaintext(plaintext: bytes) -> None:
+    """Refuse what is too long to be wrapped.
+
+    Raises:
+        ValueError: It is.
+    """
+    if len(plaintext) > MAX_PLAINTEXT_BYTES:
+        raise ValueError(f"At most {MAX_PLAINTEXT_BYTES} bytes can be wrapped.")
+
+
+def check_digest(digest: bytes) -> None:
+    """Refuse what is not a SHA-256 digest.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"A SHA-256 digest has {DIGEST_BYTES} bytes.")
 
 
 def check_reason(reason: str) -> None:

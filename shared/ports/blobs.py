@@ -21,7 +21,7 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class UploadGrant:
-    """An address that takes one content from a client, without any other credential, until it expires.
+    """A URL that takes one object from a client, without any other credential, until it expires.
 
     The client sends ``method`` to ``url`` with exactly these ``headers`` and the content as the body.
     """
@@ -36,7 +36,7 @@ class BlobStore(Protocol):
     """A flat store of immutable objects.
 
     Names are ``/``-separated segments of 1 to 200 of ``[a-z0-9._-]``, none of them starting with a
-    dot, 512 characters in all at most; any other name raises ``InvalidInput``. Errors of the service
+    dot, 512 characters in all at most; any other name raises ``ValueError``. Errors of the service
     behind it become ``Unavailable`` once the adapter's own retries are used up.
     """
 
@@ -59,6 +59,7 @@ class BlobStore(Protocol):
 
         Raises:
             NotFound: There is no such object (raised by the first ``anext``).
+            ValueError: The range starts before 0, or ends before it starts.
             Damaged: The store has noticed that it cannot give back what was put.
         """
         ...
@@ -72,7 +73,11 @@ class BlobStore(Protocol):
         ...
 
     def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every visible object whose name starts with ``prefix``, in the order of their names."""
+        """Every visible object whose name starts with ``prefix``, in the order of their names.
+
+        Raises:
+            ValueError: No name can start so.
+        """
         ...
 
     async def delete(self, name: str) -> None:

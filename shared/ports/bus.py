@@ -16,7 +16,7 @@ class DeadLetter:
 
     Attributes:
         subscription: Where it lies.
-        event: What it said; None where the body is no event.
+        event: What it said; None where the body is not an event.
         message_id: The message's id, which is the event's id.
         reason: Why it was given up: a slug, such as ``delivery-limit``.
         delivery_count: How many times it was tried.
@@ -44,11 +44,22 @@ class EventBus(Protocol):
         ...
 
     async def dead_letters(self, subscription: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        """The oldest dead letters of a subscription, 1 to 1,000."""
+        """The oldest dead letters of a subscription, 1 to 1,000.
+
+        Raises:
+            NotFound: There is no such subscription.
+            ValueError: The limit is out of range.
+        """
         ...
 
     async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
-        """Deliver these dead letters again to this subscription alone; return how many there were."""
+        """Deliver these dead letters again to this subscription alone; return how many there were.
+
+        A message that is replayed comes last in its session and has all of its tries again.
+
+        Raises:
+            NotFound: There is no such subscription.
+        """
         ...
 
 
@@ -86,6 +97,10 @@ class EventSource(Protocol):
         """Lock up to ``limit`` messages, waiting up to ``wait_seconds`` for the first.
 
         With sessions, at most one message of a session is locked at a time, the oldest first.
+
+        Raises:
+            NotFound: There is no such subscription.
+            ValueError: The limit is not 1 to 100.
         """
         ...
 
@@ -110,6 +125,7 @@ class EventSource(Protocol):
 
         Raises:
             Conflict: The lock was lost.
+            ValueError: The reason is not a slug.
         """
         ...
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 KeyUse = Literal["wrap", "sign"]
 """``wrap``: RSA-3072, RSA-OAEP with SHA-256. ``sign``: EC P-256, ES256."""
+
+MAX_PLAINTEXT_BYTES: Final = 64
+"""What one ``wrap`` takes."""
+
+DIGEST_BYTES: Final = 32
+"""The size of a SHA-256 digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,8 @@ class Signature:
 class KeyVault(Protocol):
     """A vault of asymmetric keys.
 
-    Key names are ``[a-z0-9-]``, 1 to 127 characters. Errors of the service behind it become
-    ``Unavailable`` once the adapter's own retries are used up.
+    Key names are ``[a-z0-9-]``, 1 to 127 characters; any other name raises ``ValueError``. Errors of
+    the service behind it become ``Unavailable`` once the adapter's own retries are used up.
     """
 
     async def create(self, name: str, use: KeyUse) -> str:
@@ -47,6 +53,7 @@ class KeyVault(Protocol):
 
         Raises:
             NotFound: There is no such key.
+            ValueError: The plaintext is longer than ``MAX_PLAINTEXT_BYTES``, or the key is for signing.
         """
         ...
 
@@ -64,6 +71,7 @@ class KeyVault(Protocol):
 
         Raises:
             NotFound: There is no such key.
+            ValueError: The digest does not have ``DIGEST_BYTES`` bytes, or the key is for wrapping.
         """
         ...
 

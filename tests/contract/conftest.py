@@ -23,13 +23,18 @@ RECORDS: Mapping[str, Factory] = {
     "embedded": embedded.records,
     "memory": memory.records,
 }
-BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus}
+BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus, "memory": memory.bus}
 BLOBS: Mapping[str, Factory] = {
     "azure": azure.blobs,
     "embedded": embedded.blobs,
     "embedded, sealed": embedded.sealed_blobs,
+    "memory": memory.blobs,
 }
-KEYS: Mapping[str, Factory] = {"azure": azure.keys, "embedded": embedded.keys}
+KEYS: Mapping[str, Factory] = {
+    "azure": azure.keys,
+    "embedded": embedded.keys,
+    "memory": memory.keys,
+}
 
 
 def _note(request: pytest.FixtureRequest, port: str) -> None:

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.base.errors import Conflict
-from shared.base.events import Event, EventData, EventType, NoData, ReleasedData, VersionData
+from shared.base.errors import Conflict, NotFound
+from shared.base.events import DATA, Event, EventData, EventType, NoData, ReleasedData, VersionData
 from shared.base.partitions import Partition
 from shared.base.topology import Subscription, load_topology
 from shared.ports.bus import Delivery
@@ -23,16 +23,17 @@ from tests.support.contract.harness import BusHarness
 pytestmark = pytest.mark.anyio
 
 LONGEST_BACK_OFF = 300
-DATA_OF: dict[EventType, EventData] = {
-    EventType.DOCUMENT_SEALED: VersionData(version=1),
-    EventType.DOCUMENT_DAMAGED: VersionData(version=1),
-    EventType.DOCUMENT_REPAIRED: ReleasedData(objects=("a/b",)),
-    EventType.DOCUMENT_DELETED: ReleasedData(objects=("a/b",), replicas=("c/d",)),
-}
 SUBSCRIPTIONS: dict[str, Subscription] = {
     subscription.name: subscription
     for topic in load_topology().topics
     for subscription in topic.subscriptions
+}
+
+
+DATA_OF_MODEL: dict[type[EventData], EventData] = {
+    NoData: NoData(),
+    VersionData: VersionData(version=3),
+    ReleasedData: ReleasedData(objects=("ten_a/doc_1/1",), replicas=("ten_a/doc_1/2",)),
 }
 
 
@@ -46,10 +47,10 @@ def event(
         id=f"evt_{tenant}_{number:04}",
         type=type_,
         environment="development",
-        partition=Partition(tenant),
+        partition=Partition(tenant, "2026-11"),
         subject=f"doc_{number}",
         time=harness.now(),
-        data=DATA_OF.get(type_, NoData()),
+        data=DATA_OF_MODEL[DATA[type_]],
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 
@@ -265,7 +266,7 @@ async def test_a_message_can_be_dead_lettered_with_a_reason(bus):
 async def test_a_reason_that_is_no_slug_is_refused(bus, reason):
     await bus.bus.publish([event(bus, 1)])
     delivery = await one(bus, "replication")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be a slug"):
         await bus.bus.dead_letter(delivery, reason)
     await bus.bus.complete(delivery)
 
@@ -282,8 +283,24 @@ async def test_dead_letters_are_listed_oldest_first_up_to_the_limit(bus):
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
 async def test_a_limit_of_dead_letters_out_of_range_is_refused(bus, limit):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="limit must be"):
         await bus.bus.dead_letters("replication", limit=limit)
+
+
+@pytest.mark.parametrize("limit", [0, 101])
+async def test_a_limit_of_deliveries_out_of_range_is_refused(bus, limit):
+    with pytest.raises(ValueError, match="limit must be"):
+        await bus.bus.receive("replication", limit=limit)
+
+
+async def test_an_unknown_subscription_is_not_found(bus):
+    for call in (
+        bus.bus.receive("no-such"),
+        bus.bus.dead_letters("no-such"),
+        bus.bus.replay("no-such", ["evt_1"]),
+    ):
+        with pytest.raises(NotFound):
+            await call
 
 
 async def test_replay_delivers_again_to_that_subscription_alone(bus):

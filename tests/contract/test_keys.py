@@ -48,7 +48,7 @@ async def test_wrapping_twice_gives_two_ciphertexts(keys):
 
 async def test_too_much_to_wrap_is_refused(keys):
     await keys.vault.create("tenant-a", "wrap")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="At most 64 bytes"):
         await keys.vault.wrap("tenant-a", bytes(65))
 
 
@@ -77,8 +77,17 @@ async def test_a_sign_key_is_p256_and_its_signatures_verify(keys):
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 async def test_what_is_no_sha256_digest_is_not_signed(keys, size):
     await keys.vault.create("log", "sign")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="has 32 bytes"):
         await keys.vault.sign("log", bytes(size))
+
+
+async def test_a_key_is_used_only_for_its_use(keys):
+    await keys.vault.create("log", "sign")
+    with pytest.raises(ValueError, match="for signing, not for wrapping"):
+        await keys.vault.wrap("log", b"k")
+    await keys.vault.create("tenant", "wrap")
+    with pytest.raises(ValueError, match="for wrapping, not for signing"):
+        await keys.vault.sign("tenant", DIGEST)
 
 
 async def test_create_again_gives_the_current_version(keys):
@@ -221,7 +230,7 @@ async def test_names_that_are_refused(keys, name):
         keys.vault.rotate(name),
         keys.vault.destroy(name),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="key's name must be"):
             await call
 
 

@@ -54,10 +54,11 @@ def test_everything_compiles_into_an_order_that_azure_can_keep(tmp_path: Path) -
 
 def _check_that_a_store_gets_one_endpoint_at_a_time(main: dict[str, Any]) -> None:
     """Two at once fail: "an operation is in progress which requires exclusive access"."""
-    assert "primaryDoors" in main["standbyDoors"]["dependsOn"]
-    assert "primaryDoors" in main["active"]["dependsOn"]
+    assert "primaryEndpoints" in main["standbyEndpoints"]["dependsOn"]
+    assert "primaryEndpoints" in main["active"]["dependsOn"]
     active = main["active"]["properties"]["template"]["resources"]
-    assert (active["doors"]["copy"]["mode"], active["doors"]["copy"]["batchSize"]) == ("serial", 1)
+    copies = active["activeEndpoints"]["copy"]
+    assert (copies["mode"], copies["batchSize"]) == ("serial", 1)
 
 
 def _check_that_the_role_for_the_keys_is_given_long_before_a_store_uses_them(

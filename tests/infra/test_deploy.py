@@ -129,7 +129,7 @@ class Azure:
         return [json.loads(line) for line in (self.home / "calls").read_text().splitlines()]
 
     def calls(self) -> list[str]:
-        """What was asked of az, without the values of options, and of the app's deployment door."""
+        """What was asked of az, without the values of options, and of the app's deployment endpoint."""
         return [
             " ".join(word for word in line[1:5] if not word.startswith("--"))
             if line[0] == "az"

@@ -46,7 +46,7 @@ class FileBlobs:
     Args:
         root: The folder; its owner alone should be able to reach it.
         clock: Dates the objects.
-        grants: Signs upload addresses; None: the store takes no uploads from clients.
+        grants: Signs upload URLs; None: the store takes no uploads from clients.
     """
 
     def __init__(self, root: Path, clock: Clock, grants: UploadGrants | None = None) -> None:
@@ -192,7 +192,7 @@ class FileBlobs:
                 name = base + key
                 if not key.endswith("/"):
                     if name.startswith(prefix):
-                        # An object that was deleted meanwhile is left out.
+                        # An object that was deleted since is left out.
                         with contextlib.suppress(FileNotFoundError):
                             status = os.stat(key + _MARK, dir_fd=folder, follow_symlinks=False)
                             yield _info(name, status)

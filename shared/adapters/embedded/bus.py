@@ -7,20 +7,22 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from shared.adapters.checks import check_limit, check_reason
+from shared.adapters.deliveries import (
+    MAX_DEAD_LETTERS,
+    MAX_DELIVERIES,
+    event_of,
+    find_subscription,
+)
 from shared.adapters.embedded import messages
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
-from shared.base.errors import InvalidInput, NotFound
 from shared.base.events import Event
-from shared.base.topology import Subscription, Topology
+from shared.base.topology import Topology
 from shared.ports.bus import DeadLetter, Delivery
 from shared.ports.clock import Clock, Entropy
-
-MAX_DEAD_LETTERS: Final = 1_000
-MAX_DELIVERIES: Final = 100
 
 
 class SqliteBus:
@@ -40,10 +42,9 @@ class SqliteBus:
     def __init__(self, path: Path, topology: Topology, clock: Clock, entropy: Entropy) -> None:
         self._database = Database(path, messages.SCHEMA)
         self._topology = topology
-        self._subscriptions = {s.name: s for topic in topology.topics for s in topic.subscriptions}
         self._clock = clock
         self._entropy = entropy
-        self._changed = {name: asyncio.Event() for name in self._subscriptions}
+        self._changed = {part.name: asyncio.Event() for part in topology.subscriptions}
 
     async def close(self) -> None:
         """Finish the work that waits and close the file."""
@@ -71,13 +72,8 @@ class SqliteBus:
             self._wake(name)
 
     async def dead_letters(self, subscription: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        """See ``EventBus.dead_letters``.
-
-        Raises:
-            NotFound: There is no such subscription.
-            InvalidInput: The limit is out of range.
-        """
-        self._subscription(subscription)
+        """See ``EventBus.dead_letters``."""
+        find_subscription(self._topology, subscription)
         check_limit(limit, MAX_DEAD_LETTERS)
         sql = (
             "SELECT subscription, body, message_id, reason, delivery_count, dead_lettered_at"
@@ -90,12 +86,8 @@ class SqliteBus:
         return await self._database.read(fetch)
 
     async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
-        """See ``EventBus.replay``. What is replayed comes last in its session.
-
-        Raises:
-            NotFound: There is no such subscription.
-        """
-        target = self._subscription(subscription)
+        """See ``EventBus.replay``."""
+        target = find_subscription(self._topology, subscription)
         replayed = await self._database.write(
             lambda writer: messages.replay(writer, target, message_ids, self._now())
         )
@@ -105,28 +97,23 @@ class SqliteBus:
     async def receive(
         self, subscription: str, *, limit: int = 1, wait_seconds: float = 0.0
     ) -> Sequence[Delivery]:
-        """See ``EventSource.receive``.
-
-        Raises:
-            NotFound: There is no such subscription.
-            InvalidInput: The limit is not 1 to 100.
-        """
-        source = self._subscription(subscription)
+        """See ``EventSource.receive``."""
+        source = find_subscription(self._topology, subscription)
         check_limit(limit, MAX_DELIVERIES)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         while True:
             # Taken before looking, so that what happens after the look is not missed.
             changed = self._changed[subscription]
-            deliveries, due = await self._database.write(
+            locked = await self._database.write(
                 lambda writer: messages.lock_due(writer, source, limit, self._now(), self._entropy),
                 durable=False,
             )
             pause = deadline - loop.time()
-            if deliveries or pause <= 0:
-                return deliveries
-            if due is not None:
-                pause = min(pause, max(0.0, (due - self._now()) / messages.SECOND))
+            if locked.deliveries or pause <= 0:
+                return locked.deliveries
+            if locked.next_due is not None:
+                pause = min(pause, max(0.0, (locked.next_due - self._now()) / messages.SECOND))
             try:
                 await asyncio.wait_for(changed.wait(), pause)
             except TimeoutError:
@@ -138,36 +125,32 @@ class SqliteBus:
 
     async def abandon(self, delivery: Delivery) -> None:
         """See ``EventSource.abandon``. The back-off is 1 s, 2 s, 4 s, ... 5 minutes."""
-        source = self._subscription(delivery.subscription)
+        source = find_subscription(self._topology, delivery.subscription)
         await self._settle(
             delivery, lambda writer, row, now: messages.back_off(writer, row, source, now)
         )
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """See ``EventSource.dead_letter``.
-
-        Raises:
-            InvalidInput: The reason is not a slug.
-        """
+        """See ``EventSource.dead_letter``."""
         check_reason(reason)
         await self._settle(
-            delivery, lambda writer, row, now: messages.bury(writer, row, reason, now)
+            delivery, lambda writer, row, now: messages.dead_letter(writer, row, reason, now)
         )
 
     async def renew(self, delivery: Delivery) -> Delivery:
         """See ``EventSource.renew``."""
-        until = self._now()
-        until += self._subscription(delivery.subscription).lock_seconds * messages.SECOND
+        source = find_subscription(self._topology, delivery.subscription)
+        until = self._now() + source.lock_seconds * messages.SECOND
         await self._settle(delivery, lambda writer, row, _now: messages.extend(writer, row, until))
         return replace(delivery, locked_until=from_microseconds(until))
 
     async def _settle(
         self, delivery: Delivery, settle: Callable[[sqlite3.Connection, sqlite3.Row, int], None]
     ) -> None:
-        """Do something with a message whose lock is still held.
+        """Change a message that is still locked.
 
         Raises:
-            Conflict: It is not.
+            Conflict: The lock was lost.
         """
 
         def work(writer: sqlite3.Connection) -> None:
@@ -177,30 +160,20 @@ class SqliteBus:
         await self._database.write(work, durable=False)
         self._wake(delivery.subscription)
 
-    def _subscription(self, name: str) -> Subscription:
-        try:
-            return self._subscriptions[name]
-        except KeyError:
-            raise NotFound("There is no such subscription in infra/topology.json.") from None
-
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
 
     def _wake(self, subscription: str) -> None:
-        """Let everyone who waits for a message of this subscription look again."""
+        """Let every receiver that waits for a message of this subscription look again."""
         self._changed[subscription].set()
         self._changed[subscription] = asyncio.Event()
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:
     subscription, body, message_id, reason, delivery_count, dead_lettered_at = row
-    try:
-        event = Event.from_json(body)
-    except InvalidInput:
-        event = None
     return DeadLetter(
         subscription=subscription,
-        event=event,
+        event=event_of(body),
         message_id=message_id,
         reason=reason,
         delivery_count=delivery_count,

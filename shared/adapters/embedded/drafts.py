@@ -18,7 +18,7 @@ PIECE: Final = 1_048_576
 class Draft:
     """New content in ``.incoming``, in a file that stays locked while its writer lives.
 
-    Small pieces are gathered, so that a small content costs one hop to a thread.
+    Small pieces are gathered, so that a small object costs one hop to a thread.
     """
 
     def __init__(self, incoming: Path) -> None:

@@ -1,4 +1,4 @@
-"""Upload grants of the embedded profile: addresses of our own server that carry their permission.
+"""Upload grants of the embedded profile: URLs of our own server that carry their permission.
 
     {public_url}/{name}?expires={unix seconds}&max={bytes}&signature={signature}
 
@@ -28,7 +28,7 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class UploadGrants:
-    """Signs upload addresses, and recognises them when they are used.
+    """Signs upload URLs, and recognises them when they are used.
 
     Args:
         public_url: Where the server takes uploads, as clients see it, without a trailing slash.
@@ -42,14 +42,14 @@ class UploadGrants:
         self._clock = clock
 
     def issue(self, name: str, *, max_size: int, expires_at: datetime) -> UploadGrant:
-        """An address that takes one object of at most ``max_size`` bytes until ``expires_at``.
+        """A URL that takes one object of at most ``max_size`` bytes until ``expires_at``.
 
         Raises:
-            InvalidInput: The name is no object's name, or the size is negative.
+            ValueError: The name cannot be an object's name, or the size is negative.
         """
         check_blob_name(name)
         if max_size < 0:
-            raise InvalidInput("An upload's size limit must not be negative.")
+            raise ValueError("An upload's size limit must not be negative.")
         expires = str(int(expires_at.timestamp()))
         limit = str(max_size)
         parameters = {
@@ -68,9 +68,9 @@ class UploadGrants:
         """The size limit of the grant that these query parameters carry for an object.
 
         Raises:
-            InvalidInput: The name is no object's name.
+            InvalidInput: The name, which the client sent, cannot be an object's name.
             Unauthenticated: They carry no grant of ours for this object.
-            TokenExpired: They carry one whose time is over.
+            TokenExpired: They carry a grant that has expired.
         """
         try:
             check_blob_name(name)
@@ -84,10 +84,10 @@ class UploadGrants:
             or not hmac.compare_digest(signature, self._signature(name, expires, limit).encode())
         ):
             raise Unauthenticated(
-                "The upload address is not one that we gave out; use it exactly as it was given."
+                "The upload URL is not one that we gave out; use it exactly as it was given."
             )
         if self._clock.now().timestamp() >= int(expires):
-            raise TokenExpired("The upload address has expired; ask for a new one.")
+            raise TokenExpired("The upload URL has expired; ask for a new one.")
         return int(limit)
 
     def _signature(self, name: str, expires: str, limit: str) -> str:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Literal, Self
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -27,11 +26,10 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.adapters.embedded.roots import Argon2Parameters
+from shared.adapters.softkeys import PrivateKey
 from shared.base.errors import Damaged
 from shared.ports.clock import Entropy
 from shared.ports.keys import KeyUse
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 _NONCE_BYTES = 12
 
@@ -52,7 +50,7 @@ class _File(BaseModel):
         """Read what ``encode`` wrote.
 
         Raises:
-            Damaged: It is something else.
+            Damaged: The content is not what ``encode`` wrote.
         """
         try:
             return cls.model_validate_json(content)

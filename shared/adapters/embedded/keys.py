@@ -9,14 +9,9 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from shared.adapters.checks import check_key_name
+from shared.adapters import softkeys
+from shared.adapters.checks import check_digest, check_key_name, check_plaintext
 from shared.adapters.embedded.folders import (
     TEMPORARY_PREFIX,
     make_private_folder,
@@ -25,7 +20,6 @@ from shared.adapters.embedded.folders import (
 from shared.adapters.embedded.keyfiles import (
     KeyFile,
     KeyVersion,
-    PrivateKey,
     VaultFile,
     derive_key,
     open_private_key,
@@ -33,14 +27,10 @@ from shared.adapters.embedded.keyfiles import (
 )
 from shared.adapters.embedded.roots import RootKeySource
 from shared.adapters.embedded.threads import on_disk
-from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.adapters.softkeys import PrivateKey
+from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.ports.clock import Clock, Entropy
 from shared.ports.keys import KeyUse, Signature, WrappedKey
-
-MAX_PLAINTEXT_BYTES: Final = 64
-_DIGEST_BYTES: Final = 32
-_RSA_BITS: Final = 3_072
-_OAEP: Final = padding.OAEP(padding.MGF1(SHA256()), SHA256(), label=None)
 
 
 class FileKeyVault:
@@ -85,14 +75,9 @@ class FileKeyVault:
         return await on_disk(self._create, name, use)
 
     async def wrap(self, name: str, plaintext: bytes) -> WrappedKey:
-        """See ``KeyVault.wrap``.
-
-        Raises:
-            InvalidInput: More than 64 bytes, or a key that is for signing.
-        """
+        """See ``KeyVault.wrap``."""
         check_key_name(name)
-        if len(plaintext) > MAX_PLAINTEXT_BYTES:
-            raise InvalidInput(f"At most {MAX_PLAINTEXT_BYTES} bytes can be wrapped.")
+        check_plaintext(plaintext)
         return await on_disk(self._wrap, name, plaintext)
 
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
@@ -101,14 +86,9 @@ class FileKeyVault:
         return await on_disk(self._unwrap, wrapped)
 
     async def sign(self, name: str, digest: bytes) -> Signature:
-        """See ``KeyVault.sign``.
-
-        Raises:
-            InvalidInput: The digest has not 32 bytes, or the key is for wrapping.
-        """
+        """See ``KeyVault.sign``."""
         check_key_name(name)
-        if len(digest) != _DIGEST_BYTES:
-            raise InvalidInput(f"A SHA-256 digest has {_DIGEST_BYTES} bytes.")
+        check_digest(digest)
         return await on_disk(self._sign, name, digest)
 
     async def public_key(self, name: str, version: str | None = None) -> bytes:
@@ -159,29 +139,19 @@ class FileKeyVault:
 
     def _wrap(self, name: str, plaintext: bytes) -> WrappedKey:
         version, key = self._key(name)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise InvalidInput("This key is for signing, not for wrapping.")
-        return WrappedKey(name, version, key.public_key().encrypt(plaintext, _OAEP))
+        return WrappedKey(name, version, softkeys.wrap(key, plaintext))
 
     def _unwrap(self, wrapped: WrappedKey) -> bytes:
         _, key = self._key(wrapped.name, wrapped.version)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise Damaged("The wrapped key names a key that wraps nothing.")
-        try:
-            return key.decrypt(wrapped.ciphertext, _OAEP)
-        except ValueError:
-            raise Damaged("The wrapped key is not one that this key made.") from None
+        return softkeys.unwrap(key, wrapped.ciphertext)
 
     def _sign(self, name: str, digest: bytes) -> Signature:
         version, key = self._key(name)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise InvalidInput("This key is for wrapping, not for signing.")
-        r, s = decode_dss_signature(key.sign(digest, ec.ECDSA(Prehashed(SHA256()))))
-        return Signature(name, version, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        return Signature(name, version, softkeys.sign(key, digest))
 
     def _public_key(self, name: str, version: str | None) -> bytes:
         _, key = self._key(name, version)
-        return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return softkeys.public_pem(key)
 
     def _key(self, name: str, version: str | None = None) -> tuple[str, PrivateKey]:
         """A version of a key, the current one unless one is named.
@@ -203,12 +173,8 @@ class FileKeyVault:
         return stored
 
     def _new_version(self, root: bytes, name: str, use: KeyUse) -> KeyVersion:
-        key: PrivateKey = (
-            rsa.generate_private_key(public_exponent=65_537, key_size=_RSA_BITS)
-            if use == "wrap"
-            else ec.generate_private_key(ec.SECP256R1())
-        )
         version = self._entropy(16).hex()
+        key = softkeys.make_private_key(use)
         return KeyVersion(
             version=version,
             created_at=self._clock.now(),

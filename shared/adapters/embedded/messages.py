@@ -6,15 +6,19 @@ back-off ends after it was abandoned. Where a subscription has sessions, only th
 a session has an ``available_at``; it passes to the next one when the oldest goes. So what can be
 delivered is one index lookup, and order within a session holds through locks and back-offs.
 
-Moments are integers: microseconds since 1970.
+Times are integers: microseconds since 1970.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
+from shared.adapters import deliveries
+from shared.adapters.deliveries import DELIVERY_LIMIT
 from shared.adapters.embedded.moments import from_microseconds
 from shared.base.errors import Conflict
 from shared.base.topology import Subscription, Topic
@@ -62,17 +66,25 @@ CREATE TABLE IF NOT EXISTS published (
 CREATE INDEX IF NOT EXISTS published_by_age ON published (topic, published_at);
 """
 
-DELIVERY_LIMIT: Final = "delivery-limit"
-"""The reason of a message that was tried as often as its subscription allows."""
-
-_LONGEST_BACK_OFF: Final = 300 * SECOND
-
 _PRUNE_AT_MOST: Final = 200
 """Forgotten event ids that one published event may take the time to remove."""
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What ``lock_due`` found.
+
+    Attributes:
+        deliveries: The messages that are locked now.
+        next_due: When the next message can be delivered; None: the subscription has no more.
+    """
+
+    deliveries: Sequence[Delivery]
+    next_due: int | None
+
+
 def is_new(writer: sqlite3.Connection, topic: Topic, message_id: str, now: int) -> bool:
-    """Note that the id is published, unless it was within the duplicate window; tell which."""
+    """Whether the id was not published within the duplicate window; from now on it was."""
     window_start = now - topic.duplicate_detection_minutes * 60 * SECOND
     writer.execute(
         "DELETE FROM published WHERE (topic, message_id) IN (SELECT topic, message_id"
@@ -126,14 +138,14 @@ def replay(
 
 def lock_due(
     writer: sqlite3.Connection, source: Subscription, limit: int, now: int, entropy: Entropy
-) -> tuple[list[Delivery], int | None]:
-    """Lock what is due, up to ``limit``; tell too when the next message will be, if there is one.
+) -> Locked:
+    """Lock up to ``limit`` messages that are due.
 
-    A message whose lock ran out at its last try is found here, and buried.
+    A message whose lock ran out at its last try is found here, and dead-lettered.
     """
     until = now + source.lock_seconds * SECOND
-    deliveries: list[Delivery] = []
-    while not deliveries:
+    locked_now: list[Delivery] = []
+    while not locked_now:
         due = _rows(
             writer,
             "SELECT * FROM messages WHERE subscription = ? AND available_at <= ?"
@@ -144,7 +156,7 @@ def lock_due(
             break
         for row in due:
             if row["delivery_count"] >= source.max_delivery_count:
-                bury(writer, row, DELIVERY_LIMIT, now)
+                dead_letter(writer, row, DELIVERY_LIMIT, now)
                 continue
             token = entropy(16).hex()
             writer.execute(
@@ -152,18 +164,18 @@ def lock_due(
                 " delivery_count = delivery_count + 1 WHERE sequence = ?",
                 (until, token, row["sequence"]),
             )
-            deliveries.append(_delivery(row, token, until))
+            locked_now.append(_delivery(row, token, until))
     (next_due,) = writer.execute(
         "SELECT min(available_at) FROM messages WHERE subscription = ?", (source.name,)
     ).fetchone()
-    return deliveries, next_due
+    return Locked(locked_now, next_due)
 
 
 def locked(writer: sqlite3.Connection, token: str, now: int) -> sqlite3.Row:
-    """The message that this token still locks.
+    """The message that this token locks.
 
     Raises:
-        Conflict: There is none.
+        Conflict: The lock was lost.
     """
     rows = _rows(
         writer,
@@ -176,19 +188,19 @@ def locked(writer: sqlite3.Connection, token: str, now: int) -> sqlite3.Row:
 
 
 def extend(writer: sqlite3.Connection, row: sqlite3.Row, until: int) -> None:
-    """Hold a locked message until another moment."""
+    """Hold a locked message until another time."""
     writer.execute(
         "UPDATE messages SET available_at = ? WHERE sequence = ?", (until, row["sequence"])
     )
 
 
 def back_off(writer: sqlite3.Connection, row: sqlite3.Row, source: Subscription, now: int) -> None:
-    """Unlock a message for another try in 1 s, 2 s, 4 s, ... 5 minutes; bury it at the limit."""
+    """Unlock a message for another try in 1 s, 2 s, 4 s, ... 5 minutes; dead-letter it at the limit."""
     tries = row["delivery_count"]
     if tries >= source.max_delivery_count:
-        bury(writer, row, DELIVERY_LIMIT, now)
+        dead_letter(writer, row, DELIVERY_LIMIT, now)
         return
-    pause = min(2 ** (tries - 1) * SECOND, _LONGEST_BACK_OFF)
+    pause = deliveries.back_off(tries) // timedelta(microseconds=1)
     writer.execute(
         "UPDATE messages SET available_at = ?, lock_token = NULL WHERE sequence = ?",
         (now + pause, row["sequence"]),
@@ -205,7 +217,7 @@ def forget(writer: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
     )
 
 
-def bury(writer: sqlite3.Connection, row: sqlite3.Row, reason: str, now: int) -> None:
+def dead_letter(writer: sqlite3.Connection, row: sqlite3.Row, reason: str, now: int) -> None:
     """Make a message a dead letter."""
     writer.execute(
         "INSERT INTO dead_letters (subscription, message_id, session_id, body, enqueued_at,"

@@ -46,6 +46,9 @@ CREATE TABLE IF NOT EXISTS fields (
 ) WITHOUT ROWID;
 """
 
+_VERSION: Final = 2
+"""Of the schema; files of release 0.1, where ``tenant`` stood for ``partition``, have none."""
+
 _PRUNE_EVERY: Final = timedelta(minutes=1)
 _PRUNE_AT_MOST: Final = 200
 """Expired records that one commit may take the time to remove."""
@@ -62,7 +65,7 @@ class SqliteRecords:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, _VERSION)
         self._clock = clock
         self._pruned_at = datetime.min.replace(tzinfo=UTC)
 

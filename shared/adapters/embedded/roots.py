@@ -44,7 +44,7 @@ class RootKeySource(Protocol):
         """The root of a new vault, durable if it is stored, and what the vault is to keep for it.
 
         Raises:
-            Unavailable: What is there is no root key, or cannot be used.
+            Unavailable: The root key that was found is malformed, or cannot be used.
         """
         ...
 

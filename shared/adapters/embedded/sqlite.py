@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from shared.adapters.embedded.folders import make_private_folder
-from shared.base.errors import Damaged, InvalidInput, Unavailable
+from shared.base.errors import Damaged, InternalError, InvalidInput, Unavailable
 
 _T = TypeVar("_T")
 
@@ -83,11 +83,13 @@ class Database:
     Args:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
         schema: SQL that makes what is not there yet.
+        version: Of the schema, kept in the file; a file of another version is refused, not changed.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, version: int = 0) -> None:
         self._path = path
         self._schema = schema
+        self._version = version
         self._lock = threading.Lock()  # held for moments, because the event loop takes it
         self._opening = threading.Lock()
         self._prepared = False
@@ -112,6 +114,7 @@ class Database:
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed; trying again is safe.
             Damaged: The file is no database, or a part of it is not what was written.
+            InternalError: The file has another version of the schema.
             InvalidInput: A text is not valid Unicode.
         """
         job = _Job(work, asyncio.get_running_loop().create_future(), durable=durable)
@@ -136,6 +139,7 @@ class Database:
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed.
             Damaged: The file is no database, or a part of it is not what was written.
+            InternalError: The file has another version of the schema.
             InvalidInput: A text is not valid Unicode.
         """
         with self._lock:
@@ -199,14 +203,31 @@ class Database:
             )
             try:
                 connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA secure_delete=ON")
                 if not self._prepared:
-                    connection.execute("PRAGMA journal_mode=WAL")
-                    connection.executescript(self._schema)
+                    self._prepare(connection)
                     self._prepared = True
             except BaseException:
                 connection.close()
                 raise
             return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and version != self._version:
+            raise InternalError(
+                f"The database file {self._path.name} has version {version} of its schema, not"
+                f" {self._version}: upgrade the data folder, or run the release that wrote it."
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
+        if tables:
+            connection.executescript(self._schema)
+            return
+        # One transaction, so that no other process finds tables and no version yet.
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version={self._version}; COMMIT;"
+        )
 
     def _write_groups(self) -> None:
         connection: sqlite3.Connection | None = None

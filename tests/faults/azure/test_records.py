@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.azure.records import AzureRecords
-from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.errors import Conflict, InternalError, NotFound, StrongroomError, Unavailable
 from shared.base.partitions import OPERATOR, Partition
 from shared.ports.records import Create, Delete, Record, Replace
 from tests.support.emulators.servers import Fault, Response
@@ -134,19 +134,19 @@ async def test_a_container_that_was_not_deployed_is_no_missing_record(
     elsewhere = AzureRecords(clients, records_proxy.url, "absent", clock)
     with pytest.raises(StrongroomError) as refusal:
         await operation(elsewhere)
-    assert type(refusal.value) is StrongroomError
+    assert type(refusal.value) is InternalError
 
 
 async def test_a_container_that_was_removed_is_no_missing_record(ready, records_proxy):
     records_proxy.answer(404, headers={"x-ms-substatus": "1003"}, times=2)
     with pytest.raises(StrongroomError) as refusal:
         await get(ready)
-    assert type(refusal.value) is StrongroomError
+    assert type(refusal.value) is InternalError
 
 
 async def test_a_full_partition_is_not_taken_for_a_refused_identity(ready, records_proxy):
     records_proxy.answer(403, headers={"x-ms-substatus": "1014"}, method="POST")
-    with pytest.raises(StrongroomError) as refusal:
+    with pytest.raises(InternalError) as refusal:
         await ready.commit(HERE, [Create(record(3))])
     assert "full" in refusal.value.detail
 
@@ -185,7 +185,7 @@ async def test_an_account_that_stays_away_is_given_up_within_the_deadline(
 
 async def test_a_commit_larger_than_a_batch_may_be_is_refused_whole(ready):
     large = [replace(record(n), body={"x": "x" * 900_000}) for n in (7, 8, 9)]
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InternalError):
         await ready.commit(HERE, [Create(one) for one in large])
     with pytest.raises(NotFound):
         await ready.get(HERE, "document", "doc_7")

@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from shared.adapters.memory.blobs import MemoryBlobs
+from shared.adapters.memory.bus import MemoryBus
+from shared.adapters.memory.keys import MemoryKeyVault
 from shared.adapters.memory.records import MemoryRecords
+from shared.base.topology import load_topology
+from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
-from tests.support.contract.harness import RecordsHarness
+from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
 
 @asynccontextmanager
@@ -23,3 +28,38 @@ async def records(_folder: Path) -> AsyncIterator[RecordsHarness]:
         clock.advance(seconds)
 
     yield RecordsHarness(store, clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
+    clock = FakeClock()
+    bus = MemoryBus(load_topology(), clock, system_entropy)
+
+    async def reopen() -> MemoryBus:
+        return bus
+
+    async def advance(seconds: float) -> None:
+        clock.advance(seconds)
+
+    yield BusHarness(bus, clock.now, advance, reopen)
+
+
+@asynccontextmanager
+async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
+    clock = FakeClock()
+    store = MemoryBlobs(clock)
+
+    async def reopen() -> MemoryBlobs:
+        return store
+
+    yield BlobsHarness(store, MemoryBlobs(clock), clock.now, reopen)
+
+
+@asynccontextmanager
+async def keys(_folder: Path) -> AsyncIterator[KeysHarness]:
+    vault = MemoryKeyVault(system_entropy)
+
+    async def reopen() -> MemoryKeyVault:
+        return vault
+
+    yield KeysHarness(vault, reopen)

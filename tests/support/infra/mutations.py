@@ -229,6 +229,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_operation.kept_so, put("Microsoft.Authorization/policyAssignments", "no-public", "properties.parameters.exempt.value", [SITE])),
         (promises_operation.kept_so, drop("Microsoft.Authorization/locks", "primary")),
         (promises_operation.alerts, drop("Microsoft.Insights/metricAlerts", "dead-letters")),
+        (promises_operation.alerts, drop("Microsoft.Insights/scheduledQueryRules", "partition-large")),
         (promises_operation.alerts, put("Microsoft.Insights/scheduledQueryRules", "backup-failed", "properties.enabled", False)),
         (promises_operation.alerts, put("Microsoft.Insights/scheduledQueryRules", "backup-failed", "properties.actions.actionGroups", [])),
         (promises_operation.alerts, put("Microsoft.Insights/metricAlerts", "dead-letters", "name", "undocumented")),

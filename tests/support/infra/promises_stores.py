@@ -93,7 +93,7 @@ def without_keys(snapshot: Snapshot) -> list[str]:
         wrong.append("the workspace takes a key")
     policies = snapshot.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     closed = {item["name"].split("/")[-1] for item in policies if not item["properties"]["allow"]}
-    wrong += [f"publishing password for {door}" for door in {"ftp", "scm"} - closed]
+    wrong += [f"publishing password for {site}" for site in {"ftp", "scm"} - closed]
     for resource in snapshot.resources:
         for text in texts(resource):
             if any(word in text for word in ("listKeys(", "AccountKey=", "SharedAccessKey")):
@@ -176,7 +176,7 @@ def partitioned(snapshot: Snapshot) -> list[str]:
         if resource["partitionKey"]["paths"] != ["/partition"]:
             wrong.append(f"{resource['id']} is not partitioned by /partition")
         indexed = {each["path"] for each in resource["indexingPolicy"]["includedPaths"]}
-        if not {"/partition/?", "/place/?", "/index/*"} <= indexed:
+        if not {"/partition/?", "/place/?", "/index/*", "/expires_at/?"} <= indexed:
             wrong.append(f"{resource['id']} does not index what queries ask for")
     return wrong
 

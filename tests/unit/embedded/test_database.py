@@ -6,6 +6,8 @@ import asyncio
 import sqlite3
 import stat
 import threading
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,9 +15,9 @@ import pytest
 from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
-from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, InternalError, InvalidInput, NotFound, Unavailable
 from shared.base.partitions import Partition
-from shared.ports.records import Create, Record
+from shared.ports.records import Create, Delete, Record, Replace
 from tests.support.clock import FakeClock
 from tests.support.killing import run_and_kill
 
@@ -259,6 +261,61 @@ async def test_many_expired_records_leave_the_disk_commit_by_commit(tmp_path):
     file = sqlite3.connect(tmp_path / "records.sqlite")
     assert file.execute("SELECT count(*) FROM records").fetchone() == (3,)
     file.close()
+
+
+async def test_a_file_of_another_version_is_refused_and_not_changed(tmp_path):
+    """Release 0.1 kept records by tenant, in a file without a version."""
+    path = tmp_path / "records.sqlite"
+    with closing(sqlite3.connect(path)) as former:
+        former.execute("CREATE TABLE records (tenant TEXT, kind TEXT, id TEXT)")
+    before = path.read_bytes()
+    store = SqliteRecords(path, FakeClock())
+    with pytest.raises(InternalError, match=r"records\.sqlite has version 0 .* upgrade"):
+        await store.get(HERE, "token", "t")
+    with pytest.raises(InternalError, match=r"records\.sqlite has version 0 .* upgrade"):
+        await store.commit(HERE, [Create(Record(HERE, "token", "t", {}))])
+    await store.close()
+    assert path.read_bytes() == before
+
+
+async def test_a_file_carries_its_version_from_its_first_table_on(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    broken = Database(path, f"{SCHEMA}; CREATE TABLE notes (twice TEXT)", 7)
+    with pytest.raises(Unavailable):
+        await broken.write(insert("a"))
+    await broken.close()
+    for text in ("a", "b"):
+        database = Database(path, SCHEMA, 7)
+        await database.write(insert(text))
+        await database.close()
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (7,)
+    newer = Database(path, SCHEMA, 8)
+    with pytest.raises(InternalError):
+        await newer.read(everything)
+    await newer.close()
+
+
+async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, monkeypatch):
+    """Also where SQLite was compiled not to overwrite by itself."""
+    connect = sqlite3.connect
+
+    def connect_plain(*arguments, **options):
+        made = connect(*arguments, **options)
+        made.execute("PRAGMA secure_delete=OFF")
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", connect_plain)
+    path = tmp_path / "records.sqlite"
+    store = SqliteRecords(path, FakeClock())
+    for name in ("deleted", "replaced"):
+        secret = {"key": f"secret-{name}" * 500}
+        await store.commit(HERE, [Create(Record(HERE, "key", name, secret))])
+    await store.commit(HERE, [Delete("key", "deleted")])
+    replaced = await store.get(HERE, "key", "replaced")
+    await store.commit(HERE, [Replace(replace(replaced, body={}))])
+    await store.close()
+    assert b"secret-" not in path.read_bytes()
 
 
 COMMITTER = """

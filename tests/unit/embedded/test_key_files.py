@@ -10,7 +10,7 @@ import pytest
 
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile
-from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
 
@@ -227,15 +227,6 @@ async def test_a_vault_without_its_own_file_is_damaged_not_new(vault, folder, ro
     (folder / "vault.json").unlink()
     with pytest.raises(Damaged):
         await opened(folder, RootKeyFile(root_file)).create("log", "sign")
-
-
-async def test_a_key_is_used_only_for_its_use(vault):
-    await vault.create("log", "sign")
-    with pytest.raises(InvalidInput):
-        await vault.wrap("log", b"k")
-    await vault.create("tenant", "wrap")
-    with pytest.raises(InvalidInput):
-        await vault.sign("tenant", DIGEST)
 
 
 async def test_two_processes_may_share_a_vault(vault, folder, root_file):
