@@ -1,1 +1,1 @@
-"""The doors: each trigger reads its message, calls one service and answers."""
+"""The entry points: each trigger reads its message, calls one service and responds."""

@@ -18,7 +18,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status that servers note down when a client leaves before its answer; no client sees it."""
+"""The status that servers log when the client disconnected before the response was sent."""
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 _HTTP_SCOPE: Final = {
@@ -29,7 +29,7 @@ _HTTP_SCOPE: Final = {
 
 
 async def respond(app: ASGIApp, request: Request) -> StreamingResponse:
-    """Let ``app`` answer ``request``.
+    """Let ``app`` respond to ``request``.
 
     Returns:
         The app's response, with its status and its headers exactly as the app gave them. Its body
@@ -37,7 +37,7 @@ async def respond(app: ASGIApp, request: Request) -> StreamingResponse:
 
     Raises:
         Exception: What the app raised before it started its response. What it raises later comes
-            out of the response instead, and breaks the connection: no client takes half for whole.
+            out of the response instead, and breaks the connection: no client takes a part for the whole.
     """
     exchange = _Exchange(app, request)
     start = await exchange.response_start()
@@ -111,9 +111,9 @@ class _Exchange:
         await send(message)
 
     async def _read(self) -> None:
-        """Read the body as the app asks for it, then watch for the client's leaving.
+        """Read the body as the app asks for it, then watch for the client to disconnect.
 
-        Reading ahead would answer ``Expect: 100-continue`` before the app has decided to.
+        Reading ahead would respond to ``Expect: 100-continue`` before the app has decided to.
         """
         try:
             while True:

@@ -36,20 +36,20 @@ def get_api() -> FastAPI:
 
 
 async def handle(req: Request) -> StreamingResponse:
-    """Let the API answer."""
+    """Let the API respond."""
     return await respond(get_api(), req)
 
 
 def declare(path: str) -> None:
     """Declare the function that takes what is at and below ``v1/path``."""
 
-    async def door(req: Request) -> StreamingResponse:
+    async def entry_point(req: Request) -> StreamingResponse:
         return await handle(req)
 
     name = "api_" + path.partition(".")[0].replace("-", "_")
-    door.__name__ = name
+    entry_point.__name__ = name
     route = f"v1/{path}/{{*path}}"
-    blueprint.function_name(name)(blueprint.route(route=route, methods=METHODS)(door))
+    blueprint.function_name(name)(blueprint.route(route=route, methods=METHODS)(entry_point))
 
 
 for path in (*CAPABILITIES, *PAGES):

@@ -1,4 +1,4 @@
-"""The replication function: makes replicas, heals damage, removes what is deleted."""
+"""The replication function: makes replicas, repairs damage, removes deleted content."""
 
 from __future__ import annotations
 

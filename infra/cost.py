@@ -107,8 +107,8 @@ def timers(use: Use, tenants: int = TENANTS) -> Timers:
     Every run reads the agenda's partitions and nothing else, however many tenants there are. A
     partition with events costs one agenda write, one outbox query and one delete in each window of
     the relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
-    write and one delete, and one LIST in each store; each object that is found there in the primary
-    store and the replica has its document and its version read.
+    write and one delete, and one LIST of up to 1,000 objects in each store; each object that is
+    found there in the primary store and the replica has its document and its version read.
     """
     hours = PRICES["hours_a_month"]
     seconds = hours * 3600

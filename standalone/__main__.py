@@ -92,7 +92,7 @@ def _refuse_unknown_settings() -> None:
     """Misspelt, a setting would be ignored, and what it was to forbid be allowed.
 
     Raises:
-        StartError: A variable of the environment looks like a setting and is none.
+        StartError: A variable of the environment looks like a setting and is not one.
     """
     known = sorted(SETTING_PREFIX + name.upper() for name in Settings.model_fields)
     # As pydantic reads them: in either case.

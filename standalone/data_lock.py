@@ -14,7 +14,7 @@ from standalone.errors import StartError
 
 @contextmanager
 def exclusive_data_folder(folder: Path) -> Iterator[None]:
-    """Make the folder, for this user alone, and hold it; the kernel lets go when the process ends.
+    """Make the folder, for this user alone, and lock it; the lock ends with the process.
 
     What a host that died was writing there is removed.
 

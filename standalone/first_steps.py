@@ -45,14 +45,14 @@ def instructions(base_url: str, data_dir: Path) -> str:
     return f"""
 There is no operator yet. To create the first operator, tenant and administrator:
 
-1. The first operator; the answer holds a temporary password:
+1. The first operator; the response holds a temporary password:
    printf '{{"username": "operator", "secret": "%s"}}' {secret} \\
      | {post} {api}/auth/bootstrap -d @-
-2. Sign in with it, and choose a password of your own; the answer holds a token:
+2. Sign in with it, and choose a password of your own; the response holds a token:
    {post} {api}/auth/sign-in \\
      -d '{{"tenant": "operator", "username": "operator",
           "password": "TEMPORARY PASSWORD", "new_password": "YOUR PASSWORD"}}'
-3. The first tenant, with that token; the answer holds its administrator's temporary password:
+3. The first tenant, with that token; the response holds its administrator's temporary password:
    {post} {api}/tenants -H 'Authorization: Bearer TOKEN' \\
      -d '{{"slug": "acme", "administrator": "admin"}}'
 4. The administrator signs in as in step 2, with "tenant": "acme" and "username": "admin".

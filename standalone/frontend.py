@@ -40,7 +40,7 @@ class Frontend:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         started = time.perf_counter()
         match = self._routes.match(scope["method"], scope["path"])
         fields: dict[str, object] = {
@@ -88,10 +88,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     - By itself it takes heads and trailers of any size. The parser buffers them out of sight, so what
       is counted is bytes that lead nowhere: those that neither complete a head nor bring any body.
-    - By itself it waits for ever, for a request to come or an answer to be taken. A client that is
+    - By itself it waits for ever, for a request to come or a response to be taken. A client that is
       waited for must move ``LEAST_BYTES`` in ``STALL_SECONDS``.
     - A request with a body that offers another protocol is refused: the parser would take the body
-      for that protocol, and leave an empty content. Other offers are ignored (RFC 9110 section 7.8).
+      for that protocol, and leave the content empty. Other offers are ignored (RFC 9110 section 7.8).
     """
 
     _idle_bytes = 0
@@ -105,7 +105,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a client."""
+        """Forget a client that disconnected."""
         self._next_look.cancel()
         super().connection_lost(exc)
 
@@ -123,7 +123,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Take a whole head."""
         if self.parser.should_upgrade() and self._has_payload():
-            raise httptools.HttpParserError("the request asks for another protocol")  # answers 400
+            raise httptools.HttpParserError("the request asks for another protocol")  # responds 400
         self._progress = True
         self._moved += LEAST_BYTES
         super().on_headers_complete()
@@ -176,8 +176,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return cycle.more_body and not cycle.waiting_for_100_continue
 
 
-async def _answer_no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
+async def _respond_no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
     await problems.no_such_route(Request(scope))(scope, receive, send)
 
 
-_no_such_route: Final = StandardHeaders(_answer_no_such_route)
+_no_such_route: Final = StandardHeaders(_respond_no_such_route)

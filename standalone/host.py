@@ -26,7 +26,7 @@ from standalone.triggers import read_functions
 
 BACKLOG: Final = 512
 MAX_CONNECTIONS: Final = 1_000
-"""Beyond it, a request is answered with 503; each connection can hold 64 KiB of unread body."""
+"""Beyond it, a request gets a 503; each connection can hold 64 KiB of unread body."""
 
 KEEP_ALIVE_SECONDS: Final = 30
 
@@ -147,18 +147,18 @@ def _on_first_signal(stop: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
 
-    def stop_and_let_go() -> None:
-        for each in signals:
-            loop.remove_signal_handler(each)
+    def stop_once() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
         stop()
 
-    for each in signals:
-        loop.add_signal_handler(each, stop_and_let_go)
+    for number in signals:
+        loop.add_signal_handler(number, stop_once)
     try:
         yield
     finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""The door for staged contents, where no storage service takes them: ``PUT /staged/{object}``.
+"""``PUT /staged/{object}``: takes the content of staged uploads where no storage service does.
 
-An upload grant is all that it takes, and all that it allows: one object, of a limited size, once, until
-the grant expires.
+An upload grant is all that it needs, and it allows one object, of a limited size, once, until it
+expires.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from fastapi.routing import APIRouter
 
 from functions.api import problems
 from functions.api.app import StandardHeaders
-from functions.api.guard import GuardedRoute, OriginDep, ServicesDep, body_stream, public
+from functions.api.bodies import body_stream
+from functions.api.dependencies import OriginDep, ServicesDep
+from functions.api.guard import GuardedRoute, public
 from functions.api.limits import Limits
 from shared.base.errors import NotFound, StrongroomError
 from shared.wiring.services import Services
@@ -23,7 +25,8 @@ PREFIX = "/staged"
 router = APIRouter(route_class=GuardedRoute)
 
 
-@router.put(PREFIX + "/{name:path}", status_code=201, response_class=Response, **public())
+@router.put(PREFIX + "/{name:path}", status_code=201, response_class=Response)
+@public
 async def put_content(
     name: Annotated[str, Path(max_length=512)],
     request: Request,
@@ -43,7 +46,7 @@ async def put_content(
 
 
 def create_staged(services: Services, limits: Limits) -> FastAPI:
-    """The app of this door.
+    """Return the app that takes staged content.
 
     Args:
         services: The services.

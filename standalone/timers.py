@@ -55,7 +55,7 @@ class Timers:
         sleep: How to wait.
 
     Raises:
-        StartError: A schedule names a setting that is not set, is no NCRONTAB expression, or never
+        StartError: A schedule names a setting that is not set, is not an NCRONTAB expression, or never
             occurs.
     """
 
@@ -120,7 +120,7 @@ def _schedule(function: TimerFunction, settings: Mapping[str, str], now: datetim
         timer += f" (setting {setting[1]})"
     if not _NCRONTAB.fullmatch(schedule):
         raise StartError(
-            f"{timer} has the schedule {schedule!r}, which is no NCRONTAB expression: six fields,"
+            f"{timer} has the schedule {schedule!r}, which is not an NCRONTAB expression: give six fields,"
             " second minute hour day month weekday."
         )
     try:

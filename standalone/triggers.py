@@ -93,7 +93,7 @@ def read_functions(app: func.FunctionApp) -> Functions:
 
 
 def _http(name: str, trigger: HttpTrigger) -> HttpFunction:
-    # As on Azure, a function without a route answers under its name.
+    # As on Azure, a function without a route has its name as its route.
     route = name if trigger.route is None else trigger.route
     methods = frozenset(method.value for method in trigger.methods or ())
     return HttpFunction(name, route, methods)

@@ -1,4 +1,4 @@
-"""The FastAPI app: every router, every error as a problem, the headers that every answer has."""
+"""The FastAPI app: every router, every error as a problem, the headers that every response has."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from functions.api import (
     uploads,
     users,
 )
-from functions.api.guard import new_traceparent
-from functions.api.headers import NEEDED
 from functions.api.limits import Limits
+from functions.api.request_headers import NEEDED
+from functions.api.trace_context import new_traceparent
 from shared.wiring.services import Services
 
 PREFIX: Final = "/api/v1"
@@ -46,17 +46,20 @@ class Api(FastAPI):
         document = super().openapi()
         components = document.setdefault("components", {})
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        operations = (each for methods in document["paths"].values() for each in methods.values())
-        for parameter in (each for found in operations for each in found.get("parameters", ())):
+        operations = (found for path in document["paths"].values() for found in path.values())
+        parameters = (
+            found for operation in operations for found in operation.get("parameters", ())
+        )
+        for parameter in parameters:
             schema = parameter["schema"]
             # What may be left out is null to FastAPI, but a request cannot send a null.
-            schema.update(*(each for each in schema.pop("anyOf", ()) if each != {"type": "null"}))
+            schema.update(*(form for form in schema.pop("anyOf", ()) if form != {"type": "null"}))
             parameter["required"] |= schema.pop(NEEDED, False)
         return document
 
 
 class StandardHeaders:
-    """ASGI middleware: gives each request its trace, and each answer its headers.
+    """ASGI middleware: gives each request its trace, and each response its headers.
 
     Args:
         app: What it wraps.
@@ -93,9 +96,10 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        # A redirect would take its address from what the client calls this host.
+        # A redirect would take its URL from what the client calls this host.
         redirect_slashes=False,
         responses=problems.RESPONSES,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     app.state.limits = Limits(services.settings, services.runtime.clock)

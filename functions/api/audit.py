@@ -9,39 +9,43 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from functions.api.bodies import Cursor, Limit
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
 from shared.audit.models import LoggedEntry
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
 
-Resource = Annotated[str | None, Query(max_length=64, description="Only what was done to this id.")]
+Resource = Annotated[
+    str | None, Query(max_length=64, description="Only entries about the resource with this id.")
+]
 
 
 class TreeHeadView(BaseModel):
-    """The log's size and the root of the tree over it (RFC 6962)."""
+    """The size of the log and the root of the Merkle tree over it (RFC 6962)."""
 
     size: int
     root: str
 
 
 class LogView(BaseModel):
-    """Entries, newest first, with their positions in the log."""
+    """A page of entries, newest first, with their positions in the log, and the tree head."""
 
     items: Sequence[LoggedEntry]
     cursor: str | None
     head: TreeHeadView
 
 
-@router.get("", **requires(Permission.AUDIT_READ))
-async def read_log(
+@router.get("", summary="List the audit log")
+@requires(Permission.AUDIT_READ)
+async def list_audit_log(
     services: ServicesDep,
     principal: PrincipalDep,
     limit: Limit = 50,
     cursor: Cursor = None,
     resource: Resource = None,
 ) -> LogView:
-    """Who did what. Reading the log is an entry as well."""
+    """List who did what in your tenant, newest first. Reading the log adds an entry to it."""
     page = await services.audit_log.entries(
         principal, resource=resource, limit=limit, cursor=cursor
     )

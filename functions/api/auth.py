@@ -1,4 +1,4 @@
-"""Sign-in, sign-out, one's own password, and the first operator."""
+"""Sign-in, sign-out, the caller's own account and password, and the first operator."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, SecretStr
 
 from functions.api.bodies import Body
-from functions.api.guard import (
-    GuardedRoute,
-    LimitsDep,
-    OriginDep,
-    PrincipalDep,
-    ServicesDep,
-    public,
-    requires,
-)
+from functions.api.dependencies import LimitsDep, OriginDep, PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, public, requires
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission, Role
 from shared.identity.models import User, Username
@@ -28,30 +21,36 @@ Secret = Annotated[SecretStr, Field(max_length=256)]
 
 
 class Bootstrap(Body):
-    """The secret that creates the first operator, and what to call them."""
+    """The bootstrap secret of the installation, and a username for the first operator."""
 
     secret: Secret
     username: Username
 
 
 class Credentials(Body):
-    """What it takes to sign in. ``new_password`` goes with a temporary password, and replaces it."""
+    """What it takes to sign in. Send `new_password` to replace a temporary password."""
 
-    tenant: Annotated[str, Field(max_length=63, description="The slug, or `operator`.")]
+    tenant: Annotated[
+        str,
+        Field(
+            max_length=63,
+            description="The slug of your tenant; `operator` for the operator's employees.",
+        ),
+    ]
     username: Username
     password: Secret
     new_password: Secret | None = None
 
 
 class PasswordChange(Body):
-    """The present password and the one to come."""
+    """The current password and the new one."""
 
     password: Secret
     new_password: Secret
 
 
 class AccountView(BaseModel):
-    """A person, as they see themselves."""
+    """A user, as they see themselves."""
 
     id: str
     username: str
@@ -59,12 +58,12 @@ class AccountView(BaseModel):
 
     @classmethod
     def of(cls, user: User) -> AccountView:
-        """The view of a user."""
+        """Return the view of a user."""
         return cls(id=user.id, username=user.username, roles=user.roles)
 
 
 class TokenView(BaseModel):
-    """A token: send it as ``Authorization: Bearer``. It is valid for 2 hours."""
+    """A token, valid for 2 hours: send it as `Authorization: Bearer TOKEN`."""
 
     token: str
     token_type: str = "Bearer"
@@ -72,11 +71,12 @@ class TokenView(BaseModel):
     user: AccountView
 
 
-@router.post("/bootstrap", status_code=201, **public())
-async def bootstrap(
+@router.post("/bootstrap", status_code=201, summary="Create the first operator")
+@public
+async def create_first_operator(
     body: Bootstrap, services: ServicesDep, origin: OriginDep, limits: LimitsDep
 ) -> TemporaryPasswordView:
-    """Create the first operator, once in the life of an installation."""
+    """Create the first operator with the bootstrap secret. It works once per installation."""
     limits.sign_in.take(origin.address)
     temporary = await services.tenants.bootstrap(
         body.secret.get_secret_value(), body.username, origin
@@ -84,11 +84,12 @@ async def bootstrap(
     return TemporaryPasswordView.of(temporary)
 
 
-@router.post("/sign-in", **public())
+@router.post("/sign-in", summary="Sign in")
+@public
 async def sign_in(
     body: Credentials, services: ServicesDep, origin: OriginDep, limits: LimitsDep
 ) -> TokenView:
-    """Exchange a password for a token."""
+    """Exchange a username and password for a token."""
     limits.sign_in.take(origin.address)
     signed_in = await services.sign_in.sign_in(
         body.tenant,
@@ -104,23 +105,26 @@ async def sign_in(
     )
 
 
-@router.get("/account", **requires(Permission.OWN_ACCOUNT))
-async def account(services: ServicesDep, principal: PrincipalDep) -> AccountView:
-    """Who the token stands for."""
+@router.get("/account", summary="Get your account")
+@requires(Permission.OWN_ACCOUNT)
+async def get_account(services: ServicesDep, principal: PrincipalDep) -> AccountView:
+    """Get the user that the token stands for, with their roles."""
     return AccountView.of(await services.sign_in.own_account(principal))
 
 
-@router.put("/password", status_code=204, **requires(Permission.OWN_ACCOUNT))
+@router.put("/password", status_code=204, summary="Change your password")
+@requires(Permission.OWN_ACCOUNT)
 async def change_password(
     body: PasswordChange, services: ServicesDep, principal: PrincipalDep
 ) -> None:
-    """Replace one's password. Every token of the account is void from then on."""
+    """Replace your password. All your tokens are revoked, the one of this request included."""
     await services.sign_in.change_password(
         principal, body.password.get_secret_value(), body.new_password.get_secret_value()
     )
 
 
-@router.post("/sign-out-everywhere", status_code=204, **requires(Permission.OWN_ACCOUNT))
+@router.post("/sign-out-everywhere", status_code=204, summary="Sign out everywhere")
+@requires(Permission.OWN_ACCOUNT)
 async def sign_out_everywhere(services: ServicesDep, principal: PrincipalDep) -> None:
-    """Void every token of the account, this one included."""
+    """Revoke all your tokens, the one of this request included."""
     await services.sign_in.sign_out_everywhere(principal)

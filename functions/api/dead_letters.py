@@ -1,4 +1,4 @@
-"""Dead letters: messages that were given up, for the operator to look at and replay."""
+"""Dead letters: messages that a subscription gave up on, for operators to inspect and replay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from functions.api.bodies import Body
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
 from shared.base.topology import load_topology
 
@@ -42,26 +43,27 @@ class DeadLettersView(BaseModel):
 
 
 class Replay(Body):
-    """Which messages to deliver again."""
+    """The dead letters to deliver again, by message id."""
 
     subscription: Subscription
     message_ids: Annotated[list[str], Field(min_length=1, max_length=100)]
 
 
 class ReplayedView(BaseModel):
-    """How many of them there were."""
+    """How many dead letters were replayed."""
 
     replayed: int
 
 
-@router.get("", **requires(Permission.EVENTS_MANAGE))
+@router.get("", summary="List dead letters")
+@requires(Permission.EVENTS_MANAGE)
 async def list_dead_letters(
     subscription: Subscription,
     services: ServicesDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeadLettersView:
-    """The dead letters of a subscription, oldest first."""
+    """List the messages that a subscription gave up on, oldest first."""
     letters = await services.dead_letters.list(principal, subscription, limit=limit)
     return DeadLettersView(
         items=[
@@ -79,10 +81,11 @@ async def list_dead_letters(
     )
 
 
-@router.post("/replay", **requires(Permission.EVENTS_MANAGE))
+@router.post("/replay", summary="Replay dead letters")
+@requires(Permission.EVENTS_MANAGE)
 async def replay_dead_letters(
     body: Replay, services: ServicesDep, principal: PrincipalDep
 ) -> ReplayedView:
-    """Deliver dead letters again, to this subscription alone."""
+    """Deliver dead letters again, to their subscription alone."""
     replayed = await services.dead_letters.replay(principal, body.subscription, body.message_ids)
     return ReplayedView(replayed=replayed)

@@ -1,93 +1,72 @@
-"""Documents: direct upload, list, metadata, content, versions, delete."""
+"""Documents: direct upload, list, description, content, versions, deletion."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from functions.api.bodies import Cursor, Limit, PageView, id_path
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, body_stream, requires
-from functions.api.headers import (
-    NEEDED,
-    TAG_FORM,
-    IdempotencyHeader,
-    IfMatch,
-    ReprDigest,
-    byte_range,
-    describe,
+from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
+from functions.api.conditional import evaluate
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
+from functions.api.request_headers import (
+    ConditionsDep,
+    DescriptionDep,
+    DigestDep,
+    IfMatchDep,
+    PrecedingEtagDep,
+    idempotency_key_for,
+)
+from functions.api.response_headers import (
     digest_header,
     disposition_header,
-    entity_tag,
-    idempotency_key,
-    matches,
-    repr_digest,
+    etag_header,
     response_headers,
 )
 from shared.access.permissions import Permission
-from shared.base.errors import InvalidInput, PreconditionFailed
+from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
 from shared.documents.reading import DocumentVersion
+from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
 DocumentId = Annotated[str, id_path("doc")]
-Disposition = Annotated[
-    str | None,
-    Header(
-        alias="Content-Disposition",
-        # The longest name percent-encoded is well below; the parser's time grows with the square.
-        max_length=8_192,
-        description='`attachment; filename="NAME"` (RFC 6266).',
-        json_schema_extra={NEEDED: True},
+Number = Annotated[
+    int | None,
+    Query(
+        ge=1, alias="version", description="The number of a version; by default the current one."
     ),
 ]
-Follows = Annotated[
-    str | None,
-    Header(
-        alias="If-Match",
-        description="The etag of the version that this one follows.",
-        json_schema_extra=TAG_FORM | {NEEDED: True},
-    ),
-]
-# OpenAPI ignores a parameter of this name; the body's description says what it does.
-MediaType = Annotated[str | None, Header(alias="Content-Type", include_in_schema=False)]
-Metadata = Annotated[
-    str | None,
-    Header(alias="Strongroom-Metadata", description="A JSON object of strings."),
-]
-Number = Annotated[int | None, Query(ge=1, alias="version", description="Default: the current.")]
+KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("documents"))]
 
-CONTENT_BODY = {
+_BINARY: Final = {
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+}
+_CONTENT_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "description": "The content. Its `Content-Type` is kept as the document's media type.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        **_BINARY,
     }
 }
-CONTENT_HEADERS = ("Accept-Ranges", "Content-Disposition", "ETag", "Repr-Digest")
-CONTENT_ANSWER = {
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_CONTENT_HEADERS: Final = ("Accept-Ranges", "Content-Disposition", "ETag", "Repr-Digest")
+_CONTENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: _BINARY | response_headers(*_CONTENT_HEADERS),
+    304: {"description": "Not modified"} | response_headers(*_CONTENT_HEADERS),
 }
-CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: CONTENT_ANSWER | response_headers(*CONTENT_HEADERS),
-    304: {"description": "Not modified"} | response_headers(*CONTENT_HEADERS),
-}
-RANGE_ANSWER: dict[int | str, dict[str, Any]] = {
-    206: CONTENT_ANSWER | response_headers(*CONTENT_HEADERS, "Content-Range")
-}
-READ_CONTENT: dict[str, Any] = {
-    "response_class": StreamingResponse,
-    **requires(Permission.DOCUMENTS_READ),
+_RANGE_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
+    206: _BINARY | response_headers(*_CONTENT_HEADERS, "Content-Range")
 }
 
 
 class DocumentView(BaseModel):
     """A version of a document.
 
-    ``etag`` is for ``If-Match``; ``replicated`` says whether a verified copy lies in the second region.
+    `etag` is for `If-Match`; `replicated` says whether a verified copy lies in the second region.
     """
 
     id: str
@@ -103,176 +82,175 @@ class DocumentView(BaseModel):
     replicated: bool
 
     @classmethod
-    def of(cls, opened: DocumentVersion) -> DocumentView:
-        """The view of a document."""
+    def of(cls, found: DocumentVersion) -> DocumentView:
+        """Return the view of a version."""
         return cls(
-            id=opened.document.id,
-            version=opened.version.number,
-            name=opened.names.name,
-            media_type=opened.names.media_type,
-            metadata=opened.names.metadata,
-            size=opened.version.size,
-            repr_digest=digest_header(opened.names.sha256),
-            etag=f'"{opened.etag}"',
-            created_at=opened.version.created_at,
-            created_by=opened.version.created_by,
-            replicated=opened.version.replica is not None,
+            id=found.document.id,
+            version=found.version.number,
+            name=found.names.name,
+            media_type=found.names.media_type,
+            metadata=found.names.metadata,
+            size=found.version.size,
+            repr_digest=digest_header(found.names.sha256),
+            etag=etag_header(found.etag),
+            created_at=found.version.created_at,
+            created_by=found.version.created_by,
+            replicated=found.version.replica is not None,
         )
-
-
-def _content_route(permission: Permission) -> dict[str, Any]:
-    route = requires(permission)
-    return {"openapi_extra": route["openapi_extra"] | CONTENT_BODY}
 
 
 @router.post(
     "",
     status_code=201,
+    summary="Upload a document",
     responses={201: response_headers("ETag", "Location")},
-    **_content_route(Permission.DOCUMENTS_WRITE),
+    openapi_extra=_CONTENT_BODY,
 )
-async def create_document(
+@requires(Permission.DOCUMENTS_WRITE)
+async def upload_document(
     request: Request,
     response: Response,
     services: ServicesDep,
     principal: PrincipalDep,
-    disposition: Disposition = None,
-    media_type: MediaType = None,
-    metadata: Metadata = None,
-    digest: ReprDigest = None,
-    idempotency: IdempotencyHeader = None,
+    description: DescriptionDep,
+    digest: DigestDep,
+    key: KeyDep,
 ) -> DocumentView:
-    """Upload a content as a new document. 201 means that it is sealed and durable."""
-    opened = await services.documents.create(
+    """Send the content as the body. 201 means that it is encrypted and durably stored."""
+    created = await services.documents.create(
         principal,
-        describe(disposition, media_type, metadata),
+        description,
         body_stream(request, services.settings.max_direct_upload_bytes),
-        repr_digest(digest),
-        idempotency_key(idempotency, principal, "documents"),
+        digest,
+        key,
     )
     response.headers["Location"] = (
-        f"{services.settings.public_base_url}/api/v1/documents/{opened.document.id}"
+        f"{services.settings.public_base_url}/api/v1/documents/{created.document.id}"
     )
-    response.headers["ETag"] = f'"{opened.etag}"'
-    return DocumentView.of(opened)
+    response.headers["ETag"] = etag_header(created.etag)
+    return DocumentView.of(created)
 
 
-@router.get("", **requires(Permission.DOCUMENTS_READ))
+@router.get("", summary="List documents")
+@requires(Permission.DOCUMENTS_READ)
 async def list_documents(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[DocumentView]:
-    """The tenant's documents, newest first."""
+    """List the documents of your tenant, newest first, each in its current version."""
     page = await services.reader.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
 
 
-@router.get("/{document}", **requires(Permission.DOCUMENTS_READ))
-async def read_document(
-    document: DocumentId,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    number: Number = None,
+@router.get("/{document}", summary="Get a document's description")
+@requires(Permission.DOCUMENTS_READ)
+async def get_document(
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep, number: Number = None
 ) -> DocumentView:
-    """What is known about a document."""
-    opened = await services.reader.find(principal, document, number)
-    await services.reader.record_read(principal, opened)
-    return DocumentView.of(opened)
+    """Get the name, media type, size, digest and metadata of a version, without its content."""
+    found = await services.reader.find(principal, document, number)
+    await services.reader.record_read(principal, found)
+    return DocumentView.of(found)
 
 
-@router.get("/{document}/versions", **requires(Permission.DOCUMENTS_READ))
-async def list_versions(
+@router.get("/{document}/versions", summary="List a document's versions")
+@requires(Permission.DOCUMENTS_READ)
+async def list_document_versions(
     document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> PageView[DocumentView]:
-    """Every version of a document, the latest first."""
+    """List every version of a document, the latest first."""
     versions = await services.reader.versions(principal, document)
-    return PageView(items=[DocumentView.of(opened) for opened in versions], cursor=None)
+    return PageView(items=[DocumentView.of(found) for found in versions], cursor=None)
 
 
 @router.put(
     "/{document}/content",
+    summary="Upload a new version of a document",
     responses={200: response_headers("ETag")},
-    **_content_route(Permission.DOCUMENTS_WRITE),
+    openapi_extra=_CONTENT_BODY,
 )
-async def update_document(
+@requires(Permission.DOCUMENTS_WRITE)
+async def upload_document_version(
     document: DocumentId,
     request: Request,
     response: Response,
     services: ServicesDep,
     principal: PrincipalDep,
-    if_match: Follows = None,
-    disposition: Disposition = None,
-    media_type: MediaType = None,
-    metadata: Metadata = None,
-    digest: ReprDigest = None,
+    preceding: PrecedingEtagDep,
+    description: DescriptionDep,
+    digest: DigestDep,
 ) -> DocumentView:
-    """Upload a content as a new version of a document."""
-    tag = entity_tag(if_match)
-    if tag is None:
-        raise InvalidInput("Send If-Match with the etag of the version that this one follows.")
-    opened = await services.documents.update(
+    """Send the content as the body. Earlier versions stay and can be read by their numbers."""
+    created = await services.documents.update(
         principal,
         document,
-        tag,
-        describe(disposition, media_type, metadata),
+        preceding,
+        description,
         body_stream(request, services.settings.max_direct_upload_bytes),
-        repr_digest(digest),
+        digest,
     )
-    response.headers["ETag"] = f'"{opened.etag}"'
-    return DocumentView.of(opened)
+    response.headers["ETag"] = etag_header(created.etag)
+    return DocumentView.of(created)
 
 
 # Two routes, because each operation of the OpenAPI document needs an id of its own.
-@router.get("/{document}/content", responses=CONTENT_ANSWERS | RANGE_ANSWER, **READ_CONTENT)
-@router.head("/{document}/content", responses=CONTENT_ANSWERS, **READ_CONTENT)
-async def read_content(
+@router.get(
+    "/{document}/content",
+    summary="Download a document's content",
+    response_class=StreamingResponse,
+    responses=_CONTENT_RESPONSES | _RANGE_RESPONSE,
+)
+@router.head(
+    "/{document}/content",
+    name="get_document_content_headers",
+    summary="Get the headers of a document's content",
+    response_class=StreamingResponse,
+    responses=_CONTENT_RESPONSES,
+)
+@requires(Permission.DOCUMENTS_READ)
+async def download_document_content(
     document: DocumentId,
     request: Request,
     services: ServicesDep,
     principal: PrincipalDep,
+    conditions: ConditionsDep,
     number: Number = None,
-    wanted: Annotated[
-        str | None, Header(alias="Range", description="`bytes=FIRST-LAST`; for GET alone.")
-    ] = None,
-    if_range: Annotated[str | None, Header(alias="If-Range")] = None,
-    if_match: Annotated[str | None, Header(alias="If-Match")] = None,
-    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
-    """The content, or one range of it. It is in the audit log before its first byte leaves."""
-    opened = await services.reader.find(principal, document, number)
-    size = opened.version.size
+    """Download the content of a version, or one range of it.
+
+    Each read is in the audit log before the first byte is sent.
+    """
+    found = await services.reader.find(principal, document, number)
+    size = found.version.size
     headers = {
-        "ETag": f'"{opened.etag}"',
+        "ETag": etag_header(found.etag),
         "Accept-Ranges": "bytes",
-        "Repr-Digest": digest_header(opened.names.sha256),
-        "Content-Disposition": disposition_header(opened.names.name),
-        "Content-Type": opened.names.media_type,
+        "Repr-Digest": digest_header(found.names.sha256),
+        "Content-Disposition": disposition_header(found.names.name),
+        "Content-Type": found.names.media_type,
     }
-    if if_match is not None and not matches(if_match, opened.etag, weak=False):
-        raise PreconditionFailed("The document has another version now; read it first.")
-    if if_match is None and matches(if_none_match, opened.etag, weak=True):
-        await services.reader.record_read(principal, opened)
-        return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":  # RFC 9110 section 14.2: ranges are for GET
-        await services.reader.record_read(principal, opened)
-        return Response(headers=headers | {"Content-Length": str(size)})
-    if if_range is not None and if_range.strip() != headers["ETag"]:
-        wanted = None  # RFC 9110 section 13.1.5: a strong comparison
-    found = byte_range(wanted, size)
-    start, end = found or (0, size)
-    headers["Content-Length"] = str(end - start)
-    if found is not None:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    status = 200 if found is None else 206
-    stream = await services.reader.open(principal, opened, start, end)
-    return StreamingResponse(stream, status, headers)
+    outcome = evaluate(request.method, conditions, found.etag, size)
+    match outcome.status:
+        case 412:
+            raise PreconditionFailed("The document has another version now; read it first.")
+        case 416:
+            raise RangeNotSatisfiable(f"The content has {size} bytes.", size)
+        case 304:
+            await services.reader.record_read(principal, found)
+            return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(outcome.end - outcome.start)
+    if request.method == "HEAD":
+        await services.reader.record_read(principal, found)
+        return Response(headers=headers)
+    if outcome.status == 206:
+        headers["Content-Range"] = f"bytes {outcome.start}-{outcome.end - 1}/{size}"
+    stream = await services.reader.open(principal, found, outcome.start, outcome.end)
+    return StreamingResponse(stream, outcome.status, headers)
 
 
-@router.delete("/{document}", status_code=204, **requires(Permission.DOCUMENTS_DELETE))
+@router.delete("/{document}", status_code=204, summary="Delete a document")
+@requires(Permission.DOCUMENTS_DELETE)
 async def delete_document(
-    document: DocumentId,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    if_match: IfMatch = None,
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep, if_match: IfMatchDep
 ) -> None:
     """Delete a document with all of its versions. Their keys are destroyed at once, in every copy."""
-    await services.documents.delete(principal, document, entity_tag(if_match))
+    await services.documents.delete(principal, document, if_match)

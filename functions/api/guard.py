@@ -1,127 +1,115 @@
 """The guard: what every request passes before its route's code runs, in this order.
 
-1. the service is in the environment that it says it is in;
-2. the rate limit of its address, where nobody is signed in;
+1. the service is in the environment that its settings name;
+2. the rate limit of the client's address, where nobody is signed in;
 3. authentication;
-4. the rate limit of its user;
-5. the permission that the route names;
-6. the size of its body.
+4. the rate limit of the user;
+5. the permission that the route requires;
+6. the size of its JSON body.
 
-A refusal, here or by what the route calls, is one audit entry before it is an answer. A route that
-names no permission cannot be made.
+A refusal, by the guard or by the service that the route calls, is in the audit log before the response
+is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
+without either cannot be made.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
-from functions.api.limits import FirstRefusal, Limits
+from functions.api.bodies import with_json_body
+from functions.api.dependencies import limits_of, origin_of, services_of
+from functions.api.limits import FirstRefusal
 from shared.access.permissions import Permission, may
-from shared.access.principal import Origin, Principal
+from shared.access.principal import Principal
 from shared.base.errors import (
     FAILURES,
     Forbidden,
     InternalError,
     RateLimited,
     StrongroomError,
-    TooLarge,
     Unauthenticated,
 )
 from shared.base.ids import PREFIXES, is_id
 from shared.base.partitions import OPERATOR
 from shared.journal.entries import ANONYMOUS, Action
-from shared.wiring.services import Services
 
 PERMISSION_FIELD: Final = "x-permission"
+"""In the OpenAPI document: the permission that an operation requires, or ``PUBLIC``."""
+
 PUBLIC: Final = "public"
-MAX_JSON_BYTES: Final = 65_536
+
+_ACCESS: Final = "strongroom_access"
 
 _log = logging.getLogger("strongroom.api")
 
+EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-Found = TypeVar("Found")
 
 
-def requires(permission: Permission) -> dict[str, Any]:
-    """The arguments that make a route need a permission."""
-    return {
-        "openapi_extra": {PERMISSION_FIELD: permission.value, "security": [{"token": []}]},
-    }
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call an endpoint: users with a permission, or, where that is None, everybody."""
+
+    permission: Permission | None
+
+    @property
+    def openapi(self) -> dict[str, Any]:
+        """What the OpenAPI document says of it."""
+        if self.permission is None:
+            return {PERMISSION_FIELD: PUBLIC}
+        return {PERMISSION_FIELD: self.permission.value, "security": [{"token": []}]}
 
 
-def public() -> dict[str, Any]:
-    """The arguments that open a route to everybody; its service does its own refusing and auditing."""
-    return {"openapi_extra": {PERMISSION_FIELD: PUBLIC}}
+def requires(permission: Permission) -> Callable[[EndpointT], EndpointT]:
+    """Let only users with a permission call the decorated endpoint."""
+    return _with_access(Access(Permission(permission)))
 
 
-def origin(request: Request) -> Origin:
-    """Where a request came from."""
-    settings = services_of(request).settings
-    return Origin(
-        client_address(request, settings.trusted_proxies, settings.client_address_header),
-        request.scope["strongroom.traceparent"],
-    )
+def public(endpoint: EndpointT) -> EndpointT:
+    """Let everybody call the decorated endpoint; its service refuses and audits by itself."""
+    return _with_access(Access(None))(endpoint)
 
 
-def services_of(request: Request) -> Services:
-    """The services behind the API."""
-    services: Services = request.app.state.services
-    return services
+def _with_access(access: Access) -> Callable[[EndpointT], EndpointT]:
+    def decorate(endpoint: EndpointT) -> EndpointT:
+        setattr(endpoint, _ACCESS, access)
+        return endpoint
 
-
-def limits_of(request: Request) -> Limits:
-    """The rate limits of this process."""
-    limits: Limits = request.app.state.limits
-    return limits
-
-
-def principal_of(request: Request) -> Principal:
-    """Who is asking; the guard has put it there."""
-    principal: Principal = request.state.principal
-    return principal
-
-
-def _at_hand(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[Found]]:
-    """A dependency that is found at once; FastAPI would send a plain function to a thread."""
-
-    async def found(request: Request) -> Found:
-        return find(request)
-
-    return found
-
-
-ServicesDep = Annotated[Services, Depends(_at_hand(services_of))]
-PrincipalDep = Annotated[Principal, Depends(_at_hand(principal_of))]
-OriginDep = Annotated[Origin, Depends(_at_hand(origin))]
-LimitsDep = Annotated[Limits, Depends(_at_hand(limits_of))]
+    return decorate
 
 
 class GuardedRoute(APIRoute):
-    """A route behind the guard. JSON bodies are read here, within their limit; contents stay streams."""
+    """A route behind the guard. JSON bodies are read here, within their limit; content stays a stream.
+
+    Attributes:
+        access: Who may call it; the OpenAPI document is told from here.
+
+    Raises:
+        TypeError: The endpoint does not say who may call it.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        access = getattr(endpoint, _ACCESS, None)
+        if not isinstance(access, Access):
+            raise TypeError(f"{path} names no permission: decorate {endpoint.__name__}")
+        self.access = access
+        options["openapi_extra"] = (options.get("openapi_extra") or {}) | access.openapi
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Handler:
-        """The handler of the route, behind the guard.
-
-        Raises:
-            TypeError: The route names no permission.
-        """
-        named = (self.openapi_extra or {}).get(PERMISSION_FIELD)
-        if named is None:
-            raise TypeError(f"{self.path} names no permission")
-        permission = None if named == PUBLIC else Permission(named)
+        """Return the handler of the route, behind the guard."""
+        permission = self.access.permission
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
 
@@ -133,7 +121,7 @@ class GuardedRoute(APIRoute):
                 else:
                     await self._admit(request, permission)
                 if takes_json:
-                    request = await _with_body(request)
+                    request = await with_json_body(request)
                 return await handle(request)
             except (StrongroomError, RequestValidationError, HTTPException) as error:
                 if isinstance(error, FirstRefusal) or (
@@ -142,17 +130,19 @@ class GuardedRoute(APIRoute):
                     await self._audit(request, error)
                 raise
             except ClientDisconnect:
-                return Response(status_code=400)  # nobody is there to read it
+                return Response(status_code=400)  # the client disconnected: no one sees it
             except Exception as error:
                 # Messages of unexpected errors may quote what they choked on; frames do not.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 _log.error("unexpected %s\n%s", type(error).__qualname__, frames)
-                raise InternalError("It was logged; try again.") from None
+                raise InternalError(
+                    "The error was logged. Try again; if it stays, report the instance."
+                ) from None
 
         return guarded
 
     def _limit_address(self, request: Request) -> None:
-        limits_of(request).address.take(origin(request).address)
+        limits_of(request).address.take(origin_of(request).address)
 
     async def _admit(self, request: Request, permission: Permission) -> None:
         services = services_of(request)
@@ -160,9 +150,9 @@ class GuardedRoute(APIRoute):
         try:
             if scheme.lower() != "bearer" or not token:
                 raise Unauthenticated("Send a token: Authorization: Bearer TOKEN.")
-            principal = await services.sign_in.authenticate(token.strip(), origin(request))
+            principal = await services.sign_in.authenticate(token.strip(), origin_of(request))
         except Unauthenticated:
-            # Not before: who is signed in does not answer for their neighbours behind one address.
+            # Not before: a signed-in user does not pay for others behind the same address.
             self._limit_address(request)
             raise
         request.state.principal = principal
@@ -177,80 +167,13 @@ class GuardedRoute(APIRoute):
             return
         principal: Principal | None = getattr(request.state, "principal", None)
         # Any other text is the client's own, and the log repeats none of it.
-        named = (each for each in request.path_params.values() if is_id(each, *PREFIXES))
+        named = (value for value in request.path_params.values() if is_id(value, *PREFIXES))
         await services_of(request).journal.record_failure(
             error,
             Action.REQUEST,
             next(named, ""),
             by=principal or ANONYMOUS,
             tenant=principal.tenant if principal else OPERATOR,
-            origin=origin(request),
+            origin=origin_of(request),
             details={"route": f"{request.method} {self.path}"},
         )
-
-
-async def _with_body(request: Request) -> Request:
-    """The request with its body read, if it is small enough.
-
-    Raises:
-        TooLarge: It is not.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise TooLarge(f"A JSON body has at most {MAX_JSON_BYTES} bytes.")
-
-    async def replay() -> Message:
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
-
-    return Request(request.scope, replay)
-
-
-async def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body of a content route, as it arrives.
-
-    Raises:
-        TooLarge: ``Content-Length`` says that it will be too large.
-    """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise TooLarge(f"The content is larger than {max_bytes} bytes; use a staged upload.")
-    async for chunk in request.stream():
-        if chunk:
-            yield chunk
-
-
-def client_address(request: Request, trusted_proxies: int, header: str) -> str:
-    """The client's address: the peer's, or what the outermost of our own proxies saw."""
-    peer = request.client.host if request.client else ""
-    if trusted_proxies:
-        # Lines of one name are one list (RFC 9110 section 5.3), and ours are the last of it.
-        hops = [hop.strip() for hop in ",".join(request.headers.getlist(header)).split(",")]
-        if len(hops) >= trusted_proxies:
-            peer = hops[-trusted_proxies]
-    # Azure appends the port: 203.0.113.7:50123 or [2001:db8::7]:50123.
-    for host in (peer, peer.rpartition(":")[0].strip("[]")):
-        try:
-            # The zone behind % is any text.
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            continue
-        return str(getattr(address, "ipv4_mapped", None) or address)
-    return ""
-
-
-def new_traceparent(given: str | None) -> str:
-    """The request's W3C trace context: the client's trace with a span of ours, or a new one."""
-    span = secrets.token_hex(8)
-    if given is not None:
-        parts = given.split("-")
-        if (
-            len(parts) >= 4
-            and parts[0] == "00"
-            and len(parts[1]) == 32
-            and set(parts[1]) <= set("0123456789abcdef")
-            and set(parts[1]) != {"0"}
-        ):
-            return f"00-{parts[1]}-{span}-01"
-    return f"00-{secrets.token_hex(16)}-{span}-01"

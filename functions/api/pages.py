@@ -1,4 +1,4 @@
-"""What needs no sign-in: the state of the service, the OpenAPI document and a page to read it on."""
+"""Public pages: the health of the service, the OpenAPI document, and its documentation page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
-from functions.api.guard import GuardedRoute, ServicesDep, public
+from functions.api.dependencies import ServicesDep
+from functions.api.guard import GuardedRoute, public
 from shared.base.errors import NotFound
 from shared.base.partitions import OPERATOR, Partition
 
@@ -32,32 +33,35 @@ RELEASE: Final = PACKAGED.read_text() if PACKAGED.exists() else None
 
 
 class HealthView(BaseModel):
-    """That the service answers, that its records do, and which release it is, if any."""
+    """The service responds and so does its record store; `release` is null in a checkout."""
 
     status: Literal["ok"] = "ok"
     environment: str
     release: str | None = RELEASE
 
 
-@router.get("/health", tags=["service"], **public())
+@router.get("/health", tags=["service"], summary="Get the service's health")
+@public
 async def health(services: ServicesDep) -> HealthView:
-    """Whether the service works."""
+    """Check that the service and its record store respond, and which release is running."""
     with suppress(NotFound):
         await services.adapters.records.get(Partition(OPERATOR), "health", "none")
     return HealthView(environment=services.settings.environment)
 
 
-@router.get("/openapi.json", include_in_schema=False, **public())
+@router.get("/openapi.json", include_in_schema=False)
+@public
 async def openapi(request: Request) -> JSONResponse:
-    """The OpenAPI 3.1 document."""
+    """Get the OpenAPI 3.1 document."""
     return JSONResponse(request.app.openapi())
 
 
-@router.get("/docs", include_in_schema=False, **public())
+@router.get("/docs", include_in_schema=False)
+@public
 async def docs() -> HTMLResponse:
-    """The page on which the OpenAPI document is read and tried.
+    """Get the documentation page.
 
-    Its addresses are relative, because its policy lets it load from where it came from alone.
+    Its URLs are relative, because its policy lets it load from its own origin alone.
     """
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
@@ -70,10 +74,11 @@ async def docs() -> HTMLResponse:
     return page
 
 
-@router.get("/docs/{asset}", include_in_schema=False, **public())
+@router.get("/docs/{asset}", include_in_schema=False)
+@public
 async def docs_asset(asset: str) -> Response:
-    """A file of the page."""
+    """Get a file of the documentation page."""
     if asset not in ASSETS:
-        raise NotFound("The page has no such file.")
+        raise NotFound("The documentation page has no such file.")
     content = files("fastapi_offline").joinpath("static", asset).read_bytes()
     return Response(content, media_type=ASSETS[asset])

@@ -1,4 +1,4 @@
-"""RFC 9457 problem details: the one place where errors become HTTP answers."""
+"""RFC 9457 problem details: the one place where errors become HTTP responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from functions.api.headers import response_headers
+from functions.api.response_headers import response_headers
+from functions.api.trace_context import trace_id
 from shared.base import errors
 from shared.base.models import JsonObject
 
@@ -70,7 +71,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         **response_headers("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
     }
 }
-"""What the OpenAPI document says of every answer that is not a success."""
+"""What the OpenAPI document says of every response that is not a success."""
 
 _log = logging.getLogger("strongroom.api")
 
@@ -78,7 +79,7 @@ _log = logging.getLogger("strongroom.api")
 def problem(
     status: int, slug: str, title: str, detail: str, headers: Mapping[str, str], **more: Any
 ) -> JSONResponse:
-    """An ``application/problem+json`` answer; ``more`` are extension members."""
+    """An ``application/problem+json`` response; ``more`` are extension members."""
     body: JsonObject = {
         "type": TYPE_PREFIX + slug,
         "title": title,
@@ -99,7 +100,7 @@ def install(app: FastAPI) -> None:
 
 
 def _instance(request: Request) -> str:
-    return f"urn:strongroom:trace:{request.scope['strongroom.traceparent'].split('-')[1]}"
+    return f"urn:strongroom:trace:{trace_id(request.scope['strongroom.traceparent'])}"
 
 
 async def _strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
@@ -112,7 +113,7 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
         headers["Content-Range"] = f"bytes */{error.size}"
     status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
     if status >= 500:
-        _log.error("answered %d: %s", status, error.slug)
+        _log.error("responded %d: %s", status, error.slug)
     return problem(
         status, error.slug, error.title, error.detail, headers, instance=_instance(request)
     )
@@ -142,17 +143,17 @@ def _path(location: Sequence[str | int]) -> str:
 
 
 _HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
-    404: ("no-such-route", "There is no such address", "See /api/v1/docs for every address."),
+    404: ("no-such-route", "There is no such path", "See /api/v1/docs for every path."),
     405: (
         "method-not-allowed",
-        "The address does not take this method",
+        "The path does not take this method",
         "See the Allow header for the methods that it takes.",
     ),
 }
 
 
 def no_such_route(request: Request) -> JSONResponse:
-    """The answer to a request that no route takes."""
+    """Return the response to a request that no route takes."""
     slug, title, detail = _HTTP_DETAILS[404]
     return problem(404, slug, title, detail, {}, instance=_instance(request))
 
@@ -169,7 +170,7 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
 
 
 def _allowed(request: Request) -> list[str]:
-    # The router names the methods of the first route alone, where several share an address.
+    # The router names the methods of the first route alone, where several share a path.
     return sorted(
         method
         for route in iter_route_contexts(request.app.routes)
@@ -183,7 +184,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         500,
         errors.InternalError.slug,
         errors.InternalError.title,
-        "It was logged; try again, and if it stays, report the instance.",
+        "The error was logged. Try again; if it stays, report the instance.",
         {},
         instance=_instance(request),
     )

@@ -1,34 +1,37 @@
-"""Tenants: for the operator's employees."""
+"""Tenants, for the operator's employees."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
-from functions.api.headers import IdempotencyHeader, idempotency_key
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
+from functions.api.request_headers import idempotency_key_for
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission
 from shared.identity.models import Slug, Tenant, Username
+from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=GuardedRoute)
 
 TenantId = Annotated[str, id_path("ten")]
+KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("tenants"))]
 
 
 class NewTenant(Body):
-    """A tenant to create: what it is called at sign-in, and its first administrator's username."""
+    """A tenant to create: its `slug` for sign-in, and the username of its first administrator."""
 
     slug: Slug
     administrator: Username
 
 
 class TenantView(BaseModel):
-    """A tenant."""
+    """A tenant. `slug` is what its users sign in with."""
 
     id: str
     slug: str
@@ -47,15 +50,12 @@ class CreatedTenantView(BaseModel):
     administrator: TemporaryPasswordView
 
 
-@router.post("", status_code=201, **requires(Permission.TENANTS_MANAGE))
+@router.post("", status_code=201, summary="Create a tenant")
+@requires(Permission.TENANTS_MANAGE)
 async def create_tenant(
-    body: NewTenant,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    idempotency: IdempotencyHeader = None,
+    body: NewTenant, services: ServicesDep, principal: PrincipalDep, key: KeyDep
 ) -> CreatedTenantView:
-    """Create a tenant, its key and its first administrator."""
-    key = idempotency_key(idempotency, principal, "tenants")
+    """Create a tenant with its own encryption key and its first administrator."""
     created = await services.tenants.create(principal, body.slug, body.administrator, key)
     return CreatedTenantView(
         tenant=TenantView.of(created.tenant),
@@ -63,26 +63,32 @@ async def create_tenant(
     )
 
 
-@router.get("", **requires(Permission.TENANTS_READ))
+@router.get("", summary="List tenants")
+@requires(Permission.TENANTS_READ)
 async def list_tenants(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[TenantView]:
-    """All tenants, oldest first."""
+    """List all tenants, oldest first."""
     page = await services.tenants.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[TenantView.of(tenant) for tenant in page.items], cursor=page.cursor)
 
 
-@router.get("/{tenant}", **requires(Permission.TENANTS_READ))
-async def read_tenant(
+@router.get("/{tenant}", summary="Get a tenant")
+@requires(Permission.TENANTS_READ)
+async def get_tenant(
     tenant: TenantId, services: ServicesDep, principal: PrincipalDep
 ) -> TenantView:
-    """One tenant."""
+    """Get the slug and the age of a tenant."""
     return TenantView.of(await services.tenants.read(principal, tenant))
 
 
-@router.post("/{tenant}/key-rotation", status_code=202, **requires(Permission.TENANTS_MANAGE))
+@router.post("/{tenant}/key-rotation", status_code=202, summary="Rotate a tenant's key")
+@requires(Permission.TENANTS_MANAGE)
 async def rotate_tenant_key(
     tenant: TenantId, services: ServicesDep, principal: PrincipalDep
 ) -> None:
-    """Rotate a tenant's key now. Its epoch keys are rewrapped soon after; documents stay as they are."""
+    """Rotate the key of a tenant now; a timer rewraps what it wraps soon after.
+
+    Documents are not touched.
+    """
     await services.key_rotation.begin(principal, tenant)

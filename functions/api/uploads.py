@@ -1,45 +1,47 @@
-"""Staged uploads: for contents that are too large to pass through the API."""
+"""Staged uploads, for content that is too large to pass through the API."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
-from functions.api.headers import DIGEST_FORM, IdempotencyHeader, idempotency_key, repr_digest
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
+from functions.api.request_headers import DIGEST_FORM, idempotency_key_for, repr_digest
 from shared.access.permissions import Permission
 from shared.documents.models import Description, Labels, MediaType, Name, Upload
-from shared.documents.uploads import GrantedUpload
+from shared.journal.idempotency import IdempotencyKey
 from shared.ports.blobs import UploadGrant
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
 
 UploadId = Annotated[str, id_path("upl")]
+KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("uploads"))]
 
 
 class NewUpload(Body):
-    """A content that is about to come."""
+    """What is about to be uploaded."""
 
     name: Name
     media_type: MediaType = "application/octet-stream"
     metadata: Labels = Field(default_factory=dict)
-    size: Annotated[int, Field(ge=0, description="Bytes of the content.")]
+    size: Annotated[int, Field(ge=0, description="Size of the content, bytes.")]
     repr_digest: Annotated[
         str | None,
         Field(
             max_length=256,
-            description="`sha-256=:BASE64:`; checked when sealed.",
+            description="`sha-256=:BASE64:` of the content (RFC 9530); checked once it is uploaded.",
             json_schema_extra=DIGEST_FORM,
         ),
     ] = None
 
 
 class GrantView(BaseModel):
-    """Where the content goes: send ``method`` to ``url`` with these ``headers``, before it expires."""
+    """How to send the content: `method` to `url` with these `headers`, before `expires_at`."""
 
     url: str
     method: str
@@ -48,7 +50,7 @@ class GrantView(BaseModel):
 
     @classmethod
     def of(cls, grant: UploadGrant) -> GrantView:
-        """The view of a grant."""
+        """Return the view of a grant."""
         return cls(
             url=grant.url,
             method=grant.method,
@@ -58,7 +60,7 @@ class GrantView(BaseModel):
 
 
 class UploadView(BaseModel):
-    """An upload. ``document`` is the document that it becomes once its state is ``sealed``."""
+    """An upload. `document` is the id of the document that exists once `state` is `sealed`."""
 
     id: str
     state: Literal["granted", "completed", "sealed", "failed"]
@@ -68,7 +70,7 @@ class UploadView(BaseModel):
 
     @classmethod
     def of(cls, upload: Upload, grant: UploadGrant | None = None) -> UploadView:
-        """The view of an upload."""
+        """Return the view of an upload."""
         return cls(
             id=upload.id,
             state=upload.state,
@@ -78,41 +80,42 @@ class UploadView(BaseModel):
         )
 
 
-@router.post("", status_code=201, **requires(Permission.DOCUMENTS_WRITE))
+@router.post("", status_code=201, summary="Begin a staged upload")
+@requires(Permission.DOCUMENTS_WRITE)
 async def create_upload(
-    body: NewUpload,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    idempotency: IdempotencyHeader = None,
+    body: NewUpload, services: ServicesDep, principal: PrincipalDep, key: KeyDep
 ) -> UploadView:
-    """Begin a staged upload: the answer says where to put the content."""
-    granted: GrantedUpload = await services.uploads.create(
+    """Begin an upload of large content. The response says where to send the content."""
+    granted = await services.uploads.create(
         principal,
         Description(name=body.name, media_type=body.media_type, metadata=body.metadata),
         body.size,
         repr_digest(body.repr_digest),
-        idempotency_key(idempotency, principal, "uploads"),
+        key,
     )
     return UploadView.of(granted.upload, granted.grant)
 
 
-@router.get("/{upload}", **requires(Permission.DOCUMENTS_WRITE))
-async def read_upload(
+@router.get("/{upload}", summary="Get an upload's status")
+@requires(Permission.DOCUMENTS_WRITE)
+async def get_upload(
     upload: UploadId, services: ServicesDep, principal: PrincipalDep
 ) -> UploadView:
-    """What has become of an upload."""
+    """Get the state of an upload, and why it failed if it did."""
     return UploadView.of(await services.uploads.read(principal, upload))
 
 
-@router.post("/{upload}/complete", status_code=202, **requires(Permission.DOCUMENTS_WRITE))
+@router.post("/{upload}/complete", status_code=202, summary="Complete an upload")
+@requires(Permission.DOCUMENTS_WRITE)
 async def complete_upload(
     upload: UploadId, services: ServicesDep, principal: PrincipalDep
 ) -> UploadView:
-    """Say that the content has been put: it is sealed soon after."""
+    """Say that the content has been sent. It is encrypted into its document soon after."""
     return UploadView.of(await services.uploads.complete(principal, upload))
 
 
-@router.delete("/{upload}", status_code=204, **requires(Permission.DOCUMENTS_WRITE))
+@router.delete("/{upload}", status_code=204, summary="Cancel an upload")
+@requires(Permission.DOCUMENTS_WRITE)
 async def cancel_upload(upload: UploadId, services: ServicesDep, principal: PrincipalDep) -> None:
-    """Give up an upload that is not complete."""
+    """Cancel an upload that is not complete; what was sent is deleted."""
     await services.uploads.cancel(principal, upload)

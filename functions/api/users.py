@@ -1,45 +1,43 @@
-"""The people of the caller's tenant."""
+"""The users of the caller's tenant."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
-from functions.api.guard import GuardedRoute, PrincipalDep, ServicesDep, requires
-from functions.api.headers import (
-    IdempotencyHeader,
-    IfMatch,
-    entity_tag,
-    idempotency_key,
-    response_headers,
-)
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
+from functions.api.request_headers import IfMatchDep, idempotency_key_for
+from functions.api.response_headers import etag_header, response_headers
 from shared.access.permissions import Permission, Role
 from shared.base.errors import InvalidInput
 from shared.identity.accounts import TemporaryPassword
 from shared.identity.models import User, Username
 from shared.journal.collections import Stored
+from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 
 UserId = Annotated[str, id_path("usr")]
+KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("users"))]
 # For the document alone: accounts refuse all roles that do not fit, and say which do.
 Roles = Annotated[tuple[Role, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
 
 
 class NewUser(Body):
-    """A person to add."""
+    """A user to create."""
 
     username: Username
     roles: Roles
 
 
 class UserChange(Body):
-    """What to change about a person; what is left out stays."""
+    """What to change about a user; what is left out stays."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -48,7 +46,7 @@ class UserChange(Body):
 
 
 class UserView(BaseModel):
-    """A person, as administrators see them."""
+    """A user, as administrators see them."""
 
     id: str
     username: str
@@ -59,7 +57,7 @@ class UserView(BaseModel):
 
     @classmethod
     def of(cls, user: User) -> UserView:
-        """The view of a user."""
+        """Return the view of a user."""
         return cls(
             id=user.id,
             username=user.username,
@@ -71,9 +69,9 @@ class UserView(BaseModel):
 
 
 class TemporaryPasswordView(BaseModel):
-    """A person and the password to hand to them: for one sign-in, within 2 hours, shown only here.
+    """A user and their temporary password: for one sign-in, within 2 hours, shown only here.
 
-    It is null when the request was a repetition: then it was shown in the first answer.
+    `temporary_password` is null when the request was repeated: the first response showed it.
     """
 
     user: UserView
@@ -81,75 +79,74 @@ class TemporaryPasswordView(BaseModel):
 
     @classmethod
     def of(cls, temporary: TemporaryPassword) -> TemporaryPasswordView:
-        """The view of a temporary password."""
+        """Return the view of a temporary password."""
         return cls(user=UserView.of(temporary.user), temporary_password=temporary.password)
 
 
-@router.post("", status_code=201, **requires(Permission.USERS_MANAGE))
+@router.post("", status_code=201, summary="Create a user")
+@requires(Permission.USERS_MANAGE)
 async def create_user(
-    body: NewUser,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    idempotency: IdempotencyHeader = None,
+    body: NewUser, services: ServicesDep, principal: PrincipalDep, key: KeyDep
 ) -> TemporaryPasswordView:
-    """Add a person to the caller's tenant."""
-    key = idempotency_key(idempotency, principal, "users")
+    """Create a user in your tenant. The response holds their temporary password."""
     return TemporaryPasswordView.of(
         await services.accounts.create(principal, body.username, body.roles, key)
     )
 
 
-@router.get("", **requires(Permission.USERS_READ))
+@router.get("", summary="List users")
+@requires(Permission.USERS_READ)
 async def list_users(
     services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[UserView]:
-    """The people of the caller's tenant, oldest first."""
+    """List the users of your tenant, oldest first."""
     page = await services.accounts.page(principal, limit=limit, cursor=cursor)
     return PageView(items=[UserView.of(user) for user in page.items], cursor=page.cursor)
 
 
-@router.get("/{user}", responses={200: response_headers("ETag")}, **requires(Permission.USERS_READ))
-async def read_user(
+@router.get("/{user}", responses={200: response_headers("ETag")}, summary="Get a user")
+@requires(Permission.USERS_READ)
+async def get_user(
     user: UserId, services: ServicesDep, principal: PrincipalDep, response: Response
 ) -> UserView:
-    """One person of the caller's tenant."""
+    """Get a user of your tenant."""
     return _tagged(await services.accounts.read(principal, user), response)
 
 
-@router.patch(
-    "/{user}", responses={200: response_headers("ETag")}, **requires(Permission.USERS_MANAGE)
-)
-async def change_user(
+@router.patch("/{user}", responses={200: response_headers("ETag")}, summary="Update a user")
+@requires(Permission.USERS_MANAGE)
+async def update_user(
     user: UserId,
     body: UserChange,
     services: ServicesDep,
     principal: PrincipalDep,
     response: Response,
-    if_match: IfMatch = None,
+    if_match: IfMatchDep,
 ) -> UserView:
-    """Change a person's roles, disable or enable them. Their tokens are void at once."""
+    """Change the roles of a user, or disable or enable them. All their tokens are revoked."""
     if body.roles is None and body.disabled is None:
-        raise InvalidInput("Give roles, disabled or both.")
+        raise InvalidInput("Send `roles`, `disabled`, or both.")
     changed = await services.accounts.change(
         principal,
         user,
         roles=body.roles,
         disabled=body.disabled,
-        if_match=entity_tag(if_match),
+        if_match=if_match,
     )
     return _tagged(changed, response)
 
 
-@router.post("/{user}/temporary-password", status_code=201, **requires(Permission.USERS_MANAGE))
-async def give_temporary_password(
+@router.post("/{user}/temporary-password", status_code=201, summary="Reset a user's password")
+@requires(Permission.USERS_MANAGE)
+async def reset_user_password(
     user: UserId, services: ServicesDep, principal: PrincipalDep
 ) -> TemporaryPasswordView:
-    """Replace a person's password with a temporary one. Their tokens are void at once."""
+    """Replace the password of a user with a temporary one. All their tokens are revoked."""
     return TemporaryPasswordView.of(
         await services.accounts.give_temporary_password(principal, user)
     )
 
 
 def _tagged(stored: Stored[User], response: Response) -> UserView:
-    response.headers["ETag"] = f'"{stored.etag}"'
+    response.headers["ETag"] = etag_header(stored.etag)
     return UserView.of(stored.value)

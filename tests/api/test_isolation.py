@@ -15,7 +15,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 
-from functions.api.guard import PERMISSION_FIELD, PUBLIC, GuardedRoute
+from functions.api.guard import GuardedRoute, public, requires
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, App, Opened, SeededApp, problem
@@ -37,18 +37,19 @@ class Route:
 
 
 def guarded(app: FastAPI) -> Iterator[Route]:
-    """Every method and address of an app that needs a permission."""
+    """Every method and path of an app that requires a permission."""
     for context in iter_route_contexts(app.routes):
-        named = permission_of(context)
-        if named != PUBLIC:
+        permission = permission_of(context)
+        if permission is not None:
             for method in sorted(context.methods or ()):
-                yield Route(method, str(context.path), Permission(named))
+                yield Route(method, str(context.path), permission)
 
 
-def permission_of(context: RouteContext) -> str:
+def permission_of(context: RouteContext) -> Permission | None:
+    """What the route requires; None where it is public."""
     route = context.original_route
     assert isinstance(route, GuardedRoute), f"{context.path} is not behind the guard"
-    return str((route.openapi_extra or {})[PERMISSION_FIELD])
+    return route.access.permission
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Victim:
     user: str
 
     def target(self, route: Route) -> str:
-        """What of alpha's the route's address names; empty where it names nothing."""
+        """What of alpha's the route's path names; empty where it names nothing."""
         named = re.search(r"\{(\w+)\}", route.path)
         return str(getattr(self, named[1])) if named else ""
 
@@ -155,7 +156,7 @@ async def test_what_is_public_is_known(app: App) -> None:
         f"{method} {context.path}"
         for app in app.apps
         for context in iter_route_contexts(app.routes)
-        if permission_of(context) == PUBLIC
+        if permission_of(context) is None
         for method in context.methods or ()
     }
     assert public == {
@@ -178,10 +179,38 @@ def test_a_route_without_a_permission_cannot_be_made() -> None:
 
 
 def test_a_route_with_an_unknown_permission_cannot_be_made() -> None:
-    router = APIRouter(route_class=GuardedRoute)
     with pytest.raises(ValueError, match=r"documents\.everything"):
 
-        @router.get("/open", openapi_extra={PERMISSION_FIELD: "documents.everything"})
+        @requires("documents.everything")  # type: ignore[arg-type]
+        async def everybody() -> None: ...
+
+
+def test_the_openapi_document_is_told_what_the_route_requires() -> None:
+    router = APIRouter(route_class=GuardedRoute)
+
+    @router.get("/own", openapi_extra={"x-permission": "public", "x-other": 1})
+    @requires(Permission.OWN_ACCOUNT)
+    async def own() -> None: ...
+
+    @router.get("/open")
+    @public
+    async def everybody() -> None: ...
+
+    app = FastAPI()
+    app.include_router(router)
+    paths = app.openapi()["paths"]
+    found = paths["/own"]["get"]
+    assert (found["x-permission"], found["x-other"]) == ("account.own", 1)
+    assert found["security"] == [{"token": []}]
+    assert paths["/open"]["get"]["x-permission"] == "public"
+    assert "security" not in paths["/open"]["get"]
+
+
+def test_an_openapi_field_alone_opens_no_route() -> None:
+    router = APIRouter(route_class=GuardedRoute)
+    with pytest.raises(TypeError, match="/open names no permission"):
+
+        @router.get("/open", openapi_extra={"x-permission": "public"})
         async def everybody() -> None: ...
 
 
@@ -393,7 +422,7 @@ async def test_other_methods_do_nothing(app: App, victim: Victim, method: str) -
     await untouched(app, victim, before)
 
 
-async def test_an_address_that_does_not_exist_is_a_problem(app: App) -> None:
+async def test_a_path_that_does_not_exist_is_a_problem(app: App) -> None:
     for path in ("nothing", "documents/a/b/c/d", "../../etc/passwd", "documents//"):
         answer = await app.http.get(path)
         assert answer.status_code in {307, 404}

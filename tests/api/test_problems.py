@@ -504,7 +504,7 @@ async def test_an_unknown_subscription(app: App) -> None:
     refused(answer, 400, "invalid-input")
 
 
-async def test_an_address_and_a_method_that_are_not_there(app: App) -> None:
+async def test_a_path_and_a_method_that_do_not_exist(app: App) -> None:
     refused(await app.http.get(SECRET), 404, "no-such-route")
     refused(await app.http.get(f"docs/{SECRET}"), 404, "not-found")
     answer = await app.http.put("auth/sign-in", json={"password": SECRET})
@@ -533,20 +533,22 @@ async def test_every_error_has_a_status_of_its_own(app: App) -> None:
     assert len(slugs) == len(set(slugs))
 
 
+@pytest.mark.parametrize("unexpected", [RuntimeError, ValueError, KeyError])
 async def test_an_unexpected_error_tells_nothing(
     app: App,
+    unexpected: type[Exception],
     auth: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def choke(*_: object, **__: object) -> None:
-        raise RuntimeError(f"cannot digest {SECRET}")
+        raise unexpected(f"cannot digest {SECRET}")
 
     monkeypatch.setattr(type(app.services.reader), "page", choke)
     with caplog.at_level(logging.DEBUG):
         answer = await app.http.get("documents", headers=auth)
     refused(answer, 500, "internal")
-    assert "unexpected RuntimeError" in caplog.text
+    assert f"unexpected {unexpected.__name__}" in caplog.text
     assert "choke" in caplog.text
     assert SECRET not in caplog.text
 

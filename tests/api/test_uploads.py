@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from functions.api.headers import digest_header
+from functions.api.response_headers import digest_header
 from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
 from shared.base.partitions import Partition

@@ -56,9 +56,8 @@ def _check_that_a_store_gets_one_endpoint_at_a_time(main: dict[str, Any]) -> Non
     """Two at once fail: "an operation is in progress which requires exclusive access"."""
     assert "primaryEndpoints" in main["standbyEndpoints"]["dependsOn"]
     assert "primaryEndpoints" in main["active"]["dependsOn"]
-    active = main["active"]["properties"]["template"]["resources"]
-    copies = active["activeEndpoints"]["copy"]
-    assert (copies["mode"], copies["batchSize"]) == ("serial", 1)
+    active = main["active"]["properties"]["template"]["resources"]["activeEndpoints"]
+    assert (active["copy"]["mode"], active["copy"]["batchSize"]) == ("serial", 1)
 
 
 def _check_that_the_role_for_the_keys_is_given_long_before_a_store_uses_them(

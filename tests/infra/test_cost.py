@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
+from types import ModuleType
 
 import pytest
 
-from tests.support.infra.snapshots import INFRA
+from shared.documents.naming import SWEEP_WINDOW
+from shared.journal.agenda import SHARDS
+from shared.journal.outbox import WINDOW
+from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 
-def _table(infra: Path) -> str:
+def _table(infra: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, infra / "cost.py"], capture_output=True, text=True, check=True
+        [sys.executable, infra / "cost.py", *arguments], capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cost() -> ModuleType:
+    """infra/cost.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("cost", INFRA / "cost.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _sums(table: str) -> list[float]:
@@ -38,7 +56,9 @@ def test_development_costs_a_tenth_at_most() -> None:
 
 
 def test_the_document_holds_the_estimate() -> None:
-    assert _table(INFRA) in (INFRA.parent / "docs" / "cost.md").read_text()
+    text = (INFRA.parent / "docs" / "cost.md").read_text()
+    assert _table(INFRA) in text
+    assert _table(INFRA, "timers") in text
 
 
 def test_prices_say_when_and_whence() -> None:
@@ -99,3 +119,57 @@ def test_what_is_kept_ready_or_kept_long_costs_more(
             item["properties"] |= change
     path.write_text(json.dumps(snapshot))
     assert _sums(_table(copy))[2] >= before + int(least)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_timers_are_counted_as_they_are_scheduled(cost: ModuleType, environment: str) -> None:
+    site = load(environment).one("Microsoft.Web/sites")["properties"]["siteConfig"]
+    given = {item["name"]: item["value"] for item in site["appSettings"]}
+    periods = {
+        "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (cost.RELAY_SECONDS, "*/{} * * * * *", 1),
+        "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (cost.SWEEP_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (cost.ROTATION_SECONDS, "0 */{} * * * *", 60),
+    }
+    assert {name: given[name] for name in periods} == {
+        name: schedule.format(seconds // unit)
+        for name, (seconds, schedule, unit) in periods.items()
+    }
+
+
+def test_timers_are_counted_with_the_windows_of_the_code(cost: ModuleType) -> None:
+    assert cost.AGENDA_SHARDS == SHARDS
+    assert timedelta(seconds=cost.RELAY_WINDOW_SECONDS) == WINDOW
+    assert timedelta(hours=1) == SWEEP_WINDOW
+
+
+def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
+    cost: ModuleType,
+) -> None:
+    use = cost.USES["production"]
+    one, many = cost.timers(use, tenants=1), cost.timers(use, tenants=10_000)
+    assert one.idle_units == many.idle_units
+    # 8 partitions with 3 RU each, every 15 seconds, and less for the slower timers.
+    assert 8 * 3 / 15 < one.idle_units / (730 * 3600) < 2
+
+
+def test_timers_cost_in_proportion_to_the_work(cost: ModuleType) -> None:
+    idle = cost.Use(0, 0, 0, 0, 0, 0, 0, 0)
+    assert cost.timers(idle).units == cost.timers(idle).idle_units
+    assert cost.timers(idle).lists == 0
+    # One tenant that uploads one document an hour: 3 LIST calls for each.
+    quiet = cost.Use(0, 730, 0, 0, 0, 0, 0, 0)
+    assert cost.timers(quiet, tenants=1).lists == 730 * 3
+    # One that is always busy: one visit to each of its two partitions in two minutes.
+    busy = cost.Use(0, 10_000_000, 0, 0, 0, 0, 0, 0)
+    assert cost.timers(busy, tenants=1).relay_units == 2 * 730 * 30 * (10 + 3 + 10)
+    assert cost.timers(busy, tenants=1).lists == 730 * 3
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_timers_use_little_of_the_throughput_that_is_paid_for(
+    cost: ModuleType, environment: str
+) -> None:
+    database = load(environment).one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases", "strong")
+    most = database["properties"]["options"]["autoscaleSettings"]["maxThroughput"]
+    use = cost.USES[environment]
+    assert cost.timers(use).units / (730 * 3600) < 0.05 * most * use.records_share

@@ -13,7 +13,7 @@ import pytest
 from azure.functions.servicebus import ServiceBusMessage
 
 from functions.deliveries import backing_off
-from shared.base.errors import InvalidEvent, Unavailable
+from shared.base.errors import InvalidEvent, InvalidInput, Unavailable
 from shared.wiring.settings import get_settings
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,7 @@ async def pauses(message: func.ServiceBusMessage, error: BaseException | None) -
 async def test_the_pause_doubles_up_to_the_longest(count: int | None, seconds: float) -> None:
     assert await pauses(delivery(count), Unavailable("The bus is away.")) == [seconds]
     assert await pauses(delivery(count), ValueError()) == [seconds]
+    assert await pauses(delivery(count), InvalidInput("A defect.")) == [seconds]
 
 
 async def test_what_succeeds_or_never_can_does_not_wait() -> None:

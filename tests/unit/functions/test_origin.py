@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from functions.api.guard import client_address, new_traceparent
+from functions.api.client_address import client_address
+from functions.api.trace_context import new_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")

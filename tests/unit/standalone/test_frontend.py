@@ -246,7 +246,7 @@ async def api(*_: object) -> None:
     raise AssertionError("no function takes this")
 
 
-async def test_an_address_that_no_function_takes_is_answered_as_the_api_answers() -> None:
+async def test_a_path_that_no_function_takes_has_the_response_of_the_api() -> None:
     frontend = Frontend(RouteTable(api, [], prefix="api", mounts={}))
     transport = httpx.ASGITransport(app=frontend)
     async with httpx.AsyncClient(transport=transport, base_url="http://app.test") as http:
@@ -257,8 +257,8 @@ async def test_an_address_that_no_function_takes_is_answered_as_the_api_answers(
     trace = answer.headers["traceparent"].split("-")[1]
     assert answer.json() == {
         "type": "urn:strongroom:problem:no-such-route",
-        "title": "There is no such address",
+        "title": "There is no such path",
         "status": 404,
-        "detail": "See /api/v1/docs for every address.",
+        "detail": "See /api/v1/docs for every path.",
         "instance": f"urn:strongroom:trace:{trace}",
     }

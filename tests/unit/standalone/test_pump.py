@@ -11,7 +11,7 @@ import azure.functions as func
 import pytest
 
 from shared.base.errors import Conflict, InvalidEvent, InvalidInput, Unavailable
-from shared.base.events import Event, EventType
+from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import Partition
 from standalone.logs import JsonFormatter
 from standalone.pump import MessagePump
@@ -76,7 +76,13 @@ async def test_a_function_sees_the_message_and_its_return_completes_it(
         seen.append(message)
 
     event = Event(
-        "evt_1", EventType.UPLOAD_COMPLETED, "test", Partition("ten_1"), "doc_1", timeline.now()
+        "evt_1",
+        EventType.DOCUMENT_SEALED,
+        "test",
+        Partition("ten_1"),
+        "doc_1",
+        timeline.now(),
+        VersionData(version=1),
     )
     async with pumping(source, timeline, handler):
         source.put("evt_1", event.to_json())

@@ -1,0 +1,32 @@
+"""The network address of a client, as the peer or a trusted proxy reports it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from fastapi import Request
+
+
+def client_address(request: Request, trusted_proxies: int, header: str) -> str:
+    """Return the client's IP address; empty where it is not known.
+
+    Args:
+        request: The request.
+        trusted_proxies: How many proxies of the operator's stand in front of this server.
+        header: The header to which each of them appends the address that it sees.
+    """
+    peer = request.client.host if request.client else ""
+    if trusted_proxies:
+        # Lines of one name are one list (RFC 9110 section 5.3), and ours are the last of it.
+        hops = [hop.strip() for hop in ",".join(request.headers.getlist(header)).split(",")]
+        if len(hops) >= trusted_proxies:
+            peer = hops[-trusted_proxies]
+    # Azure appends the port: 203.0.113.7:50123 or [2001:db8::7]:50123.
+    for host in (peer, peer.rpartition(":")[0].strip("[]")):
+        try:
+            # The zone after % may be any text.
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            continue
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return ""

@@ -1,0 +1,101 @@
+"""The event table: what the topology delivers is handled, by one handler, and nothing else is."""
+
+from __future__ import annotations
+
+from unittest.mock import AsyncMock
+
+import pytest
+
+from shared.audit.log import AuditLog
+from shared.base.errors import InvalidEvent
+from shared.base.events import DATA, Event, EventType, NoData, ReleasedData, VersionData
+from shared.base.partitions import Partition
+from shared.base.topology import load_topology
+from shared.documents.staged import StagedContentSealer
+from shared.handlers import AUDIT, ENCRYPTION, REPLICATION, Handlers, event_handlers
+from shared.replication.service import Replication
+from tests.support.clock import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+EXPECTED = {
+    (ENCRYPTION, EventType.UPLOAD_COMPLETED): "sealer.seal",
+    (REPLICATION, EventType.DOCUMENT_SEALED): "replication.replicate",
+    (REPLICATION, EventType.DOCUMENT_DAMAGED): "replication.repair",
+    (REPLICATION, EventType.DOCUMENT_REPAIRED): "replication.erase",
+    (REPLICATION, EventType.DOCUMENT_DELETED): "replication.erase",
+} | {(AUDIT, event_type): "audit_log.append_pending" for event_type in EventType}
+
+
+class Recorder:
+    """Services whose every method notes what it was called with."""
+
+    def __init__(self) -> None:
+        self.parent = AsyncMock()
+        for name, service in (
+            ("sealer", StagedContentSealer),
+            ("replication", Replication),
+            ("audit_log", AuditLog),
+        ):
+            self.parent.attach_mock(AsyncMock(spec=service), name)
+        self.handlers: Handlers = event_handlers(
+            self.parent.sealer, self.parent.replication, self.parent.audit_log
+        )
+
+    @property
+    def calls(self) -> list[tuple[str, object]]:
+        return [(name, *arguments) for name, arguments, _ in self.parent.mock_calls]
+
+
+def event(event_type: EventType) -> Event:
+    data = {NoData: NoData(), VersionData: VersionData(version=1), ReleasedData: ReleasedData()}
+    return Event(
+        id="evt_1",
+        type=event_type,
+        environment="test",
+        partition=Partition("ten_1", "2026-11"),
+        subject="doc_1",
+        time=FakeClock().now(),
+        data=data[DATA[event_type]],  # type: ignore[arg-type]
+    )
+
+
+def test_the_table_is_the_topology() -> None:
+    table = Recorder().handlers.table
+    assert {name: frozenset(handlers) for name, handlers in table.items()} == {
+        subscription.name: subscription.types for subscription in load_topology().subscriptions
+    }
+
+
+@pytest.mark.parametrize(("subscription", "event_type"), EXPECTED)
+async def test_each_event_goes_to_its_handler(subscription: str, event_type: EventType) -> None:
+    recorder = Recorder()
+    sent = event(event_type)
+    await recorder.handlers.handle(subscription, sent.to_json())
+    argument = sent.partition if subscription == AUDIT else sent
+    assert recorder.calls == [(EXPECTED[subscription, event_type], argument)]
+
+
+@pytest.mark.parametrize(
+    ("subscription", "message"),
+    [
+        (AUDIT, b""),
+        (AUDIT, b"{}"),
+        (ENCRYPTION, event(EventType.DOCUMENT_SEALED).to_json()),
+        (REPLICATION, event(EventType.UPLOAD_COMPLETED).to_json()),
+    ],
+)
+async def test_what_a_subscription_does_not_take_is_not_an_event(
+    subscription: str, message: bytes
+) -> None:
+    recorder = Recorder()
+    with pytest.raises(InvalidEvent):
+        await recorder.handlers.handle(subscription, message)
+    assert recorder.calls == []
+
+
+async def test_the_error_of_a_handler_comes_out() -> None:
+    recorder = Recorder()
+    recorder.parent.sealer.seal.side_effect = ValueError("a defect")
+    with pytest.raises(ValueError, match="a defect"):
+        await recorder.handlers.handle(ENCRYPTION, event(EventType.UPLOAD_COMPLETED).to_json())
