@@ -1,7 +1,7 @@
 """The guard: what every request passes before its route's code runs, in this order.
 
 1. the service is in the environment that its settings name;
-2. the rate limit of the client's address, where nobody is signed in;
+2. the rate limit of the client's address, where the client is not signed in;
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;

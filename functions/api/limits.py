@@ -70,7 +70,7 @@ class AddressLimit(RateLimit):
     """
 
     def take(self, key: str) -> None:
-        """Take one token of the bucket of an address; the empty one is nobody's in particular."""
+        """Take one token of the bucket of an address; an unknown address is empty."""
         if ":" in key:
             key = str(ipaddress.ip_network((key, 64), strict=False))
         super().take(key)

@@ -54,7 +54,7 @@ def main() -> int:
         fail(str(error) or type(error).__name__)
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("demo: interrupted; its server and its folder are gone\n")
+        sys.stderr.write("demo: interrupted; its server was stopped and its folder deleted\n")
         return 130
     console.print("demo: ok")
     return 0

@@ -16,7 +16,7 @@ class Client:
     """A client of the API.
 
     Args:
-        base_url: The server's address.
+        base_url: The base URL of the server.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -26,19 +26,21 @@ class Client:
 
     def post(self, path: str, token: str | None, body: dict[str, Any] | None) -> Any:
         """POST JSON and return what comes back."""
-        answer = self.http.post(path, json=body, headers=bearer(token) if token else {})
-        check(answer.is_success, f"POST {path} succeeds ({answer.status_code}: {answer.text})")
-        return answer.json()
+        response = self.http.post(path, json=body, headers=bearer(token) if token else {})
+        check(
+            response.is_success, f"POST {path} succeeds ({response.status_code}: {response.text})"
+        )
+        return response.json()
 
     def get(self, path: str, token: str) -> Any:
         """GET JSON."""
-        answer = self.http.get(path, headers=bearer(token))
-        check(answer.is_success, f"GET {path} succeeds ({answer.status_code}: {answer.text})")
-        return answer.json()
+        response = self.http.get(path, headers=bearer(token))
+        check(response.is_success, f"GET {path} succeeds ({response.status_code}: {response.text})")
+        return response.json()
 
     def sign_in(self, tenant: str, username: str, temporary: str) -> str:
         """Sign in with a temporary password and replace it; the token."""
-        answer = self.post(
+        response = self.post(
             "auth/sign-in",
             None,
             {
@@ -48,7 +50,7 @@ class Client:
                 "new_password": self.password,
             },
         )
-        return str(answer["token"])
+        return str(response["token"])
 
     def create_tenant(self, operator: str, slug: str) -> tuple[str, str]:
         """Create a tenant; its id and its administrator's token."""

@@ -44,11 +44,11 @@ def check(holds: bool, promise: str) -> None:
 
 
 def wait_until(probe: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
-    """Ask until there is an answer, for a while."""
+    """Ask until there is a response, for a while."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        answer = probe()
-        if answer:
-            return answer
+        response = probe()
+        if response:
+            return response
         time.sleep(0.05)
     raise PromiseBroken(f"waited {seconds:.0f} s for {what}")

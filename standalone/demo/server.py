@@ -22,7 +22,7 @@ LOG_LINES: Final = 20
 
 @contextlib.contextmanager
 def server(data: Path, largest: int) -> Iterator[str]:
-    """The server on an empty data folder and a free port, until the end of the block; its address.
+    """The server on an empty data folder and a free port, until the end of the block; its URL.
 
     Args:
         data: The data folder. The log goes beside it, and onto the console when a promise is broken.
@@ -45,7 +45,7 @@ def server(data: Path, largest: int) -> Iterator[str]:
         )
     try:
         with stage("Start the server on an empty data folder") as done:
-            wait_until(lambda: _answers(base_url, process), "the server to answer")
+            wait_until(lambda: _responds(base_url, process), "the server to respond")
             done(base_url)
         yield base_url
         with stage("Stop the server") as done:
@@ -74,7 +74,7 @@ def _environment(largest: int) -> dict[str, str]:
     }
 
 
-def _answers(base_url: str, process: subprocess.Popen[bytes]) -> bool:
+def _responds(base_url: str, process: subprocess.Popen[bytes]) -> bool:
     check(process.poll() is None, "the server starts")
     try:
         return httpx.get(f"{base_url}/api/v1/health").status_code == 200

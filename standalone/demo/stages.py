@@ -30,7 +30,7 @@ class Demo:
     """The stages, one method each, in the order of ``run``.
 
     Args:
-        base_url: The server's address.
+        base_url: The base URL of the server.
         data: Its data folder.
         content: What is uploaded directly.
         larger: What is uploaded staged.
@@ -86,7 +86,7 @@ class Demo:
         """Upload the file through the API; the document's id."""
         with stage("Upload the file directly: sealed as it arrives") as done:
             digest = base64.b64encode(self.content.sha256).decode()
-            answer = self.http.post(
+            response = self.http.post(
                 "documents",
                 content=self.content.chunks(),
                 headers={
@@ -97,8 +97,8 @@ class Demo:
                     "Repr-Digest": f"sha-256=:{digest}:",
                 },
             )
-            check(answer.status_code == 201, f"a direct upload is accepted ({answer.text})")
-            document = str(answer.json()["id"])
+            check(response.status_code == 201, f"a direct upload is accepted ({response.text})")
+            document = str(response.json()["id"])
             done(f"{self.content.name}, {self.content.size:,} bytes, {document}")
         return document
 
@@ -164,9 +164,11 @@ class Demo:
             digest = hashlib.sha256()
             with self.http.stream(
                 "GET", f"documents/{document}/content", headers=bearer(token)
-            ) as answer:
-                check(answer.status_code == 200, f"the content is served ({answer.status_code})")
-                for chunk in answer.iter_bytes():
+            ) as response:
+                check(
+                    response.status_code == 200, f"the content is served ({response.status_code})"
+                )
+                for chunk in response.iter_bytes():
                     digest.update(chunk)
             check(digest.digest() == expected.sha256, "the content comes back bit for bit")
             done(f"SHA-256 {digest.hexdigest()[:16]}…")
@@ -175,13 +177,15 @@ class Demo:
         """Read from the middle."""
         with stage("Read a range across a segment border") as done:
             start, end = RANGE
-            answer = self.http.get(
+            response = self.http.get(
                 f"documents/{document}/content",
                 headers=bearer(token) | {"Range": f"bytes={start}-{end - 1}"},
             )
-            check(answer.status_code == 206, "a range is answered with 206")
-            check(answer.content == self.larger.read(start, end), "a range comes back bit for bit")
-            done(answer.headers["Content-Range"])
+            check(response.status_code == 206, "a range gets a 206")
+            check(
+                response.content == self.larger.read(start, end), "a range comes back bit for bit"
+            )
+            done(response.headers["Content-Range"])
 
     def damage_and_repair(self, token: str, document: str) -> None:
         """Flip one byte in the primary, read, and wait for the repair."""
@@ -244,7 +248,7 @@ class Demo:
             refused = self.http.get(path, headers=bearer(other)).status_code
             check(refused == 404, "another tenant finds nothing")
             anonymous = self.http.get(path).status_code
-            check(anonymous == 401, "nobody gets in without a token")
+            check(anonymous == 401, "a request without a token is refused")
             employee = self.http.get(path, headers=bearer(operator)).status_code
             check(employee == 403, "the operator's employees cannot read documents")
             done(f"refused with {refused}; without a token {anonymous}; an employee {employee}")

@@ -99,7 +99,8 @@ class Victim:
 async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     document = (await app.upload(auth, CONTENT)).json()
     upload = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
-    member = await app.found(alpha, "member")
+    member = await app.services.accounts.find(alpha, "member")
+    assert member is not None
     await app.settle()
     return Victim(alpha, document["id"], document["etag"], upload.json()["id"], member.value.id)
 

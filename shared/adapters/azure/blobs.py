@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from shared.adapters.azure.calls import Attempts, Classification, call, classify_http
+from shared.adapters.azure.blob_errors import BlocksDroppedError, classify
+from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
-from shared.adapters.checks import check_blob_name, check_blob_prefix
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.base.buffers import Buffer
 from shared.base.environment import ENVIRONMENT_TAG
-from shared.base.errors import Conflict, InternalError, InvalidInput, NotFound, StrongroomError
+from shared.base.errors import Conflict, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
@@ -34,22 +35,17 @@ _FETCHED_AT_ONCE: Final = 64 * 1_048_576
 _UNREACHABLE: Final = frozenset({400, 401, 403, 404, 405, 501})
 """How the service says that it cannot, or may not, read the source of a copy."""
 
-_NO_CONTAINER: Final = frozenset(
-    {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
-)
-_OBJECT_EXISTS: Final = frozenset({"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"})
-
 
 class AzureBlobs:
     """A ``BlobStore`` in one container of a storage account, which the deployment made.
 
     Args:
         clients: The process's clients.
-        account: The account's address; for an emulator a connection string.
+        account: The account's URL; for an emulator a connection string.
         container: The container's name.
         clock: Dates the accesses that are granted.
         public_base_url: Where clients reach the account, without a trailing slash, if a gateway
-            stands in front of it; None: at its own address.
+            stands in front of it; None: at its own URL.
     """
 
     def __init__(
@@ -95,8 +91,7 @@ class AzureBlobs:
     ) -> AsyncIterator[bytes]:
         """See ``BlobStore.get``. Every piece's MD5 is checked; a piece that fails is read again."""
         check_blob_name(name)
-        if start < 0 or (end is not None and end < start):
-            raise InvalidInput("A range must start at 0 or later and not end before it starts.")
+        check_range(start, end)
         size = (await self.head(name)).size
         end = size if end is None else min(end, size)
         while start < end:
@@ -151,7 +146,7 @@ class AzureBlobs:
         return await self.put(name, source.get(source_name))
 
     async def grant_upload(self, name: str, *, max_size: int, expires_at: datetime) -> UploadGrant:
-        """See ``BlobStore.grant_upload``. The size is left to the reader, as is the service's way.
+        """See ``BlobStore.grant_upload``. The service cannot bind the size; its check is the reader's.
 
         The grant can create the object and nothing else: not overwrite, read or delete it.
         """
@@ -180,7 +175,7 @@ class AzureBlobs:
     async def _commit(self, name: str, blocks: Sequence[str]) -> None:
         """Make the blocks an object, unless there is one of this name.
 
-        The mark tells whose object is there when it is no longer missing.
+        The mark tells whose object it is, where the name is taken.
 
         Raises:
             Conflict: There is one, and it is not this one.
@@ -198,18 +193,18 @@ class AzureBlobs:
                     match_condition=MatchConditions.IfMissing,
                 )
             except Exception as error:
-                verdict = _classify(error)
-                if verdict is None or not isinstance(
-                    verdict.error, (Conflict, _BlocksDroppedError)
+                classification = classify(error)
+                if classification is None or not isinstance(
+                    classification.error, (Conflict, BlocksDroppedError)
                 ):
                     raise
-                # The object may be ours: the HTTP client sends a PUT again by itself, and says
-                # nothing, when its answer was lost.
+                # The object may be ours: the HTTP client repeats a PUT by itself, without a word,
+                # when the response was lost.
                 stored = await self._blob(name).get_blob_properties()
                 if stored.metadata.get("mark") != mark:
                     raise Conflict("An object of this name exists.") from error
 
-        await call(commit, _classify, self._clients.timeouts)
+        await call(commit, classify, self._clients.timeouts)
 
     async def _read(self, name: str, start: int, length: int) -> bytes:
         async def read() -> bytes:
@@ -274,30 +269,7 @@ class AzureBlobs:
         async def attempt(_attempts: Attempts) -> T:
             return await operation()
 
-        return await call(attempt, _classify, self._clients.timeouts)
-
-
-class _BlocksDroppedError(StrongroomError):
-    """Another writer of the name committed first, which drops everyone else's blocks."""
-
-
-def _classify(error: Exception) -> Classification | None:
-    """What Blob Storage's errors mean."""
-    from azure.core.exceptions import HttpResponseError
-
-    if isinstance(error, HttpResponseError):
-        code = getattr(error, "error_code", None)
-        if code == "InvalidBlockList":
-            return Classification(_BlocksDroppedError("The blocks of an object went missing."))
-        if code in _NO_CONTAINER:
-            return Classification(
-                InternalError("The object store lacks its container; deploy again.")
-            )
-        if error.status_code == 404:
-            return Classification(NotFound("There is no such object."))
-        if code in _OBJECT_EXISTS:
-            return Classification(Conflict("An object of this name exists."))
-    return classify_http("The object store", error)
+        return await call(attempt, classify, self._clients.timeouts)
 
 
 def _block_id(put_id: str, number: int) -> str:

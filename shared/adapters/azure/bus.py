@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.messages import (
+    classify,
     event_id,
-    find_subscription,
-    judge,
     to_dead_letter,
     to_message,
     to_replay,
 )
 from shared.adapters.checks import check_limit
+from shared.adapters.deliveries import MAX_DEAD_LETTERS, find_topic
 from shared.base.events import Event
 from shared.base.topology import Topic, Topology
 from shared.ports.bus import DeadLetter
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
     from azure.servicebus.aio import ServiceBusReceiver, ServiceBusSender
 
-MAX_DEAD_LETTERS: Final = 1_000
 _AT_ONCE: Final = 100
 _WAIT_SECONDS: Final = 2.0
 
@@ -69,10 +68,6 @@ class AzureBus:
         """See ``EventBus.dead_letters``.
 
         Where the bus itself gave a message up, ``dead_lettered_at`` is when it was published.
-
-        Raises:
-            NotFound: There is no such subscription.
-            InvalidInput: The limit is out of range.
         """
         check_limit(limit, MAX_DEAD_LETTERS)
 
@@ -82,31 +77,28 @@ class AzureBus:
                     to_dead_letter(letter, subscription) async for letter in _peek(queue, limit)
                 ]
 
-        return await call(read, judge, self._clients.timeouts, cut_off=False)
+        return await call(read, classify, self._clients.timeouts, cut_off=False)
 
     async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
-        """See ``EventBus.replay``. What is replayed comes last in its session.
+        """See ``EventBus.replay``.
 
         A letter leaves the dead letters only after it was sent again, so none is lost; sent twice,
         it is dropped as a duplicate.
-
-        Raises:
-            NotFound: There is no such subscription.
         """
-        topic, _ = find_subscription(self._topology, subscription)
+        topic = find_topic(self._topology, subscription)
         wanted = set(message_ids)
 
         async def work(_attempts: Attempts) -> int:
             async with self._dead_letter_queue(subscription) as queue:
-                there = [event_id(letter) async for letter in _peek(queue, None)]
-                return await self._replay(queue, topic, subscription, wanted.intersection(there))
+                found = [event_id(letter) async for letter in _peek(queue, None)]
+                return await self._replay(queue, topic, subscription, wanted.intersection(found))
 
-        return await call(work, judge, self._clients.timeouts, cut_off=False)
+        return await call(work, classify, self._clients.timeouts, cut_off=False)
 
     async def _replay(
         self, queue: ServiceBusReceiver, topic: Topic, subscription: str, wanted: set[str]
     ) -> int:
-        """Lock letters until all that are wanted were met; let the others go afterwards."""
+        """Lock letters until all that are wanted were met; unlock the others afterwards."""
         missing = set(wanted)
         others: list[ServiceBusReceivedMessage] = []
         replayed = 0
@@ -132,7 +124,7 @@ class AzureBus:
             await queue.__aenter__()
             await queue.complete_message(letter)
 
-        await call(complete, judge, self._clients.timeouts, cut_off=False)
+        await call(complete, classify, self._clients.timeouts, cut_off=False)
 
     async def _send(self, topic: Topic, messages: Sequence[ServiceBusMessage]) -> None:
         async def send(_attempts: Attempts) -> None:
@@ -146,13 +138,13 @@ class AzureBus:
                     self._senders[topic.name] = sender
                 await _send_in_batches(sender, messages)
 
-        await call(send, judge, self._clients.timeouts, cut_off=False)
+        await call(send, classify, self._clients.timeouts, cut_off=False)
 
     @asynccontextmanager
     async def _dead_letter_queue(self, subscription: str) -> AsyncIterator[ServiceBusReceiver]:
         from azure.servicebus import ServiceBusSubQueue
 
-        topic, _ = find_subscription(self._topology, subscription)
+        topic = find_topic(self._topology, subscription)
         client = self._clients.service_bus(self._namespace)
         async with client.get_subscription_receiver(
             topic.name,

@@ -36,14 +36,14 @@ class Timeouts:
 
     Attributes:
         connect: For a connection.
-        answer: For the next bytes of an answer.
+        response: For the next bytes of a response.
         poll: Between two looks at a link of the bus while waiting for it.
         total: For one call of a port with all of its retries and the pauses between them.
         sleep: Passes the pauses.
     """
 
     connect: float = 5.0
-    answer: float = 20.0
+    response: float = 20.0
     poll: float = 0.2
     total: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -55,9 +55,9 @@ class Classification:
 
     Attributes:
         error: What the caller of the port gets.
-        again: Whether trying again may help.
+        again: Whether another attempt may succeed.
         wait: Seconds that the service asked us to wait; None: it did not say.
-        untouched: Whether it is sure that the attempt had no effect.
+        untouched: Whether the attempt certainly had no effect.
     """
 
     error: StrongroomError
@@ -82,7 +82,7 @@ class Attempts:
 
 async def call(
     operation: Callable[[Attempts], Awaitable[T]],
-    judge: Classify,
+    classify: Classify,
     timeouts: Timeouts,
     *,
     cut_off: bool = True,
@@ -91,14 +91,14 @@ async def call(
 
     Args:
         operation: The call, told what is known of the attempts before.
-        judge: What its errors mean.
+        classify: What its errors mean.
         timeouts: How long to wait.
-        cut_off: Whether an attempt that is still under way when the time is over is given up. The
-            bus's may not be: its SDK ends them by itself, and then closes the link that failed.
+        cut_off: Whether an attempt that is still under way at the deadline is cancelled. The bus's may
+            not be: its SDK ends them by itself, and then closes the link that failed.
 
     Raises:
-        StrongroomError: What ``judge`` made of the last error; an ``Unavailable`` carries the
-            seconds after which the service expects to answer.
+        StrongroomError: What ``classify`` made of the last error; an ``Unavailable`` carries the
+            seconds that the service asked to wait.
     """
     loop = asyncio.get_running_loop()
     attempts = Attempts()
@@ -110,14 +110,16 @@ async def call(
             async with asyncio.timeout(budget if cut_off else None):
                 return await operation(attempts)
         except Exception as error:
-            verdict = judge(error)
-            if verdict is None:
+            classification = classify(error)
+            if classification is None:
                 raise
-            wait = pause * _spread.uniform(0.5, 1.0) if verdict.wait is None else verdict.wait
+            wait = classification.wait
+            if wait is None:
+                wait = pause * _spread.uniform(0.5, 1.0)
             budget -= loop.time() - began + wait
-            if not verdict.again or budget <= 0:
-                raise _final(verdict) from error
-            attempts.uncertain = attempts.uncertain or not verdict.untouched
+            if not classification.again or budget <= 0:
+                raise _final(classification) from error
+            attempts.uncertain = attempts.uncertain or not classification.untouched
         await timeouts.sleep(wait)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -125,7 +127,7 @@ async def call(
 def classify_http(service: str, error: Exception) -> Classification | None:
     """What an error of an SDK on azure-core means where its status has no other meaning.
 
-    None: it is no error of an SDK.
+    None: it is not an error of an SDK.
     """
     from azure.core.exceptions import AzureError, HttpResponseError
 
@@ -138,7 +140,7 @@ def classify_http(service: str, error: Exception) -> Classification | None:
         status is None or status in _WORTH_RETRYING
     ):
         return Classification(
-            Unavailable(f"{service} did not answer in time; try again."),
+            Unavailable(f"{service} did not respond in time; try again."),
             again=True,
             wait=_retry_after(error),
             untouched=status == _THROTTLED,
@@ -150,14 +152,15 @@ def classify_http(service: str, error: Exception) -> Classification | None:
     return None
 
 
-def _final(verdict: Classification) -> StrongroomError:
-    if isinstance(verdict.error, Unavailable) and verdict.wait is not None:
-        return Unavailable(verdict.error.detail, retry_after=max(1, math.ceil(verdict.wait)))
-    return verdict.error
+def _final(classification: Classification) -> StrongroomError:
+    error, wait = classification.error, classification.wait
+    if isinstance(error, Unavailable) and wait is not None:
+        return Unavailable(error.detail, retry_after=max(1, math.ceil(wait)))
+    return error
 
 
 def _retry_after(error: Exception) -> float | None:
-    """The seconds that an answer asks to wait; its headers may be on the error or its response."""
+    """The seconds that a response asks to wait; its headers may be on the error itself."""
     headers = getattr(error, "headers", None) or getattr(
         getattr(error, "response", None), "headers", {}
     )

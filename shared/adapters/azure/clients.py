@@ -1,4 +1,4 @@
-"""The SDKs' clients: one of each kind and address a process, opened when first used.
+"""The SDKs' clients: one of each kind and URL a process, opened when first used.
 
 Production signs in with the managed identity (or whatever else ``DefaultAzureCredential`` finds on
 an engineer's machine). A connection string holds a key, so only emulators may be reached by one.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from shared.adapters.azure.calls import Timeouts
-from shared.base.errors import InvalidInput
+from shared.base.errors import InternalError
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE: Final = Timeouts()
+_TIMEOUTS: Final = Timeouts()
 
 _WRITE_REGION: Final = ("write region",)
-"""The name of no region. Where all preferred regions are excluded, the SDK reads where it writes, and
+"""Not the name of a region. Where all preferred regions are excluded, the SDK reads where it writes, and
 follows the account in a failover; otherwise it would repeat a read that failed in a region that is
 minutes behind, and let in whom the last write has locked out."""
 
@@ -38,20 +38,20 @@ class AzureClients:
     Which user-assigned identity signs in is said by the environment variable ``AZURE_CLIENT_ID``.
 
     Args:
-        timeouts: How long to wait for answers.
+        timeouts: How long to wait for responses.
     """
 
-    def __init__(self, timeouts: Timeouts = _PATIENCE) -> None:
-        # At INFO the SDKs log the address of every request, and with it the names of objects.
+    def __init__(self, timeouts: Timeouts = _TIMEOUTS) -> None:
+        # At INFO the SDKs log the URL of every request, and with it the names of objects.
         logging.getLogger("azure").setLevel(logging.WARNING)
-        # It warns at every start that ``_WRITE_REGION`` is no region.
+        # It warns at every start that ``_WRITE_REGION`` is not a region.
         logging.getLogger("azure.cosmos.LocationCache").setLevel(logging.ERROR)
         self.timeouts = timeouts
         self._open: dict[tuple[str, str], Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     def blob_service(self, account: str) -> BlobServiceClient:
-        """A storage account's client, by address or, for an emulator, by connection string."""
+        """A storage account's client, by URL or, for an emulator, by connection string."""
 
         def make() -> BlobServiceClient:
             from azure.storage.blob.aio import BlobServiceClient
@@ -65,7 +65,7 @@ class AzureClients:
         return self._once("blob", account, make)
 
     def cosmos(self, account: str) -> CosmosClient:
-        """A Cosmos DB account's client, by address or, for an emulator, by connection string."""
+        """A Cosmos DB account's client, by URL or, for an emulator, by connection string."""
 
         def make() -> CosmosClient:
             from azure.cosmos.aio import CosmosClient
@@ -85,7 +85,7 @@ class AzureClients:
         return self._once("cosmos", account, make)
 
     def keys(self, vault: str) -> KeyClient:
-        """A Key Vault's client, by address."""
+        """A Key Vault's client, by URL."""
 
         def make() -> KeyClient:
             from azure.keyvault.keys.aio import KeyClient
@@ -103,9 +103,9 @@ class AzureClients:
             timeouts = self.timeouts
             options: dict[str, Any] = {
                 "retry_total": 0,
-                "auth_timeout": timeouts.answer,
-                "timeout": timeouts.answer,
-                "try_timeout": timeouts.answer,
+                "auth_timeout": timeouts.response,
+                "timeout": timeouts.response,
+                "try_timeout": timeouts.response,
                 "socket_timeout": timeouts.poll,
             }
             if not is_connection_string(namespace):
@@ -135,19 +135,19 @@ class AzureClients:
         return {
             "retry_total": 0,
             "connection_timeout": self.timeouts.connect,
-            "read_timeout": self.timeouts.answer,
+            "read_timeout": self.timeouts.response,
         }
 
-    def _once(self, kind: str, address: str, make: Callable[[], T]) -> T:
-        client: T | None = self._open.get((kind, address))
+    def _once(self, kind: str, url: str, make: Callable[[], T]) -> T:
+        client: T | None = self._open.get((kind, url))
         if client is None:
-            client = self._open[kind, address] = make()
+            client = self._open[kind, url] = make()
             self._closers.append(client.close)  # type: ignore[attr-defined]
         return client
 
 
 def is_connection_string(text: str) -> bool:
-    """Whether a setting is a connection string, not an address or a host name."""
+    """Whether a setting is a connection string, not a URL or a host name."""
     return ";" in text
 
 
@@ -155,7 +155,7 @@ def _require_emulator(connection_string: str, field: str) -> None:
     """Refuse a connection string that leads away from this machine.
 
     Raises:
-        InvalidInput: It does, or it names no endpoint.
+        InternalError: It does, or it does not name an endpoint: the setting is wrong.
     """
     parts = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
     host = urlsplit(parts.get(field, "")).hostname or ""
@@ -164,7 +164,7 @@ def _require_emulator(connection_string: str, field: str) -> None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise InvalidInput(
-            "Connection strings are for emulators on this machine; set the service's address and"
+        raise InternalError(
+            "Connection strings are for emulators on this machine; set the service's URL and"
             " let the managed identity sign in."
         )

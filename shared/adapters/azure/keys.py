@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from shared.adapters.azure.calls import Attempts, Classification, Classify, call, classify_http
 from shared.adapters.azure.clients import AzureClients
-from shared.adapters.checks import check_key_name
-from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound, Unavailable
+from shared.adapters.checks import check_digest, check_key_name, check_plaintext
+from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.ports.keys import KeyUse, Signature, WrappedKey
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RSA_BITS: Final = 3072
-_MAX_PLAINTEXT: Final = 64
-_DIGEST_BYTES: Final = 32
 _KNOWN_VERSIONS: Final = 1_024
 """How many versions' clients are kept: each saves the request that fetches its public key."""
 
@@ -39,14 +37,14 @@ class AzureKeys:
 
     Args:
         clients: The process's clients.
-        vault: The vault's address. It must be of the premium tier, which has the hardware.
+        vault: The vault's URL. It must be of the premium tier, which has the hardware.
     """
 
     def __init__(self, clients: AzureClients, vault: str) -> None:
         self._clients = clients
         self._vault = vault
         self._versions: OrderedDict[tuple[str, str], CryptographyClient] = OrderedDict()
-        # Key Vault answers a second creation with a second version.
+        # A second creation would make a second version.
         self._creating = asyncio.Lock()
 
     async def create(self, name: str, use: KeyUse) -> str:
@@ -62,20 +60,15 @@ class AzureKeys:
         return _version(key)
 
     async def wrap(self, name: str, plaintext: bytes) -> WrappedKey:
-        """See ``KeyVault.wrap``.
-
-        Raises:
-            InvalidInput: The plaintext is longer than 64 bytes.
-        """
+        """See ``KeyVault.wrap``."""
         from azure.keyvault.keys.crypto import KeyWrapAlgorithm
         from azure.keyvault.keys.crypto.aio import CryptographyClient
 
         check_key_name(name)
-        if len(plaintext) > _MAX_PLAINTEXT:
-            raise InvalidInput(f"At most {_MAX_PLAINTEXT} bytes can be wrapped.")
+        check_plaintext(plaintext)
         key = await self._current(name)
         if _use(key) != "wrap":
-            raise NotFound("There is no wrapping key of this name.")
+            raise ValueError("This key is for signing, not for wrapping.")
         local = CryptographyClient.from_jwk(key.key)
         wrapped = await local.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, plaintext)
         return WrappedKey(name, _version(key), wrapped.encrypted_key)
@@ -83,7 +76,8 @@ class AzureKeys:
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
         """See ``KeyVault.unwrap``.
 
-        The SDK's cryptography client would ask twice, first for the public key, which is no help.
+        The SDK's cryptography client would send two requests, the first for the public key, which
+        unwrapping does not need.
         """
         from azure.core.rest import HttpRequest
 
@@ -94,26 +88,21 @@ class AzureKeys:
         body = {"alg": "RSA-OAEP-256", "value": _to_base64url(wrapped.ciphertext)}
 
         async def unwrap() -> bytes:
-            answer = await self._client.send_request(HttpRequest("POST", path, json=body))
-            answer.raise_for_status()
-            return _from_base64url(answer.json()["value"])
+            response = await self._client.send_request(HttpRequest("POST", path, json=body))
+            response.raise_for_status()
+            return _from_base64url(response.json()["value"])
 
         return await self._call(unwrap, _classify_unwrapping)
 
     async def sign(self, name: str, digest: bytes) -> Signature:
-        """See ``KeyVault.sign``.
-
-        Raises:
-            InvalidInput: The digest is not 32 bytes long.
-        """
+        """See ``KeyVault.sign``."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm
 
         check_key_name(name)
-        if len(digest) != _DIGEST_BYTES:
-            raise InvalidInput(f"A SHA-256 digest has {_DIGEST_BYTES} bytes.")
+        check_digest(digest)
         key = await self._current(name)
         if _use(key) != "sign":
-            raise NotFound("There is no signing key of this name.")
+            raise ValueError("This key is for wrapping, not for signing.")
         client = self._client_of(name, _version(key))
         signed = await self._call(lambda: client.sign(SignatureAlgorithm.es256, digest))
         return Signature(name, _version(key), signed.signature)
@@ -132,7 +121,7 @@ class AzureKeys:
         """See ``KeyVault.destroy``.
 
         From its return on, nothing can be done with the key. Where the vault has purge protection,
-        an operator may still ``recover`` it until the vault's retention is over.
+        an operator may still ``recover`` it until the vault's retention ends.
         """
         check_key_name(name)
         for version in [known for known in self._versions if known[0] == name]:
@@ -180,7 +169,7 @@ class AzureKeys:
         except ResourceNotFoundError:
             return
         except HttpResponseError as error:
-            # 403: purge protection; the vault purges by itself when the retention is over.
+            # 403: purge protection; the vault purges by itself when the retention ends.
             if error.status_code != 403:
                 raise
 
@@ -198,12 +187,12 @@ class AzureKeys:
         return client
 
     async def _call(
-        self, operation: Callable[[], Awaitable[T]], judge: Classify | None = None
+        self, operation: Callable[[], Awaitable[T]], classify: Classify | None = None
     ) -> T:
         async def attempt(_attempts: Attempts) -> T:
             return await operation()
 
-        return await call(attempt, judge or _classify, self._clients.timeouts)
+        return await call(attempt, classify or _classify, self._clients.timeouts)
 
 
 def _classify(error: Exception) -> Classification | None:
@@ -212,7 +201,7 @@ def _classify(error: Exception) -> Classification | None:
     if status == 404:
         return Classification(NotFound("There is no such key, or no such version of it."))
     if status == 409:
-        # The vault deletes and recovers in its own time, and refuses all else meanwhile.
+        # The vault deletes and recovers in its own time, and refuses everything else until then.
         busy = Unavailable("The key is being destroyed or brought back; try again.")
         return Classification(busy, again=True)
     return classify_http("The key vault", error)

@@ -15,37 +15,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.adapters.azure.calls import Classification
-from shared.base.errors import (
-    Conflict,
-    InternalError,
-    InvalidInput,
-    NotFound,
-    Unavailable,
-)
+from shared.adapters.deliveries import DELIVERY_LIMIT, event_of
+from shared.base.errors import Conflict, InternalError, Unavailable
 from shared.base.events import Event
-from shared.base.topology import Subscription, Topic, Topology
 from shared.ports.bus import DeadLetter
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
 
 _REPLAY: Final = ";replay="
-_DELIVERY_LIMIT: Final = "MaxDeliveryCountExceeded"
+_AZURE_DELIVERY_LIMIT: Final = "MaxDeliveryCountExceeded"
 _BUSY_PAUSE: Final = 10.0
-"""Seconds that Microsoft asks to wait when a namespace throttles, which its answer does not say."""
-
-
-def find_subscription(topology: Topology, name: str) -> tuple[Topic, Subscription]:
-    """The subscription of this name and its topic.
-
-    Raises:
-        NotFound: There is none.
-    """
-    for topic in topology.topics:
-        for subscription in topic.subscriptions:
-            if subscription.name == name:
-                return topic, subscription
-    raise NotFound("There is no such subscription in infra/topology.json.")
+"""Seconds that Microsoft asks to wait when a namespace throttles, which its response does not say."""
 
 
 def to_message(event: Event) -> ServiceBusMessage:
@@ -82,7 +63,7 @@ def event_id(message: ServiceBusReceivedMessage) -> str:
 
 
 def body_of(message: ServiceBusReceivedMessage) -> bytes:
-    """The message's body; empty where it is no sequence of bytes, which no event of ours is."""
+    """The message's body; empty where it is not bytes, as those of all events are."""
     from azure.servicebus.amqp import AmqpMessageBodyType
 
     if message.body_type != AmqpMessageBodyType.DATA:
@@ -92,13 +73,9 @@ def body_of(message: ServiceBusReceivedMessage) -> bytes:
 
 def to_dead_letter(message: ServiceBusReceivedMessage, subscription: str) -> DeadLetter:
     """The port's view of a message in a dead letter queue."""
-    try:
-        event = Event.from_json(body_of(message))
-    except InvalidInput:
-        event = None
     return DeadLetter(
         subscription=subscription,
-        event=event,
+        event=event_of(body_of(message)),
         message_id=event_id(message),
         reason=_slug(message.dead_letter_reason or ""),
         delivery_count=message.delivery_count or 0,
@@ -106,7 +83,7 @@ def to_dead_letter(message: ServiceBusReceivedMessage, subscription: str) -> Dea
     )
 
 
-def judge(error: Exception) -> Classification | None:
+def classify(error: Exception) -> Classification | None:
     """What Service Bus's errors mean."""
     from azure.core.exceptions import ClientAuthenticationError
     from azure.servicebus import exceptions as sdk
@@ -125,7 +102,7 @@ def judge(error: Exception) -> Classification | None:
     if isinstance(error, lost):
         return Classification(Conflict("The message's lock was lost; it will be delivered again."))
     if isinstance(error, sdk.MessageSizeExceededError):
-        return Classification(InvalidInput("The event is larger than the bus takes."))
+        return Classification(InternalError("The event is larger than the bus takes."))
     if isinstance(error, sdk.MessagingEntityNotFoundError):
         return Classification(
             InternalError("The bus lacks a topic or subscription; deploy it again.")
@@ -141,20 +118,22 @@ def judge(error: Exception) -> Classification | None:
             Unavailable("The bus is busy; try again."), again=True, wait=_BUSY_PAUSE
         )
     if isinstance(error, (sdk.ServiceBusError, ConnectionError, TimeoutError)):
-        return Classification(Unavailable("The bus did not answer in time; try again."), again=True)
+        return Classification(
+            Unavailable("The bus did not respond in time; try again."), again=True
+        )
     return None
 
 
 def _slug(reason: str) -> str:
     """The port's form of a reason: ours is a slug already, Azure's are words run together."""
-    if reason == _DELIVERY_LIMIT:
-        return "delivery-limit"
+    if reason == _AZURE_DELIVERY_LIMIT:
+        return DELIVERY_LIMIT
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", reason).lower()
     return re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"
 
 
 def _dead_lettered_at(message: ServiceBusReceivedMessage) -> datetime:
-    """When we gave it up; the bus does not say when it did, so then the time of publication."""
+    """When we dead-lettered it; the time of publication where the bus did, which does not say when."""
     try:
         return datetime.fromisoformat(message.dead_letter_error_description or "")
     except ValueError:

@@ -30,7 +30,7 @@ class SharedAccess:
 
     Args:
         clients: The process's clients.
-        account: The account's address; for an emulator a connection string.
+        account: The account's URL; for an emulator a connection string.
         container: The container's name.
         clock: Decides when a delegation key is too old.
     """
@@ -44,7 +44,7 @@ class SharedAccess:
         self._key_ends = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
     async def signature(self, name: str, permission: str, expires_at: datetime) -> str:
-        """The query that lets its holder use ``permission`` on one object until ``expires_at``.
+        """The URL query that lets its holder use ``permission`` on one object until ``expires_at``.
 
         Args:
             name: The object.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
-from shared.adapters.azure.messages import body_of, event_id, find_subscription, judge
+from shared.adapters.azure.links import Link, Links
+from shared.adapters.azure.messages import body_of, classify, event_id
 from shared.adapters.checks import check_limit, check_reason
+from shared.adapters.deliveries import MAX_DELIVERIES, find_subscription
 from shared.base.errors import Conflict
 from shared.base.topology import Subscription, Topology
 from shared.ports.bus import Delivery
@@ -20,9 +22,7 @@ from shared.ports.clock import Clock
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
-    from azure.servicebus.aio import ServiceBusReceiver
 
-MAX_DELIVERIES: Final = 100
 _SHORTEST_WAIT: Final = 0.2
 """Seconds: the SDK returns at once, with nothing, when told to wait less than a round trip."""
 
@@ -32,25 +32,13 @@ _LONGEST_SESSION_WAIT: Final = 15.0
 _FIRST_MESSAGE_SECONDS: Final = 5.0
 """A session that was given to us has a message; it arrives within this time."""
 
-_MOST_IDLE: Final = 16
 _MOST_RESTING: Final = 64
 _LOCK_MARGIN: Final = 5.0
 
 
-@dataclass
-class _Link:
-    """A receiver of the SDK, which serves one caller at a time, and its unsettled messages."""
-
-    receiver: ServiceBusReceiver
-    subscription: Subscription
-    reusable: bool = False
-    unsettled: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 @dataclass(frozen=True)
 class _Held:
-    link: _Link
+    link: Link
     message: ServiceBusReceivedMessage
 
 
@@ -80,39 +68,29 @@ class AzureSource:
         clock: Clock,
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._clients = clients
-        self._namespace = namespace
+        self._timeouts = clients.timeouts
+        self._links = Links(clients, namespace, topology)
         self._topology = topology
         self._clock = clock
         self._rest = rest
         self._held: dict[str, _Held] = {}
-        self._idle: dict[str, list[_Link]] = {}
         self._resting: set[asyncio.Task[None]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Let go of every lock and close the links."""
+        """Give up every lock and close the links."""
         for task in self._resting:
             task.cancel()
         await asyncio.gather(*self._resting, return_exceptions=True)
-        links = [link for idle in self._idle.values() for link in idle]
-        links += [held.link for held in self._held.values()]
+        for link in {held.link for held in self._held.values()}:
+            self._links.close(link)
         self._held.clear()
-        self._idle.clear()
-        for link in {id(link): link for link in links}.values():
-            self._close(link)
-        await asyncio.gather(*self._closing)
+        await self._links.close_all()
 
     async def receive(
         self, subscription: str, *, limit: int = 1, wait_seconds: float = 0.0
     ) -> Sequence[Delivery]:
-        """See ``EventSource.receive``. With sessions, one message at a time, after 15 s at most.
-
-        Raises:
-            NotFound: There is no such subscription.
-            InvalidInput: The limit is not 1 to 100.
-        """
-        _, source = find_subscription(self._topology, subscription)
+        """See ``EventSource.receive``. With sessions, one message at a time, after 15 s at most."""
+        source = find_subscription(self._topology, subscription)
         check_limit(limit, MAX_DELIVERIES)
         wait = max(wait_seconds, _SHORTEST_WAIT)
 
@@ -121,7 +99,7 @@ class AzureSource:
                 return await self._receive_of_session(source, wait)
             return await self._receive_of_any(source, limit, wait)
 
-        return await call(receive, judge, self._clients.timeouts, cut_off=False)
+        return await call(receive, classify, self._timeouts, cut_off=False)
 
     async def complete(self, delivery: Delivery) -> None:
         """See ``EventSource.complete``."""
@@ -134,7 +112,7 @@ class AzureSource:
         try:
             locked_until = await self._renew(held)
         except BaseException:
-            self._release(held.link)
+            self._links.settled(held.link)
             raise
         pause = min(
             2.0 ** (delivery.delivery_count - 1),
@@ -149,11 +127,7 @@ class AzureSource:
         task.add_done_callback(self._resting.discard)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """See ``EventSource.dead_letter``.
-
-        Raises:
-            InvalidInput: The reason is not a slug.
-        """
+        """See ``EventSource.dead_letter``."""
         check_reason(reason)
         held = self._take(delivery)
         now = self._clock.now().isoformat()
@@ -174,16 +148,15 @@ class AzureSource:
     async def _receive_of_any(
         self, source: Subscription, limit: int, wait: float
     ) -> Sequence[Delivery]:
-        idle = self._idle.setdefault(source.name, [])
-        link = idle.pop() if idle else self._link(source)
+        link = self._links.take(source)
         try:
             # Opening takes round trips of its own, which the wait for a message does not include.
             await link.receiver.__aenter__()
             messages = await link.receiver.receive_messages(limit, max_wait_time=wait)
         except BaseException:
-            self._close(link)
+            self._links.close(link)
             raise
-        # A link that asked for more than it got goes on being sent messages that nobody reads.
+        # A link that asked for more than it got goes on being sent messages that no call reads.
         link.reusable = len(messages) == limit
         return self._deliveries(link, messages)
 
@@ -191,7 +164,7 @@ class AzureSource:
         from azure.servicebus import NEXT_AVAILABLE_SESSION
         from azure.servicebus.exceptions import OperationTimeoutError
 
-        link = self._link(
+        link = self._links.new(
             source,
             session_id=NEXT_AVAILABLE_SESSION,
             max_wait_time=min(wait, _LONGEST_SESSION_WAIT),
@@ -199,31 +172,23 @@ class AzureSource:
         try:
             await link.receiver.__aenter__()
         except OperationTimeoutError:
-            self._close(link)
+            self._links.close(link)
             return []
         except BaseException:
-            self._close(link)
+            self._links.close(link)
             raise
         try:
             messages = await link.receiver.receive_messages(1, max_wait_time=_FIRST_MESSAGE_SECONDS)
         except BaseException:
-            self._close(link)
+            self._links.close(link)
             raise
         return self._deliveries(link, messages)
 
-    def _link(self, source: Subscription, **options: Any) -> _Link:
-        topic, _ = find_subscription(self._topology, source.name)
-        client = self._clients.service_bus(self._namespace)
-        receiver = client.get_subscription_receiver(
-            topic.name, source.name, socket_timeout=self._clients.timeouts.poll, **options
-        )
-        return _Link(receiver, source)
-
     def _deliveries(
-        self, link: _Link, messages: Sequence[ServiceBusReceivedMessage]
+        self, link: Link, messages: Sequence[ServiceBusReceivedMessage]
     ) -> Sequence[Delivery]:
         if not messages:
-            self._close(link)
+            self._links.close(link)
         link.unsettled = len(messages)
         deliveries = []
         for message in messages:
@@ -232,7 +197,7 @@ class AzureSource:
             deliveries.append(delivery)
         return deliveries
 
-    def _delivery(self, link: _Link, message: ServiceBusReceivedMessage) -> Delivery:
+    def _delivery(self, link: Link, message: ServiceBusReceivedMessage) -> Delivery:
         now = self._clock.now()
         session = link.receiver.session
         until = session.locked_until_utc if session else message.locked_until_utc
@@ -267,9 +232,9 @@ class AzureSource:
                     raise Conflict("The message was settled, or its lock was lost.") from error
 
         try:
-            await call(work, judge, self._clients.timeouts, cut_off=False)
+            await call(work, classify, self._timeouts, cut_off=False)
         finally:
-            self._release(held.link)
+            self._links.settled(held.link)
 
     async def _renew(self, held: _Held) -> datetime:
         async def work(_attempts: Attempts) -> datetime:
@@ -279,7 +244,7 @@ class AzureSource:
                     return await receiver.session.renew_lock()
                 return await receiver.renew_message_lock(held.message)
 
-        return await call(work, judge, self._clients.timeouts, cut_off=False)
+        return await call(work, classify, self._timeouts, cut_off=False)
 
     async def _give_up(self, held: _Held) -> None:
         await self._settle(held, lambda: held.link.receiver.abandon_message(held.message))
@@ -289,32 +254,7 @@ class AzureSource:
         try:
             await self._rest(max(0.0, pause))
         except asyncio.CancelledError:
-            self._release(held.link)
+            self._links.settled(held.link)
             raise
         with suppress(Exception):
             await self._give_up(held)
-
-    def _release(self, link: _Link) -> None:
-        """One message less; when it was the last, the link is free."""
-        link.unsettled -= 1
-        if link.unsettled > 0:
-            return
-        idle = self._idle.setdefault(link.subscription.name, [])
-        if link.reusable and len(idle) < _MOST_IDLE:
-            idle.append(link)
-        else:
-            self._close(link)
-
-    def _close(self, link: _Link) -> None:
-        """Close a link while others work: at its end the SDK waits for its keep-alive, up to 1 s.
-
-        Where the connection is gone, there is nothing left to close.
-        """
-
-        async def close() -> None:
-            with suppress(Exception):
-                await link.receiver.close()
-
-        task = asyncio.create_task(close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)

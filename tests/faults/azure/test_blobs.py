@@ -15,7 +15,7 @@ import pytest
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import AzureClients
-from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, Unavailable
+from shared.base.errors import Conflict, InternalError, NotFound, Unavailable
 from shared.ports.clock import SystemClock
 from tests.support.contract.azure import machine
 from tests.support.emulators.front import ACCOUNT_KEY
@@ -120,7 +120,7 @@ async def test_a_piece_that_arrives_damaged_is_read_again(ready, blobs_proxy, wa
     assert damaged.times == 0
 
 
-async def test_a_lost_answer_does_not_hide_another_writers_object(ready, blobs_proxy):
+async def test_a_lost_response_does_not_hide_another_writers_object(ready, blobs_proxy):
     blobs_proxy.for_target("comp=blocklist", method="PUT", fault=FAULTS["connection broken"])
     with pytest.raises(Conflict):
         await ready.put("old", pieces(b"mine"))
@@ -149,9 +149,9 @@ async def test_a_container_that_was_not_deployed_is_no_missing_object(
 ):
     account = f"{blobs_proxy.url}/devstoreaccount1"
     elsewhere = AzureBlobs(clients, account, "absent", SystemClock())
-    with pytest.raises(StrongroomError) as refusal:
+    with pytest.raises(InternalError) as refusal:
         await operation(elsewhere)
-    assert type(refusal.value) is StrongroomError
+    assert type(refusal.value) is InternalError
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ async def test_a_conflict_of_another_kind_does_not_say_that_the_object_exists(
 ):
     blobs_proxy.answer(409, method=method, headers={"x-ms-error-code": code})
     operation = {"GET": get, "DELETE": delete, "HEAD": head}[method]
-    with pytest.raises(StrongroomError) as refusal:
+    with pytest.raises(InternalError) as refusal:
         await operation(ready)
-    assert type(refusal.value) is StrongroomError
+    assert type(refusal.value) is InternalError
 
 
 @pytest.mark.parametrize(("size", "fetches"), [(0, 0), (1, 1), (1_000_000, 1), (2_500_000, 3)])
@@ -190,8 +190,8 @@ def send(url: str, method: str, headers: dict[str, str], body: bytes | None) -> 
     request = urllib.request.Request(url, body, headers, method=method)
     trust: ssl.SSLContext = machine().certificate.client_context()
     try:
-        with urllib.request.urlopen(request, context=trust) as answer:
-            return answer.status  # type: ignore[no-any-return]
+        with urllib.request.urlopen(request, context=trust) as response:
+            return response.status  # type: ignore[no-any-return]
     except urllib.error.HTTPError as refusal:
         return refusal.code
 
@@ -262,5 +262,5 @@ async def test_a_grant_names_the_gateway_in_front(clients, blobs_proxy, blobs):
     ],
 )
 async def test_a_connection_string_that_leads_away_is_refused(clients, account):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InternalError):
         clients.blob_service(account)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.adapters.azure.keys import AzureKeys
-from shared.base.errors import Conflict, NotFound, StrongroomError, Unavailable
+from shared.base.errors import Conflict, InternalError, NotFound, Unavailable
 from shared.base.topology import load_topology
 from shared.ports.clock import Runtime, system_entropy
 from shared.wiring.azure import azure_adapters
@@ -66,9 +66,9 @@ async def test_a_call_that_fails_once_succeeds(ready, keys_proxy, operation, fau
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-@pytest.mark.parametrize("fault", ["unavailable", "answer lost"])
+@pytest.mark.parametrize("fault", ["unavailable", "response lost"])
 async def test_the_later_requests_of_a_call_may_fail_too(ready, keys_proxy, method, fault):
-    if fault == "answer lost":
+    if fault == "response lost":
         keys_proxy.lose_answers(method=method)
     else:
         keys_proxy.answer(503, method=method)
@@ -163,9 +163,9 @@ async def test_a_vault_without_hardware_is_a_fault_of_the_deployment(clients):
     """Not of the caller's data, which the same status means when a key is unwrapped."""
     issued = machine().identity.issued
     vault = Vault(machine().certificate, issued.__contains__, premium=False).start()
-    with pytest.raises(StrongroomError) as refusal:
+    with pytest.raises(InternalError) as refusal:
         await AzureKeys(clients, vault.url).create("tenant", "wrap")
-    assert type(refusal.value) is StrongroomError
+    assert type(refusal.value) is InternalError
     vault.stop()
 
 

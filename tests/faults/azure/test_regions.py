@@ -15,8 +15,8 @@ from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
 
-HERE = Partition("ten_a")
-RECORD = Record(HERE, "document", "doc_1", {"number": 1})
+PARTITION = Partition("ten_a", "2026-11")
+RECORD = Record(PARTITION, "document", "doc_1", {"number": 1})
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def account() -> AsyncIterator[Account]:
 @pytest.fixture
 async def records(clients, account, clock) -> AzureRecords:
     records = AzureRecords(clients, account.url, DATABASE, clock)
-    await records.commit(HERE, [Create(RECORD)])
+    await records.commit(PARTITION, [Create(RECORD)])
     return records
 
 
@@ -42,9 +42,9 @@ async def test_a_read_that_fails_is_not_repeated_where_records_are_old(
     written, lagging = account.regions
     FAULTS[fault](written)
     if operation == "get":
-        found = await records.get(HERE, "document", "doc_1")
+        found = await records.get(PARTITION, "document", "doc_1")
     else:
-        [found] = (await records.query(HERE, "document")).records
+        [found] = (await records.query(PARTITION, "document")).records
     assert found.body == {"number": 1}
     assert written.pending_faults == 0
     assert lagging.counts["data"] == 0
@@ -54,7 +54,7 @@ async def test_a_region_that_stays_away_does_not_send_reads_to_the_other(records
     written, lagging = account.regions
     written.stop()
     waits.meanwhile = written.start
-    assert (await records.get(HERE, "document", "doc_1")).body == {"number": 1}
+    assert (await records.get(PARTITION, "document", "doc_1")).body == {"number": 1}
     assert lagging.counts["data"] == 0
 
 
@@ -65,8 +65,8 @@ async def test_reads_and_writes_follow_the_account_when_it_fails_over(
     monkeypatch.setattr(f"{policy}.Retry_after_in_milliseconds", 0)
     account.fail_over()
     written, lagging = account.regions
-    await records.commit(HERE, [Create(Record(HERE, "document", "doc_2", {}))])
+    await records.commit(PARTITION, [Create(Record(PARTITION, "document", "doc_2", {}))])
     read_there = lagging.counts["data"]
-    assert (await records.get(HERE, "document", "doc_2")).id == "doc_2"
+    assert (await records.get(PARTITION, "document", "doc_2")).id == "doc_2"
     assert written.counts["data"] == 2
     assert lagging.counts["data"] == read_there

@@ -64,6 +64,7 @@ async def test_a_killed_request_repeated_after_the_month_ended_makes_one_documen
     data.records.killed_before = ""
     data.at(2026, 2, 1, 0, 1)
     made = await data.process().create(used=key())
+    assert month_of(made.document.id) == "2026-01", "as the killed one began it"
     data.at(2026, 2, 1, 12)
     process = data.process()
     assert await process.create(used=key()) == made

@@ -8,7 +8,7 @@ import pytest
 
 from shared.audit.log import AuditLog
 from shared.base.errors import InvalidEvent
-from shared.base.events import DATA, Event, EventType, NoData, ReleasedData, VersionData
+from shared.base.events import DATA, Event, EventData, EventType, NoData, ReleasedData, VersionData
 from shared.base.partitions import Partition
 from shared.base.topology import load_topology
 from shared.documents.staged import StagedContentSealer
@@ -48,7 +48,11 @@ class Recorder:
 
 
 def event(event_type: EventType) -> Event:
-    data = {NoData: NoData(), VersionData: VersionData(version=1), ReleasedData: ReleasedData()}
+    data: dict[type[EventData], EventData] = {
+        NoData: NoData(),
+        VersionData: VersionData(version=1),
+        ReleasedData: ReleasedData(),
+    }
     return Event(
         id="evt_1",
         type=event_type,
@@ -56,7 +60,7 @@ def event(event_type: EventType) -> Event:
         partition=Partition("ten_1", "2026-11"),
         subject="doc_1",
         time=FakeClock().now(),
-        data=data[DATA[event_type]],  # type: ignore[arg-type]
+        data=data[DATA[event_type]],
     )
 
 
