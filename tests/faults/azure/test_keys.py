@@ -7,7 +7,8 @@ import pytest
 from shared.adapters.azure.keys import AzureKeys
 from shared.base.errors import Conflict, InternalError, NotFound, Unavailable
 from shared.base.topology import load_topology
-from shared.wiring.services import azure_adapters
+from shared.ports.clock import Runtime, system_entropy
+from shared.wiring.azure import azure_adapters
 from shared.wiring.settings import AZURE_SERVICES, Settings
 from tests.support.contract.azure import machine, sockets_closed
 from tests.support.emulators.keyvault import Vault
@@ -146,7 +147,8 @@ async def test_wrapping_and_unwrapping_cost_one_call_each(keys, vault):
 async def test_keys_are_made_in_hardware(vault, clock):
     """As the app is wired, so that no setting can be forgotten."""
     services = dict.fromkeys(AZURE_SERVICES, "unused") | {"key_vault_url": vault.url}
-    adapters = azure_adapters(Settings(profile="azure", **services), load_topology(), clock)
+    settings = Settings(profile="azure", **services)
+    adapters = azure_adapters(settings, load_topology(), Runtime(clock, system_entropy))
     await adapters.key_vault.create("tenant", "wrap")
     await adapters.key_vault.create("log", "sign")
     await adapters.key_vault.rotate("tenant")
