@@ -147,8 +147,8 @@ async def test_wrapping_and_unwrapping_cost_one_call_each(keys, vault):
 async def test_keys_are_made_in_hardware(vault, clock):
     """As the app is wired, so that no setting can be forgotten."""
     services = dict.fromkeys(AZURE_SERVICES, "unused") | {"key_vault_url": vault.url}
-    runtime = Runtime(clock, system_entropy)
-    adapters = azure_adapters(Settings(profile="azure", **services), load_topology(), runtime)
+    settings = Settings(profile="azure", **services)
+    adapters = azure_adapters(settings, load_topology(), Runtime(clock, system_entropy))
     await adapters.key_vault.create("tenant", "wrap")
     await adapters.key_vault.create("log", "sign")
     await adapters.key_vault.rotate("tenant")
