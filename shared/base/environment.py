@@ -43,5 +43,5 @@ def check_environment(expected: str, seen: Mapping[str, str | None]) -> None:
     if wrong:
         raise WrongEnvironment(
             f"STRONGROOM_ENVIRONMENT is {expected!r}, but {'; '.join(wrong)}. "
-            "Correct the setting or the addresses of the stores; do not change the resources."
+            "Correct the setting or the URLs of the stores; do not change the resources."
         )

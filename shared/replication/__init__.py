@@ -1,1 +1,1 @@
-"""Replicas: made, verified, and used to heal the primary."""
+"""Replicas: made, verified, and used to repair the primary copy."""

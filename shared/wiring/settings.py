@@ -17,11 +17,11 @@ Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 Service = Annotated[
     str, StringConstraints(pattern=r"^(https://[^/;]+(/[^;]*)?|[\w.-]+|\w+=.*;.*)$")
 ]
-"""A service's address or host name; a connection string only for an emulator on this machine."""
+"""A service's URL or host name; a connection string only for an emulator on this machine."""
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
-"""An address without a trailing slash, a query or a fragment."""
+"""A URL without a trailing slash, a query or a fragment."""
 
 
 # Whoever has a copy of the key vault can try passphrases at home: Argon2id makes each try slow, and
@@ -62,8 +62,8 @@ class Settings(BaseSettings):
             unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
         key_passphrase: Embedded: protects the key vault instead of a root key file; at least 12
             characters.
-        public_base_url: The address under which clients see the API, without a trailing slash.
-        staged_public_base_url: The address under which clients put the contents of staged uploads,
+        public_base_url: The URL under which clients see the API, without a trailing slash.
+        staged_public_base_url: The URL under which clients put the content of staged uploads,
             where a gateway stands in front; unset: the staging account's own on Azure, ``/staged``
             below ``public_base_url`` otherwise.
         bootstrap_secret_sha256: SHA-256 (hexadecimal) of the secret that creates the first operator,
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
             ``staging``.
         cosmos_endpoint: The endpoint of the Cosmos DB account.
         cosmos_database: The database, with the containers ``records`` and ``directory``.
-        key_vault_url: The address of the Key Vault of tenant keys.
+        key_vault_url: The URL of the Key Vault of tenant keys.
         service_bus_namespace: The host name of the Service Bus namespace.
 
     A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and

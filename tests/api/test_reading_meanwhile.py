@@ -1,4 +1,4 @@
-"""A document that is deleted, or healed, while somebody reads it: no damage is told that is not there."""
+"""A document that is deleted or repaired while it is read: no damage is reported that is not there."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def before_the_first_read(
 
 
 async def mend_both(app: App, tenant: str, document: str) -> None:
-    """Harm both copies in different places, heal them, and let the former objects be erased."""
+    """Harm both copies in different places, repair them, and let the former objects be erased."""
     primary, replica = await copies(app, tenant, document)
     flip(HEADER_SIZE + 5)(primary)
     flip(-1)(replica)

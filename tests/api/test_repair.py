@@ -1,4 +1,10 @@
-"""Damage: whatever happens to a copy, the answer is the right bytes or a clear error, and it heals."""
+"""Damage: whatever happens to a copy, the response is the right content or a clear error.
+
+Where one copy is good, or each segment is good in one of the two (``test_reassembly.py``), the response is
+200 and the damaged copy is repaired. Where a segment is good in neither, it is 500 ``damaged`` if that shows
+in the first segments, else a transfer that ends early; a damaged record is 500 as well. Where a store that may
+have a good copy does not respond, it is 503.
+"""
 
 from __future__ import annotations
 
@@ -349,9 +355,9 @@ async def test_a_silent_primary_and_a_damaged_replica_can_be_tried_again(
     answer = await get(app, auth, document)
     assert (answer.status_code, problem(answer)) == (503, "unavailable")
     await app.settle()
-    primary, healed = await copies(app, alpha, document)
-    assert healed != replica
-    assert healed.read_bytes() == primary.read_bytes()
+    primary, repaired = await copies(app, alpha, document)
+    assert repaired != replica
+    assert repaired.read_bytes() == primary.read_bytes()
 
 
 async def test_a_lost_replica_is_made_again(

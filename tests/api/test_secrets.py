@@ -126,9 +126,9 @@ async def story(app: App, alpha: str) -> tuple[dict[str, bytes], list[httpx.Resp
     flip(60)(app.object("primary", version.object))
     assert (await app.http.get(f"documents/{document}/content", headers=auth)).content == DIRECT
     await app.settle()
-    healed = await app.version(alpha, document)
-    flip(60)(app.object("replica", healed.replica))
-    flip(60)(app.object("primary", healed.object))
+    repaired = await app.version(alpha, document)
+    flip(60)(app.object("replica", repaired.replica))
+    flip(60)(app.object("primary", repaired.object))
     await ask("GET", f"documents/{document}/content", headers=auth)
     await ask("GET", "audit?limit=200", headers=auth)
     await ask("POST", "auth/sign-out-everywhere", headers=auth)

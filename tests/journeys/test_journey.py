@@ -166,8 +166,8 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     profile.overwrite("primary", sealed, bytes(damaged))
     assert ada.content(paper).content == PAPER
     wait_until(lambda: sealed not in objects_of(paper, "primary"), "the damaged object to go")
-    [healed], [replica] = objects_of(paper, "primary"), objects_of(paper, "replica")
-    assert profile.read("primary", healed) == profile.read("replica", replica) != bytes(damaged)
+    [repaired], [replica] = objects_of(paper, "primary"), objects_of(paper, "replica")
+    assert profile.read("primary", repaired) == profile.read("replica", replica) != bytes(damaged)
 
     expected = {f"document.{verb}" for verb in ("create", "replicate", "open", "damage", "repair")}
     wait_until(lambda: expected <= ada.actions(paper), "the audit log")

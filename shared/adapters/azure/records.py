@@ -43,7 +43,7 @@ class AzureRecords:
 
     Args:
         clients: The process's clients.
-        account: The account's address; for an emulator a connection string.
+        account: The account's URL; for an emulator a connection string.
         database: The name of the database with the two containers.
         clock: Decides what has expired.
     """
