@@ -1,45 +1,70 @@
-"""Asynchronous streams: cut into pieces, worked on beside the event loop, one step ahead."""
+"""Asynchronous streams: cut into pieces, converted piece by piece, prefetched."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
 
 from shared.base.buffers import Buffer
 
 T = TypeVar("T")
-PieceT = TypeVar("PieceT", bound=Buffer)
+BufferT = TypeVar("BufferT", bound=Buffer)
 
 # Below this, changing threads costs more than hashing or sealing.
 INLINE_BYTES: Final = 65_536
 
 
-async def run_in_thread(work: Callable[[PieceT], T], piece: PieceT) -> T:
-    """``work(piece)``, in a thread of its own unless the piece is too small to be worth it."""
-    if len(piece) < INLINE_BYTES:
-        return work(piece)
-    return await asyncio.to_thread(work, piece)
+async def run_in_thread(work: Callable[[BufferT], T], data: BufferT) -> T:
+    """``work(data)``, in a thread of its own unless the data is too small to be worth it."""
+    if len(data) < INLINE_BYTES:
+        return work(data)
+    return await asyncio.to_thread(work, data)
 
 
-async def rechunk(
-    chunks: AsyncIterator[Buffer], first: int, later: int
-) -> AsyncIterator[tuple[bytearray, bool]]:
-    """Cut a stream into pieces of ``first`` and then ``later`` bytes, and say which is the last.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a stream that was cut anew, and whether the stream ends with it."""
 
-    Every piece but the last is full; there is always a last one, empty only if the stream is.
+    data: Buffer
+    last: bool
+
+
+async def rechunk(chunks: AsyncIterator[Buffer], first: int, later: int) -> AsyncIterator[Piece]:
+    """Cut a stream into pieces of ``first`` and then ``later`` bytes.
+
+    Every piece but the last is full; there is always a last one, empty only if the stream is. A chunk
+    may change once the next one is asked for, a piece does not: only what lies whole in an immutable
+    chunk is not copied.
     """
-    piece, wanted = bytearray(), first
+    held, filled, wanted = bytearray(), 0, first
     async for chunk in chunks:
-        rest = memoryview(chunk)
-        while len(piece) + len(rest) > wanted:
-            missing = wanted - len(piece)
-            piece += rest[:missing]
-            rest = rest[missing:]
-            yield piece, False
-            piece, wanted = bytearray(), later
-        piece += rest
-    yield piece, True
+        rest = memoryview(chunk).cast("B")
+        while filled + len(rest) > wanted:
+            part = rest[: wanted - filled]
+            rest = rest[len(part) :]
+            if filled or not part.readonly:
+                held = _held(held, filled, part, wanted)
+                part = memoryview(held)
+                held, filled = bytearray(), 0
+            wanted = later
+            yield Piece(part, last=False)
+        held = _held(held, filled, rest, wanted)
+        filled += len(rest)
+    yield Piece(memoryview(held)[:filled], last=True)
+
+
+def _held(held: bytearray, filled: int, part: memoryview, wanted: int) -> bytearray:
+    """The first ``filled`` bytes of a buffer and then a part, in a buffer of ``wanted`` bytes at most."""
+    end = filled + len(part)
+    if end > len(held):
+        # It doubles, so that a small stream does not pay for a whole piece.
+        grown = bytearray(min(wanted, max(end, 2 * len(held))))
+        grown[:filled] = memoryview(held)[:filled]
+        held = grown
+    held[filled:end] = part
+    return held
 
 
 async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
@@ -56,3 +81,67 @@ async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+
+
+class Conversion(Protocol):
+    """Turns a stream's pieces, in their order, into others."""
+
+    @property
+    def first_size(self) -> int:
+        """Bytes of the first piece that it takes."""
+        ...
+
+    @property
+    def later_size(self) -> int:
+        """Bytes of each later piece; the last may be shorter."""
+        ...
+
+    def convert(self, piece: Buffer, *, last: bool) -> memoryview:
+        """Convert the next piece. The result may change at the second call after this one."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees what is converted, in threads: its two methods run at the same time."""
+
+    def observe_piece(self, piece: Buffer) -> None:
+        """A piece that is being converted."""
+        ...
+
+    def observe_converted(self, converted: Buffer) -> None:
+        """What a piece became."""
+        ...
+
+
+async def convert_stream(
+    conversion: Conversion, chunks: AsyncIterator[Buffer], observer: Observer | None = None
+) -> AsyncIterator[memoryview]:
+    """Convert a whole stream, whose next piece is received meanwhile.
+
+    What this yields may change once the second item after it is asked for, so that the consumer may
+    work on one while the next is ``prefetch``ed.
+
+    Args:
+        conversion: A ``Sealer`` or an ``OpenedRange``. It runs on the event loop, because a segment is
+            converted in about the time that it takes to change threads.
+        chunks: The stream, in chunks of any size.
+        observer: Hashes, for example, which takes longer: with an observer, everything runs in threads.
+    """
+    async for piece in prefetch(rechunk(chunks, conversion.first_size, conversion.later_size)):
+        if observer is None:
+            yield conversion.convert(piece.data, last=piece.last)
+        else:
+            yield await _observed(conversion, piece, observer)
+
+
+async def _observed(conversion: Conversion, piece: Piece, observer: Observer) -> memoryview:
+    def convert(data: Buffer) -> memoryview:
+        converted = conversion.convert(data, last=piece.last)
+        observer.observe_converted(converted)
+        return converted
+
+    # Hashing and encrypting release the GIL, so these run side by side.
+    _, converted = await asyncio.gather(
+        run_in_thread(observer.observe_piece, piece.data), run_in_thread(convert, piece.data)
+    )
+    return converted
