@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -31,40 +32,61 @@ class Piece:
     last: bool
 
 
-async def rechunk(chunks: AsyncIterator[Buffer], first: int, later: int) -> AsyncIterator[Piece]:
+async def rechunk(
+    chunks: AsyncIterator[Buffer], first: int, later: int, *, kept: int = 1
+) -> AsyncIterator[Piece]:
     """Cut a stream into pieces of ``first`` and then ``later`` bytes.
 
     Every piece but the last is full; there is always a last one, empty only if the stream is. A chunk
-    may change once the next one is asked for, a piece does not: only what lies whole in an immutable
-    chunk is not copied.
+    may change once the next one is asked for. What lies whole in an immutable chunk is not copied.
+
+    Args:
+        chunks: The stream.
+        first: Bytes of the first piece.
+        later: Bytes of each later piece.
+        kept: How many pieces stay as they are when more are asked for: 2 if the next is prefetched.
     """
-    held, filled, wanted = bytearray(), 0, first
+    buffers = deque(_PieceBuffer(max(first, later)) for _ in range(kept))
+    wanted = first
     async for chunk in chunks:
         rest = memoryview(chunk).cast("B")
-        while filled + len(rest) > wanted:
-            part = rest[: wanted - filled]
+        while buffers[0].filled + len(rest) > wanted:
+            part = rest[: wanted - buffers[0].filled]
             rest = rest[len(part) :]
-            if filled or not part.readonly:
-                held = _held(held, filled, part, wanted)
-                part = memoryview(held)
-                held, filled = bytearray(), 0
+            if buffers[0].filled or not part.readonly:
+                buffers[0].add(part)
+                part = buffers[0].take()
+                buffers.rotate()
             wanted = later
             yield Piece(part, last=False)
-        held = _held(held, filled, rest, wanted)
-        filled += len(rest)
-    yield Piece(memoryview(held)[:filled], last=True)
+        buffers[0].add(rest)
+    yield Piece(buffers[0].take(), last=True)
 
 
-def _held(held: bytearray, filled: int, part: memoryview, wanted: int) -> bytearray:
-    """The first ``filled`` bytes of a buffer and then a part, in a buffer of ``wanted`` bytes at most."""
-    end = filled + len(part)
-    if end > len(held):
-        # It doubles, so that a small stream does not pay for a whole piece.
-        grown = bytearray(min(wanted, max(end, 2 * len(held))))
-        grown[:filled] = memoryview(held)[:filled]
-        held = grown
-    held[filled:end] = part
-    return held
+class _PieceBuffer:
+    """Gathers one piece after the other in the same memory."""
+
+    __slots__ = ("_limit", "_memory", "filled")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._memory = memoryview(bytearray())
+        self.filled = 0
+
+    def add(self, part: memoryview) -> None:
+        end = self.filled + len(part)
+        if end > len(self._memory):
+            # It doubles, so that a small stream does not pay for a whole piece.
+            grown = memoryview(bytearray(min(self._limit, max(end, 2 * len(self._memory)))))
+            grown[: self.filled] = self._memory[: self.filled]
+            self._memory = grown
+        self._memory[self.filled : end] = part
+        self.filled = end
+
+    def take(self) -> memoryview:
+        piece = self._memory[: self.filled]
+        self.filled = 0
+        return piece
 
 
 async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
@@ -97,7 +119,7 @@ class Conversion(Protocol):
         ...
 
     def convert(self, piece: Buffer, *, last: bool) -> memoryview:
-        """Convert the next piece. The result may change at the second call after this one."""
+        """Convert the next piece. The result may change at the next call, unless said otherwise."""
         ...
 
 
@@ -116,18 +138,20 @@ class Observer(Protocol):
 async def convert_stream(
     conversion: Conversion, chunks: AsyncIterator[Buffer], observer: Observer | None = None
 ) -> AsyncIterator[memoryview]:
-    """Convert a whole stream, whose next piece is received meanwhile.
+    """Convert a whole stream.
 
-    What this yields may change once the second item after it is asked for, so that the consumer may
-    work on one while the next is ``prefetch``ed.
+    What this yields may change once the next item is asked for, unless ``conversion`` says otherwise.
 
     Args:
         conversion: A ``Sealer`` or an ``OpenedRange``. It runs on the event loop, because a segment is
             converted in about the time that it takes to change threads.
         chunks: The stream, in chunks of any size.
-        observer: Hashes, for example, which takes longer: with an observer, everything runs in threads.
+        observer: Hashes, for example, which takes longer: with an observer, the work is done in threads
+            while the next piece arrives.
     """
-    async for piece in prefetch(rechunk(chunks, conversion.first_size, conversion.later_size)):
+    kept = 1 if observer is None else 2
+    pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=kept)
+    async for piece in pieces if observer is None else prefetch(pieces):
         if observer is None:
             yield conversion.convert(piece.data, last=piece.last)
         else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
-from shared.crypto.streaming import SEGMENT_SIZE, Opener, segments
+from shared.crypto.streaming import SEGMENT_SIZE, Opener, Segment, segments
 
 _ANOTHER_SIZE: Final = "The sealed content does not have its size; read another copy of it."
 
@@ -14,8 +14,8 @@ _ANOTHER_SIZE: Final = "The sealed content does not have its size; read another 
 class OpenedRange:
     """Opens a range of content; a ``Conversion`` of the range's sealed segments into its plaintext.
 
-    The whole range has been read only when the last piece has been converted: a stream that ends early
-    opens up to where it was cut.
+    The range is complete only once its last piece has been converted: a stream that ends early opens up
+    to where it was cut.
 
     Args:
         opener: Of the content.
@@ -27,7 +27,7 @@ class OpenedRange:
         ValueError: Not ``0 <= start <= end <= plaintext_size``.
     """
 
-    __slots__ = ("_end", "_next", "_opener", "_out", "_spare", "_start", "_wanted")
+    __slots__ = ("_end", "_final", "_first", "_index", "_opener", "_out", "_start")
 
     later_size: Final = SEGMENT_SIZE
 
@@ -37,44 +37,54 @@ class OpenedRange:
         self._opener = opener
         self._start = start
         self._end = plaintext_size if end is None else end
-        self._wanted = list(segments(plaintext_size, start, self._end))
-        self._next = 0
-        self._out = self._spare = memoryview(b"")
+        self._first: Segment | None = next(segments(plaintext_size, start, self._end), None)
+        self._final = self._first
+        if start < self._end:
+            self._final = next(segments(plaintext_size, self._end - 1, self._end))
+        self._index = self._first.index if self._first else 0
+        self._out = memoryview(bytearray())
 
     @property
     def sealed_start(self) -> int:
         """Where the stream of sealed segments begins in the sealed content."""
-        return self._wanted[0].sealed_start if self._wanted else 0
+        return self._first.sealed_start if self._first else 0
 
     @property
     def sealed_end(self) -> int:
         """Where it ends. The stream is empty if the range is, unless the whole content is, too."""
-        return self._wanted[-1].sealed_end if self._wanted else 0
+        return self._final.sealed_end if self._final else 0
 
     @property
     def first_size(self) -> int:
         """Bytes of the first sealed segment."""
-        if not self._wanted:
-            return SEGMENT_SIZE
-        return self._wanted[0].sealed_end - self._wanted[0].sealed_start
+        return self._first.sealed_end - self._first.sealed_start if self._first else SEGMENT_SIZE
 
     def convert(self, piece: Buffer, *, last: bool) -> memoryview:
-        """Open the next segment.
+        """Open the next segment; the result may change at the next call.
 
         Raises:
             Damaged: The content was changed, cut short, extended or reordered, or was sealed under another
                 key or for other associated data.
         """
-        if not self._wanted and last and not piece:
-            return memoryview(b"")
-        if self._next == len(self._wanted) or last != (self._next == len(self._wanted) - 1):
+        if self._first is None or self._final is None:
+            if piece or not last:
+                raise Damaged(_ANOTHER_SIZE)
+            return self._out
+        final = self._index == self._final.index
+        if last != final or self._index > self._final.index:
             raise Damaged(_ANOTHER_SIZE)
-        segment = self._wanted[self._next]
-        self._next += 1
-        self._out, self._spare = self._spare, self._out
         if len(self._out) < len(piece):
-            self._out = memoryview(bytearray(len(piece)))
-        size = self._opener.open_segment(segment.index, piece, self._out, last=segment.last)
-        if size != segment.plaintext_end - segment.plaintext_start:
-            raise Damaged(_ANOTHER_SIZE)
-        return segment.cut(self._out[:size], self._start, self._end)
+            # The first segment is shorter than those that follow it.
+            self._out = memoryview(bytearray(len(piece) if final else SEGMENT_SIZE))
+        size = self._opener.open_segment(
+            self._index, piece, self._out, last=final and self._final.last
+        )
+        opened = self._out[:size]
+        if final:
+            if size != self._final.plaintext_end - self._final.plaintext_start:
+                raise Damaged(_ANOTHER_SIZE)
+            opened = opened[: self._end - self._final.plaintext_start]
+        if self._index == self._first.index:
+            opened = opened[self._start - self._first.plaintext_start :]
+        self._index += 1
+        return opened

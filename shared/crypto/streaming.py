@@ -12,6 +12,7 @@ repeat or reorder segments unseen. Plaintext is released only after its segment'
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,7 +41,7 @@ FIRST_SEGMENT_PLAINTEXT: Final = SEGMENT_PLAINTEXT - HEADER_SIZE
 MAX_SEGMENTS: Final = 2**32
 """The nonce numbers segments with 32 bits."""
 
-_NOT_AUTHENTIC: Final = "The sealed content is not what was once written; read another copy of it."
+_NOT_AUTHENTIC: Final = "The sealed content is not what was written; read another copy of it."
 
 
 def sealed_size(plaintext_size: int) -> int:
@@ -141,22 +142,30 @@ class Sealer:
         key: The data key, 32 bytes, used for this content alone.
         associated_data: What the content is bound to; opening it takes the same bytes.
         entropy: Cryptographically secure random bytes.
+        outputs: How many results of ``convert`` stay as they are: 2 if the next one is prefetched.
 
     Attributes:
         header: The 40 bytes that come before the first segment.
     """
 
-    __slots__ = ("_aead", "_index", "_out", "_sealed_last", "_spare", "header")
+    __slots__ = ("_aead", "_index", "_outputs", "_sealed_last", "header")
 
     first_size: Final = FIRST_SEGMENT_PLAINTEXT
     later_size: Final = SEGMENT_PLAINTEXT
 
-    def __init__(self, key: bytes, associated_data: bytes, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        associated_data: bytes,
+        entropy: Callable[[int], bytes],
+        *,
+        outputs: int = 1,
+    ) -> None:
         self.header = bytes([HEADER_SIZE]) + entropy(SALT_SIZE + NONCE_PREFIX_SIZE)
         self._aead = _content_aead(key, associated_data, self.header)
         self._index = 0
         self._sealed_last = False
-        self._out = self._spare = memoryview(b"")
+        self._outputs = deque([memoryview(b"")] * outputs)
 
     def convert(self, piece: Buffer, *, last: bool) -> memoryview:
         """Seal the next segment, and put the header before the first.
@@ -167,13 +176,14 @@ class Sealer:
         """
         start = 0 if self._index else HEADER_SIZE
         size = start + len(piece) + TAG_SIZE
-        # Two buffers take turns: to make a new one costs about as much as to seal a segment.
-        self._out, self._spare = self._spare, self._out
-        if len(self._out) < size:
-            self._out = memoryview(bytearray(size))
-        self._out[:start] = self.header[:start]
-        self.seal_segment(piece, self._out[start:], last=last)
-        return self._out[:size]
+        # Buffers are used again: to make one costs about as much as to seal a segment.
+        self._outputs.rotate()
+        if len(self._outputs[0]) < size:
+            self._outputs[0] = memoryview(bytearray(size))
+        out = self._outputs[0][:size]
+        out[:start] = self.header[:start]
+        self.seal_segment(piece, out[start:], last=last)
+        return out
 
     def seal_segment(self, plaintext: Buffer, out: WritableBuffer, *, last: bool) -> int:
         """Seal the next segment.

@@ -85,7 +85,7 @@ class ContentSealer:
         bound_to = content_associated_data(
             self.environment, incoming.tenant, incoming.document, incoming.number
         )
-        sealer = Sealer(data_key, bound_to, self.runtime.random)
+        sealer = Sealer(data_key, bound_to, self.runtime.random, outputs=2)
         tally = _Tally()
         now = self.runtime.now()
         name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)

@@ -14,7 +14,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.adapters.checks import check_range
+from shared.adapters.checks import check_blob_name, check_range
 from shared.base.buffers import Buffer
 from shared.base.streams import convert_stream
 from shared.crypto.keys import DATA_KEY_SIZE
@@ -27,7 +27,7 @@ from shared.ports.clock import Entropy
 class SealedBlobs:
     """A ``BlobStore`` over another one, which sees nothing in clear but names and sizes.
 
-    Sizes and ranges are those of the plaintext. Memory: four segments a stream.
+    Sizes and ranges are those of the plaintext. Memory: three segments a stream.
 
     Args:
         store: Holds the sealed objects.
@@ -42,6 +42,7 @@ class SealedBlobs:
 
     async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``."""
+        check_blob_name(name)
         sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
         return plaintext_size(await self._store.put(name, convert_stream(sealer, content)))
 

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tink import cleartext_keyset_handle, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+from tink import streaming_aead
 
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, TooLarge
@@ -32,6 +31,7 @@ from shared.crypto.streaming import (
     segments,
 )
 from tests.support.sealing import open_sealed, run, seal, stream
+from tests.support.stock_tink import stock_tink
 
 KEY = bytes(range(32))
 BOUND_TO = b"strongroom/content/1/production/ten_1/doc_1/1"
@@ -51,33 +51,7 @@ def chunks(content: bytes, size: int) -> Iterator[memoryview]:
 
 @pytest.fixture(scope="module")
 def tink() -> streaming_aead.StreamingAead:
-    streaming_aead.register()
-    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        version=0,
-        key_value=KEY,
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=1_048_576,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
-    )
-    keyset = tink_pb2.Keyset(
-        primary_key_id=1,
-        key=[
-            tink_pb2.Keyset.Key(
-                key_data=tink_pb2.KeyData(
-                    type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
-                    value=key.SerializeToString(),
-                    key_material_type=tink_pb2.KeyData.SYMMETRIC,
-                ),
-                status=tink_pb2.ENABLED,
-                key_id=1,
-                output_prefix_type=tink_pb2.RAW,
-            )
-        ],
-    )
-    handle = cleartext_keyset_handle.from_keyset(keyset)
-    return handle.primitive(streaming_aead.StreamingAead)
+    return stock_tink(KEY)
 
 
 class Kept(io.BytesIO):
