@@ -1,4 +1,4 @@
-"""Password hashing off the event loop, and not too much of it at once; replacing a password."""
+"""Password hashing off the event loop, and not too much of it at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.base.errors import InvalidInput
 from shared.crypto import passwords
-from shared.identity.models import User
 from shared.ports.clock import Runtime
 
 CONCURRENT: Final = 4
@@ -42,29 +40,3 @@ class PasswordHasher:
                 passwords.verify_password, password, phc or passwords.DUMMY_HASH
             )
         return correct and phc is not None
-
-
-async def with_own_password(
-    user: User, current: str, new_password: str, hasher: PasswordHasher
-) -> User:
-    """Return the user with a password that they chose; their tokens of before are void.
-
-    Args:
-        user: As stored.
-        current: The password that is replaced, verified.
-        new_password: The user's choice.
-        hasher: Hashes it.
-
-    Raises:
-        InvalidInput: The new password is not acceptable, or is the current one.
-    """
-    passwords.check_new_password(new_password)
-    if new_password == current:
-        raise InvalidInput("The new password must differ from the current one.")
-    return user.model_copy(
-        update={
-            "password": await hasher.hash(new_password),
-            "temporary_until": None,
-            "security_version": user.security_version + 1,
-        }
-    )

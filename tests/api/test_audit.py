@@ -160,7 +160,7 @@ async def test_without_its_entry_nothing_is_answered(
     app: App, alpha: str, auth: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await busy(app, alpha, auth)
-    user = (await app.services.accounts.find(alpha, "member")).value.id
+    user = (await app.found(alpha, "member")).value.id
     upload = await begin(app, auth)
     before = app.stored("primary")
     with monkeypatch.context() as patch:
@@ -220,8 +220,8 @@ async def outcomes(app: App, tenant: str) -> Counter[tuple[str, str]]:
 async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, str]) -> None:
     document = (await app.upload(auth, CONTENT)).json()["id"]
     content = f"documents/{document}/content"
-    member = (await app.services.accounts.find(alpha, "member")).value.id
-    admin = (await app.services.accounts.find(alpha, "admin")).value.id
+    member = (await app.found(alpha, "member")).value.id
+    admin = (await app.found(alpha, "admin")).value.id
     named = {"Content-Disposition": 'attachment; filename="a"'}
     passwords = {"password": PASSWORD, "new_password": "short"}
     digest = {"Repr-Digest": f"sha-256=:{'A' * 43}=:"}
@@ -324,7 +324,7 @@ async def test_who_where_and_when(app: App, alpha: str) -> None:
     document = (await app.upload(auth, b"x", traceparent=f"00-{trace}-00f067aa0ba902b7-01")).json()[
         "id"
     ]
-    member = (await app.services.accounts.find(alpha, "member")).value.id
+    member = (await app.found(alpha, "member")).value.id
     created = (await app.entries(alpha, document))[0]["entry"]
     assert created["actor"] == {"kind": "user", "id": member}
     assert (created["address"], created["trace"]) == ("203.0.113.7", trace)

@@ -69,7 +69,10 @@ class Served:
         assert request.method is not None
         assert request.url is not None
         return await self._app.http.request(
-            request.method, request.url, content=request.body, headers=encoded
+            request.method,
+            request.url,
+            content=request.body,  # type: ignore[arg-type]
+            headers=encoded,
         )
 
 
@@ -284,7 +287,7 @@ OPERATIONS = [
     for capability in (*CAPABILITIES, pages)
     for route in capability.router.routes
     if isinstance(route, APIRoute) and route.include_in_schema
-    for method in route.methods
+    for method in route.methods  # type: ignore[union-attr]
 ]
 
 
@@ -318,7 +321,7 @@ def test_the_api_does_what_the_document_says(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=found.as_strategy(generation_mode=mode))
-    def conforms(case: schemathesis.Case) -> None:
+    def conforms(case: schemathesis.Case) -> None:  # type: ignore[type-arg]
         kwargs = case.as_transport_kwargs(base_url=BASE_URL)
         request = requests.Request(
             **{

@@ -385,9 +385,9 @@ async def test_an_idempotency_key_of_a_bad_form(app: App, auth: dict[str, str], 
         "Content-Disposition": 'attachment; filename="a"',
         "Idempotency-Key": key.encode(),
     }
-    answer = await app.http.post("documents", content=b"x", headers=headers)
+    answer = await app.http.post("documents", content=b"x", headers=headers)  # type: ignore[arg-type]
     refused(answer, 400, "invalid-input")
-    answer = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=headers)
+    answer = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=headers)  # type: ignore[arg-type]
     refused(answer, 400, "invalid-input")
 
 
@@ -488,7 +488,7 @@ async def test_a_username_that_is_taken(app: App, auth: dict[str, str]) -> None:
 
 
 async def test_nobody_changes_their_own_roles(app: App, alpha: str, auth: dict[str, str]) -> None:
-    own = (await app.services.accounts.find(alpha, "admin")).value.id
+    own = (await app.found(alpha, "admin")).value.id
     answer = await app.http.patch(f"users/{own}", json={"disabled": True}, headers=auth)
     refused(answer, 409, "conflict")
     answer = await app.http.patch(f"users/{own}", json={}, headers=auth)

@@ -37,7 +37,7 @@ HARMS: dict[str, Harm] = {
     "cut by the last segment": cut(3 * SEGMENT_SIZE),
     "cut to the header": cut(HEADER_SIZE),
     "emptied": cut(0),
-    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,  # type: ignore[dict-item]
     "segments swapped": swap_segments,
     "a segment dropped": drop_segment,
     "gone": Path.unlink,

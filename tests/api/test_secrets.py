@@ -160,7 +160,7 @@ async def test_no_secret_is_written_anywhere(
         for record in caplog.records
         if record.name.split(".")[0] not in {"httpx", "httpcore"}  # the client's own
     ).encode()
-    assert b"answered 500: damaged" in logged
+    assert b"responded 500: damaged" in logged
     places: dict[str, bytes] = {str(path): content for path, content in open_bytes.items()}
     places |= {f"{path} after closing": content for path, content in closed.items()}
     places |= {"log": logged, "audit entries": record_text}

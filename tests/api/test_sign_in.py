@@ -14,7 +14,7 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, Unavailable
-from shared.base.partitions import OPERATOR
+from shared.base.partitions import OPERATOR, Partition
 from shared.identity.lockout import FREE_ATTEMPTS
 from shared.identity.tokens import ACTIVATION
 from shared.journal.collections import Stored
@@ -187,7 +187,7 @@ async def test_a_disabled_person_cannot_sign_in(app: App, auth: dict[str, str]) 
 async def test_nobody_gives_themselves_a_password(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    admin = (await app.services.accounts.find(alpha, "admin")).value.id
+    admin = (await app.found(alpha, "admin")).value.id
     answer = await app.http.post(f"users/{admin}/temporary-password", headers=auth)
     assert (answer.status_code, problem(answer)) == (409, "conflict")
     assert (await sign_in(app)).status_code == 200
@@ -198,7 +198,7 @@ async def test_two_administrators_cannot_remove_each_other(
     app: App, alpha: str, change: dict[str, Any]
 ) -> None:
     accounts = app.services.accounts
-    admins = [(await accounts.find(alpha, "admin")).value.id]
+    admins = [(await app.found(alpha, "admin")).value.id]
     admins.append(await app.user(alpha, "second", Role.ADMINISTRATOR))
     full: dict[str, Any] = {"roles": None, "disabled": None, "if_match": None} | change
     outcomes = await asyncio.gather(
@@ -309,9 +309,9 @@ async def test_a_flood_of_forged_tokens_costs_no_reads(
         reads: list[str] = []
         get = records.get
 
-        async def counted(store: Any, tenant: str, kind: str, key: str) -> Any:
+        async def counted(store: Any, partition: Partition, kind: str, key: str) -> Any:
             reads.append(kind)
-            return await get(store, tenant, kind, key)
+            return await get(store, partition, kind, key)
 
         monkeypatch.setattr(records, "get", counted)
         for each in forged * 5:

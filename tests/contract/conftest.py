@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.contract import azure, embedded, memory
 from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
 
-Factory = Callable[[Path], AbstractAsyncContextManager]
+Factory = Callable[[Path], AbstractAsyncContextManager[Any]]
 
 RECORDS: Mapping[str, Factory] = {
     "azure": azure.records,

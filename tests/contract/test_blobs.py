@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,7 +24,7 @@ async def stream(*chunks: Buffer) -> AsyncIterator[Buffer]:
         yield chunk
 
 
-async def content(store: BlobStore, name: str, **part: int | None) -> bytes:
+async def content(store: BlobStore, name: str, **part: Any) -> bytes:
     return b"".join([piece async for piece in store.get(name, **part)])
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 
 from shared.base.errors import Conflict, NotFound
-from shared.base.events import DATA, Event, EventType, NoData, ReleasedData, VersionData
+from shared.base.events import DATA, Event, EventData, EventType, NoData, ReleasedData, VersionData
 from shared.base.partitions import Partition
 from shared.base.topology import Subscription, load_topology
 from shared.ports.bus import Delivery
@@ -30,7 +30,7 @@ SUBSCRIPTIONS: dict[str, Subscription] = {
 }
 
 
-DATA_OF_MODEL = {
+DATA_OF_MODEL: dict[type[EventData], EventData] = {
     NoData: NoData(),
     VersionData: VersionData(version=3),
     ReleasedData: ReleasedData(objects=("ten_a/doc_1/1",), replicas=("ten_a/doc_1/2",)),

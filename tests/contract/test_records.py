@@ -47,7 +47,7 @@ async def ids(harness: RecordsHarness, **query) -> list[str]:
 
 
 async def test_what_was_committed_is_read_back(records):
-    body = {
+    body = {  # type: ignore[var-annotated]
         "text": "Zoë \u2028 \U0001f512 \x00",
         "list": [1, 2.5, None, True, {"deep": []}],
         "": "",

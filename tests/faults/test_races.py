@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.base.partitions import Partition
 from shared.ports.records import Record
 from tests.support.app import App, open_app, problem
 
@@ -106,9 +107,9 @@ async def test_a_deletion_does_not_mind_the_replication(
     get = records.get
     replicated = False
 
-    async def get_and_replicate(tenant: str, kind: str, id: str) -> Record:
+    async def get_and_replicate(partition: Partition, kind: str, id: str) -> Record:
         nonlocal replicated
-        found = await get(tenant, kind, id)
+        found = await get(partition, kind, id)
         if kind == "document" and not replicated:
             replicated = True
             await app.settle()

@@ -57,7 +57,7 @@ def bindings(function: Function) -> list[dict[str, Any]]:
 def triggers(indexed: list[Function], kind: str) -> dict[str, dict[str, Any]]:
     """The trigger binding of each function that has one of this kind, by the function's name."""
     return {
-        function.get_function_name(): binding
+        function.get_function_name(): binding  # type: ignore[misc]
         for function in indexed
         for binding in bindings(function)
         if binding["type"] == kind
@@ -76,7 +76,7 @@ def route_pattern(trigger: dict[str, Any]) -> re.Pattern[str]:
 def test_every_function_has_a_name_of_its_own_and_one_trigger(indexed: list[Function]) -> None:
     names = Counter(function.get_function_name() for function in indexed)
     assert set(names.values()) == {1}
-    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,126}", name) for name in names)
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,126}", name) for name in names)  # type: ignore[arg-type]
     for function in indexed:
         kinds = [each["type"] for each in bindings(function) if each["type"].endswith("Trigger")]
         assert len(kinds) == 1, function.get_function_name()

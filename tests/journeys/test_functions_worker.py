@@ -163,7 +163,7 @@ def test_the_worker_indexes_every_function_with_its_bindings(host: FunctionsHost
 
 
 def test_contents_stream_through_the_workers_server(
-    host: FunctionsHost, http: httpx.Client
+    host: FunctionsHost, http: httpx.Client, yesterday: Path
 ) -> None:
     assert http.get("health").json()["release"] == "v1.4.0"
     refused = http.get("documents")

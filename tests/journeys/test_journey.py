@@ -43,7 +43,9 @@ def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Profile]
 @pytest.fixture
 def server(tmp_path: Path, profile: Profile) -> Iterator[ServerProcess]:
     server = ServerProcess(
-        tmp_path / "data", outbox_relay_schedule="* * * * * *", **profile.settings
+        tmp_path / "data",
+        outbox_relay_schedule="* * * * * *",
+        **profile.settings,  # type: ignore[arg-type]
     )
     server.start()
     server.wait_until_ready()
@@ -111,7 +113,7 @@ class Person:
 
     def wait_for_replicas(self, *documents: str) -> None:
         for each in documents:
-            wait_until(lambda each=each: self.get(f"documents/{each}")["replicated"], "a replica")
+            wait_until(lambda each=each: self.get(f"documents/{each}")["replicated"], "a replica")  # type: ignore[misc]
 
 
 @pytest.fixture

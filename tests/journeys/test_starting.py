@@ -69,7 +69,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(name: str, tmp_path: 
     ("name", "value", "hint"),
     [
         ("profile", "azure", "STRONGROOM_PRIMARY_ACCOUNT_URL, STRONGROOM_REPLICA_ACCOUNT_URL"),
-        ("public_base_url", "127.0.0.1", "'http://127.0.0.1:7071'. The address under which"),
+        ("public_base_url", "127.0.0.1", "'http://127.0.0.1:7071'. The URL under which"),
         ("outbox_relay_schedule", "61 * * * * *", "(setting STRONGROOM_OUTBOX_RELAY_SCHEDULE)"),
         ("key_passphrase", "zqzq", "is not valid: it must have at least 12 characters. Embedded"),
         ("max_direct_upload_bytes", "1 MB", "The largest content of a direct upload, in bytes."),

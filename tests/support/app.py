@@ -22,6 +22,8 @@ from shared.base.events import Event
 from shared.base.partitions import OPERATOR
 from shared.documents.models import Version
 from shared.handlers import ENCRYPTION
+from shared.identity.models import User
+from shared.journal.collections import Stored
 from shared.wiring.adapters import Adapters
 from shared.wiring.services import Services, build
 from shared.wiring.settings import Settings
@@ -69,9 +71,15 @@ class App:
         await self._choose_password(self.slugs.get(tenant, tenant), username, temporary.password)
         return temporary.user.id
 
+    async def found(self, tenant: str, username: str) -> Stored[User]:
+        """A user who exists, by their username."""
+        stored = await self.services.accounts.find(tenant, username)
+        assert stored is not None, username
+        return stored
+
     async def token(self, tenant: str, username: str = "admin") -> str:
         """A token, got without paying for Argon2."""
-        user = (await self.services.accounts.find(tenant, username)).value
+        user = (await self.found(tenant, username)).value
         return (await self.services.tokens.issue(user)).token
 
     async def auth(self, tenant: str, username: str = "admin") -> dict[str, str]:

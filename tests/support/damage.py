@@ -23,7 +23,7 @@ def flip(offset: int) -> Harm:
 
 def cut(size: int) -> Harm:
     """Cut the file to a size; a negative one: by so many bytes."""
-    return lambda path: path.write_bytes(path.read_bytes()[:size]) and None
+    return lambda path: path.write_bytes(path.read_bytes()[:size]) and None  # type: ignore[return-value]
 
 
 def swap_segments(path: Path) -> None:

@@ -18,7 +18,7 @@ def run_and_kill(program: str, path: Path, lines: int) -> list[str]:
         [sys.executable, "-c", program, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     with process:
-        told = [process.stdout.readline() for _ in range(lines)]
+        told = [process.stdout.readline() for _ in range(lines)]  # type: ignore[union-attr]
         process.kill()
-        told += process.stdout.read().splitlines(keepends=True)
+        told += process.stdout.read().splitlines(keepends=True)  # type: ignore[union-attr]
     return [line.strip() for line in told if line.endswith("\n")]

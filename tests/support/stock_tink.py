@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tink import cleartext_keyset_handle, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+from tink import cleartext_keyset_handle, streaming_aead  # type: ignore[import-untyped]
+from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2  # type: ignore[import-untyped]
 
 
 def stock_tink(data_key: bytes) -> streaming_aead.StreamingAead:

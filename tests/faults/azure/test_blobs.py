@@ -32,7 +32,7 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
 
 
 async def content(blobs: AzureBlobs, name: str, **part: int | None) -> bytes:
-    return b"".join([piece async for piece in blobs.get(name, **part)])
+    return b"".join([piece async for piece in blobs.get(name, **part)])  # type: ignore[arg-type]
 
 
 async def put(blobs: AzureBlobs) -> None:
@@ -191,7 +191,7 @@ def send(url: str, method: str, headers: dict[str, str], body: bytes | None) -> 
     trust: ssl.SSLContext = machine().certificate.client_context()
     try:
         with urllib.request.urlopen(request, context=trust) as response:
-            return response.status
+            return response.status  # type: ignore[no-any-return]
     except urllib.error.HTTPError as refusal:
         return refusal.code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -20,7 +20,7 @@ RECORD = Record(PARTITION, "document", "doc_1", {"number": 1})
 
 
 @pytest.fixture
-async def account() -> Iterator[Account]:
+async def account() -> AsyncIterator[Account]:
     async with fresh_cosmosdb(machine().cosmosdb()):
         account = Account(machine().cosmosdb(), machine().certificate)
         yield account

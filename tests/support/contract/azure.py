@@ -78,7 +78,7 @@ def machine() -> Machine:
 
 async def sockets_closed() -> None:
     """Wait for the loop's last socket: aiohttp leaves the end of a TLS connection to the loop."""
-    registered = asyncio.get_running_loop()._selector.get_map()
+    registered = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
             # One is the loop's own, by which other threads wake it.

@@ -43,7 +43,7 @@ class Content:
             "Repr-Digest": self.digest(),
         }
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:  # type: ignore[valid-type]
         """The bytes, as a client on a network sends them."""
         content = self.bytes()
         for at in range(0, self.size, PIECE):

@@ -16,7 +16,7 @@ from shared.adapters.embedded.folders import TEMPORARY_PREFIX
 from shared.base.partitions import OPERATOR
 from shared.crypto import merkle
 from shared.documents.models import Document, Version
-from shared.documents.sweep import GRACE
+from shared.documents.naming import GRACE, SWEEP_WINDOW
 from shared.journal.entries import Entry, canonical
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import system_entropy
@@ -184,7 +184,7 @@ async def _check_sweep(data: Path, now: datetime, versions: dict[tuple[str, int]
     They come from a process that died between making an object durable and committing the record that
     names it, so each is younger than this test.
     """
-    clock = FakeClock(now + GRACE + timedelta(hours=1))
+    clock = FakeClock(now + SWEEP_WINDOW + GRACE + timedelta(hours=1))
     services = build(Settings(data_dir=data), clock, system_entropy)
     try:
         await services.sweep.run()

@@ -145,7 +145,7 @@ def test_temporary_passwords_use_all_of_the_entropy():
     assert temporary_password(lambda size: bytes(size)) == "-".join(["0000"] * 6)
     assert temporary_password(lambda size: b"\xff" * size) == "-".join(["zzzz"] * 6)
     made = {
-        temporary_password(lambda size, bit=bit: (1 << bit).to_bytes(size, "big"))
+        temporary_password(lambda size, bit=bit: (1 << bit).to_bytes(size, "big"))  # type: ignore[misc]
         for bit in range(120)
     }
     assert len(made) == 120

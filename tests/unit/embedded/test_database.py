@@ -47,7 +47,7 @@ def connection(monkeypatch):
     Connection.commits, Connection.failing = 0, ""
     connect = sqlite3.connect
     monkeypatch.setattr(
-        embedded_sqlite.sqlite3,
+        embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
         "connect",
         lambda *arguments, **options: connect(*arguments, factory=Connection, **options),
     )
@@ -305,7 +305,7 @@ async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, monkeypatch
         made.execute("PRAGMA secure_delete=OFF")
         return made
 
-    monkeypatch.setattr(embedded_sqlite.sqlite3, "connect", connect_plain)
+    monkeypatch.setattr(sqlite3, "connect", connect_plain)
     path = tmp_path / "records.sqlite"
     store = SqliteRecords(path, FakeClock())
     for name in ("deleted", "replaced"):

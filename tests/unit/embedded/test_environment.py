@@ -24,7 +24,7 @@ async def test_a_new_folder_is_marked_and_stays_so(tmp_path: Path) -> None:
 async def test_of_two_that_come_at_once_the_first_counts_for_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = environment.write_private_file
+    write = environment.write_private_file  # type: ignore[attr-defined]
 
     def late(path: Path, content: bytes, **options: bool) -> None:
         write(path, b"production")

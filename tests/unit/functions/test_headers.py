@@ -20,7 +20,7 @@ from shared.documents.models import Name
 HEADERS = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=200)
 """What a server hands over: Latin-1 without line ends."""
 
-NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60)
+NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60)  # type: ignore[arg-type]
 
 
 def acceptable(name: str) -> bool:

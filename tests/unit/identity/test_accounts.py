@@ -77,7 +77,7 @@ async def test_a_taken_username_leaves_nothing_half_done(
 async def test_the_same_username_in_two_tenants(identity: Identity) -> None:
     alpha, beta = [await identity.administrator(slug, PASSWORD) for slug in ("alpha", "beta")]
     assert alpha.user != beta.user
-    with pytest.raises(NotFound, match="There is no such user in your tenant."):
+    with pytest.raises(NotFound, match="There is no such user in your tenant"):
         await identity.accounts.read(alpha, beta.user)
 
 

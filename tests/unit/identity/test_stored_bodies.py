@@ -10,7 +10,7 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.records import MemoryRecords
-from shared.base.errors import Conflict, RateLimited
+from shared.base.errors import Conflict, RateLimited, SignInRefused
 from shared.base.models import encode
 from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.tokens import ROOT_SIZE, SALT_SIZE
@@ -98,7 +98,7 @@ async def test_former_attempts_go_on_under_the_same_record(
         ATTEMPTS_ID,
         {"count": 9, "locked_until": None},
     )
-    with pytest.raises(Exception, match="Invalid tenant, username or password."):
+    with pytest.raises(SignInRefused):
         await identity.try_sign_in("alpha", "anna", "wrong")
     (body,) = await former.stored(HERE, "sign-in-attempts")
     assert body["count"] == 10

@@ -66,7 +66,7 @@ class Publisher:
             made = self._made
             events.append(
                 Event(
-                    new_id("evt", self.clock.now(), lambda size, made=made: made.to_bytes(size)),
+                    new_id("evt", self.clock.now(), lambda size, made=made: made.to_bytes(size)),  # type: ignore[misc]
                     EventType.AUDIT_RECORDED,
                     "development",
                     Partition(tenant),

@@ -248,7 +248,7 @@ async def api(*_: object) -> None:
 
 async def test_a_path_that_no_function_takes_has_the_response_of_the_api() -> None:
     frontend = Frontend(RouteTable(api, [], prefix="api", mounts={}))
-    transport = httpx.ASGITransport(app=frontend)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=frontend)
     async with httpx.AsyncClient(transport=transport, base_url="http://app.test") as http:
         answer = await http.get("/nowhere")
     assert answer.status_code == 404

@@ -64,7 +64,7 @@ async def occurrences(
     async def handler(timer: func.TimerRequest) -> None:
         ran.append(str(timeline.now() - START))
 
-    async with running(timers(schedule, timeline, handler, **settings)):
+    async with running(timers(schedule, timeline, handler, **settings)):  # type: ignore[arg-type]
         await timeline.pass_time(seconds)
     return ran
 
