@@ -1,45 +1,92 @@
-"""Asynchronous streams: cut into pieces, worked on beside the event loop, one step ahead."""
+"""Asynchronous streams: cut into pieces, converted piece by piece, prefetched."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
 
 from shared.base.buffers import Buffer
 
 T = TypeVar("T")
-PieceT = TypeVar("PieceT", bound=Buffer)
+BufferT = TypeVar("BufferT", bound=Buffer)
 
 # Below this, changing threads costs more than hashing or sealing.
 INLINE_BYTES: Final = 65_536
 
 
-async def run_in_thread(work: Callable[[PieceT], T], piece: PieceT) -> T:
-    """``work(piece)``, in a thread of its own unless the piece is too small to be worth it."""
-    if len(piece) < INLINE_BYTES:
-        return work(piece)
-    return await asyncio.to_thread(work, piece)
+async def run_in_thread(work: Callable[[BufferT], T], data: BufferT) -> T:
+    """``work(data)``, in a thread of its own unless the data is too small to be worth it."""
+    if len(data) < INLINE_BYTES:
+        return work(data)
+    return await asyncio.to_thread(work, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a stream that was cut anew, and whether the stream ends with it."""
+
+    data: Buffer
+    last: bool
 
 
 async def rechunk(
-    chunks: AsyncIterator[Buffer], first: int, later: int
-) -> AsyncIterator[tuple[bytearray, bool]]:
-    """Cut a stream into pieces of ``first`` and then ``later`` bytes, and say which is the last.
+    chunks: AsyncIterator[Buffer], first: int, later: int, *, kept: int = 1
+) -> AsyncIterator[Piece]:
+    """Cut a stream into pieces of ``first`` and then ``later`` bytes.
 
-    Every piece but the last is full; there is always a last one, empty only if the stream is.
+    Every piece but the last is full; there is always a last one, empty only if the stream is. A chunk
+    may change once the next one is asked for. What lies whole in an immutable chunk is not copied.
+
+    Args:
+        chunks: The stream.
+        first: Bytes of the first piece.
+        later: Bytes of each later piece.
+        kept: How many pieces stay as they are when more are asked for: 2 if the next is prefetched.
     """
-    piece, wanted = bytearray(), first
+    buffers = deque(_PieceBuffer(max(first, later)) for _ in range(kept))
+    wanted = first
     async for chunk in chunks:
-        rest = memoryview(chunk)
-        while len(piece) + len(rest) > wanted:
-            missing = wanted - len(piece)
-            piece += rest[:missing]
-            rest = rest[missing:]
-            yield piece, False
-            piece, wanted = bytearray(), later
-        piece += rest
-    yield piece, True
+        rest = memoryview(chunk).cast("B")
+        while buffers[0].filled + len(rest) > wanted:
+            part = rest[: wanted - buffers[0].filled]
+            rest = rest[len(part) :]
+            if buffers[0].filled or not part.readonly:
+                buffers[0].add(part)
+                part = buffers[0].take()
+                buffers.rotate()
+            wanted = later
+            yield Piece(part, last=False)
+        buffers[0].add(rest)
+    yield Piece(buffers[0].take(), last=True)
+
+
+class _PieceBuffer:
+    """Gathers one piece after the other in the same memory."""
+
+    __slots__ = ("_limit", "_memory", "filled")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._memory = memoryview(bytearray())
+        self.filled = 0
+
+    def add(self, part: memoryview) -> None:
+        end = self.filled + len(part)
+        if end > len(self._memory):
+            # It doubles, so that a small stream does not pay for a whole piece.
+            grown = memoryview(bytearray(min(self._limit, max(end, 2 * len(self._memory)))))
+            grown[: self.filled] = self._memory[: self.filled]
+            self._memory = grown
+        self._memory[self.filled : end] = part
+        self.filled = end
+
+    def take(self) -> memoryview:
+        piece = self._memory[: self.filled]
+        self.filled = 0
+        return piece
 
 
 async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
@@ -56,3 +103,69 @@ async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+
+
+class Conversion(Protocol):
+    """Turns a stream's pieces, in their order, into others."""
+
+    @property
+    def first_size(self) -> int:
+        """Bytes of the first piece that it takes."""
+        ...
+
+    @property
+    def later_size(self) -> int:
+        """Bytes of each later piece; the last may be shorter."""
+        ...
+
+    def convert(self, piece: Buffer, *, last: bool) -> memoryview:
+        """Convert the next piece. The result may change at the next call, unless said otherwise."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees what is converted, in threads: its two methods run at the same time."""
+
+    def observe_piece(self, piece: Buffer) -> None:
+        """A piece that is being converted."""
+        ...
+
+    def observe_converted(self, converted: Buffer) -> None:
+        """What a piece became."""
+        ...
+
+
+async def convert_stream(
+    conversion: Conversion, chunks: AsyncIterator[Buffer], observer: Observer | None = None
+) -> AsyncIterator[memoryview]:
+    """Convert a whole stream.
+
+    What this yields may change once the next item is asked for, unless ``conversion`` says otherwise.
+
+    Args:
+        conversion: A ``Sealer`` or an ``OpenedRange``. It runs on the event loop, because a segment is
+            converted in about the time that it takes to change threads.
+        chunks: The stream, in chunks of any size.
+        observer: Hashes, for example, which takes longer: with an observer, the work is done in threads
+            while the next piece arrives.
+    """
+    kept = 1 if observer is None else 2
+    pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=kept)
+    async for piece in pieces if observer is None else prefetch(pieces):
+        if observer is None:
+            yield conversion.convert(piece.data, last=piece.last)
+        else:
+            yield await _observed(conversion, piece, observer)
+
+
+async def _observed(conversion: Conversion, piece: Piece, observer: Observer) -> memoryview:
+    def convert(data: Buffer) -> memoryview:
+        converted = conversion.convert(data, last=piece.last)
+        observer.observe_converted(converted)
+        return converted
+
+    # Hashing and encrypting release the GIL, so these run side by side.
+    _, converted = await asyncio.gather(
+        run_in_thread(observer.observe_piece, piece.data), run_in_thread(convert, piece.data)
+    )
+    return converted

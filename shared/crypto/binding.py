@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.base.errors import InvalidInput
-
 _PART: Final = re.compile(r"[a-z0-9_-]+")
 
 
@@ -14,9 +12,9 @@ def bind(purpose: str, *parts: str) -> bytes:
     """``strongroom/{purpose}/1/{part}/{part}...`` in ASCII; 1 is the version of the formats.
 
     Raises:
-        InvalidInput: A part is empty or has characters outside ``[a-z0-9_-]``, which could make two
+        ValueError: A part is empty or has characters outside ``[a-z0-9_-]``, which could make two
             different bindings read the same.
     """
     if not all(_PART.fullmatch(part) for part in parts):
-        raise InvalidInput("An identifier has only lower-case letters, digits, '_' and '-'.")
+        raise ValueError("an identifier has only lower-case letters, digits, '_' and '-'")
     return "/".join(("strongroom", purpose, "1", *parts)).encode("ascii")

@@ -1,8 +1,9 @@
-"""The arithmetic of the three-level key hierarchy.
+"""Key wrapping: how each key of the hierarchy is kept under the one above it.
 
-A tenant key, which never leaves the key vault, wraps epoch keys; an epoch key wraps each content's
-data key, here, with AES-256 Key Wrap (RFC 3394 with its default initial value; KW in NIST SP
-800-38F). Key Wrap is deterministic, so it needs no randomness, and detects every change.
+A tenant key, which never leaves the key vault, wraps an intermediate key; that wraps epoch keys, and an
+epoch key wraps the data key of each piece of content, with AES-256 Key Wrap (RFC 3394 with its default
+initial value; KW in NIST SP 800-38F). Key Wrap is deterministic, so it needs no randomness, and detects
+every change.
 """
 
 from __future__ import annotations
@@ -53,6 +54,6 @@ def content_associated_data(environment: str, tenant: str, document: str, versio
     ``strongroom/content/1/{environment}/{tenant}/{document}/{version}``, ASCII.
 
     Raises:
-        InvalidInput: A part has characters outside ``[a-z0-9_-]``.
+        ValueError: A part has characters outside ``[a-z0-9_-]``.
     """
     return bind("content", environment, tenant, document, str(version))

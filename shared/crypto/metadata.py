@@ -38,13 +38,13 @@ def seal_metadata(
     """Seal a JSON object under an epoch key (32 bytes).
 
     Args:
-        epoch_key: The tenant's current one.
+        epoch_key: The tenant's current epoch key.
         associated_data: What the value is bound to, from ``metadata_associated_data``.
-        value: Anything that JSON can say.
+        value: Anything that JSON can represent.
         entropy: Cryptographically secure random bytes.
 
     Raises:
-        ValueError: An epoch key of another size, or a value that JSON cannot say.
+        ValueError: An epoch key of another size, or a value that JSON cannot represent.
     """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     padded = text.ljust(-(-len(text) // BLOCK_SIZE) * BLOCK_SIZE)
@@ -68,7 +68,7 @@ def open_metadata(epoch_key: bytes, associated_data: bytes, sealed: bytes) -> di
         if not isinstance(value, dict):
             raise ValueError
     except (InvalidTag, ValueError):
-        raise Damaged("The sealed metadata is not what was once written.") from None
+        raise Damaged("The sealed metadata is not what was written.") from None
     return value
 
 
@@ -78,7 +78,7 @@ def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) 
     ``strongroom/metadata/1/{environment}/{tenant}/{kind}/{id}``, ASCII.
 
     Raises:
-        InvalidInput: A part has characters outside ``[a-z0-9_-]``.
+        ValueError: A part has characters outside ``[a-z0-9_-]``.
     """
     return bind("metadata", environment, tenant, kind, id)
 

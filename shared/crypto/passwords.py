@@ -81,7 +81,7 @@ def hash_password(password: str, entropy: Callable[[int], bytes]) -> str:
 
 
 def verify_password(password: str, phc: str) -> bool:
-    """Whether this is the password behind a PHC string. A string that is none of ours fits none.
+    """Whether this is the password behind a PHC string. A malformed string matches no password.
 
     For a user who does not exist, verify against ``DUMMY_HASH``, so that the time tells nothing.
     """

@@ -5,13 +5,14 @@ CiphertextSegmentSize 1,048,576, DerivedKeySize 32, HkdfHashType SHA256 and no k
 construction is from Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-Encryption and its
 Nonce-Reuse Misuse-Resistance" (CRYPTO 2015), HKDF is RFC 5869. Any Tink opens what is sealed here.
 
-A sealed content is a header and one or more segments. Each segment is authenticated by itself, with
+Sealed content is a header and one or more segments. Each segment is authenticated by itself, with
 its number and whether it is the last: a reader can start in the middle, and nobody can drop, add,
 repeat or reorder segments unseen. Plaintext is released only after its segment's tag was checked.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -21,16 +22,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.base.buffers import Buffer
+from shared.base.buffers import Buffer, WritableBuffer
 from shared.base.errors import Damaged, TooLarge
+from shared.crypto.keys import DATA_KEY_SIZE
 
-WritableBuffer = bytearray | memoryview
-
-KEY_SIZE: Final = 32
 SALT_SIZE: Final = 32
 NONCE_PREFIX_SIZE: Final = 7
 HEADER_SIZE: Final = 1 + SALT_SIZE + NONCE_PREFIX_SIZE
-"""Bytes of the header; its first byte is this number."""
+"""Bytes of the header; its first byte holds this number."""
 
 TAG_SIZE: Final = 16
 SEGMENT_SIZE: Final = 1_048_576
@@ -42,17 +41,17 @@ FIRST_SEGMENT_PLAINTEXT: Final = SEGMENT_PLAINTEXT - HEADER_SIZE
 MAX_SEGMENTS: Final = 2**32
 """The nonce numbers segments with 32 bits."""
 
-_NOT_AUTHENTIC: Final = "The sealed content is not what was once written; read another copy of it."
+_NOT_AUTHENTIC: Final = "The sealed content is not what was written; read another copy of it."
 
 
 def sealed_size(plaintext_size: int) -> int:
-    """The size of the sealed content, bytes, for a plaintext of this size."""
+    """The size of sealed content, bytes, whose plaintext has this size."""
     count = _segment_count(plaintext_size)
     return HEADER_SIZE + plaintext_size + count * TAG_SIZE
 
 
 def plaintext_size(sealed_size: int) -> int:
-    """The size of the plaintext, bytes, inside a sealed content of this size.
+    """The size of the plaintext, bytes, of sealed content of this size.
 
     Raises:
         Damaged: No plaintext seals to this size.
@@ -88,12 +87,22 @@ class Segment:
     sealed_end: int
     last: bool
 
+    def cut(self, plaintext: memoryview, start: int, end: int) -> memoryview:
+        """What a range of the whole plaintext takes from this segment's plaintext.
+
+        Args:
+            plaintext: The segment's.
+            start: Offset in the whole plaintext.
+            end: Offset in the whole plaintext.
+        """
+        return plaintext[max(0, start - self.plaintext_start) : end - self.plaintext_start]
+
 
 def segments(plaintext_size: int, start: int = 0, end: int | None = None) -> Iterator[Segment]:
     """The segments that cover the plaintext bytes ``start`` (included) to ``end`` (excluded).
 
-    An empty range needs no segment, except that an empty content has one, whose tag shows that it
-    is empty.
+    An empty range needs no segment, except that empty content has one, whose tag shows that it is
+    empty.
 
     Args:
         plaintext_size: Of the whole content, bytes.
@@ -127,24 +136,54 @@ def _index_at(offset: int) -> int:
 
 
 class Sealer:
-    """Seals one content, segment by segment.
+    """Seals content, segment by segment; a ``Conversion`` of its plaintext into its sealed form.
 
     Args:
-        key: The content's data key, 32 bytes, used for this content alone.
+        key: The data key, 32 bytes, used for this content alone.
         associated_data: What the content is bound to; opening it takes the same bytes.
         entropy: Cryptographically secure random bytes.
+        outputs: How many results of ``convert`` stay as they are: 2 if the next one is prefetched.
 
     Attributes:
         header: The 40 bytes that come before the first segment.
     """
 
-    __slots__ = ("_aead", "_index", "_sealed_last", "header")
+    __slots__ = ("_aead", "_index", "_outputs", "_sealed_last", "header")
 
-    def __init__(self, key: bytes, associated_data: bytes, entropy: Callable[[int], bytes]) -> None:
+    first_size: Final = FIRST_SEGMENT_PLAINTEXT
+    later_size: Final = SEGMENT_PLAINTEXT
+
+    def __init__(
+        self,
+        key: bytes,
+        associated_data: bytes,
+        entropy: Callable[[int], bytes],
+        *,
+        outputs: int = 1,
+    ) -> None:
         self.header = bytes([HEADER_SIZE]) + entropy(SALT_SIZE + NONCE_PREFIX_SIZE)
         self._aead = _content_aead(key, associated_data, self.header)
         self._index = 0
         self._sealed_last = False
+        self._outputs = deque([memoryview(b"")] * outputs)
+
+    def convert(self, piece: Buffer, *, last: bool) -> memoryview:
+        """Seal the next segment, and put the header before the first.
+
+        Raises:
+            TooLarge: The content has more than ``MAX_SEGMENTS`` segments.
+            ValueError: A wrong size, or the last segment was sealed before.
+        """
+        start = 0 if self._index else HEADER_SIZE
+        size = start + len(piece) + TAG_SIZE
+        # Buffers are used again: to make one costs about as much as to seal a segment.
+        self._outputs.rotate()
+        if len(self._outputs[0]) < size:
+            self._outputs[0] = memoryview(bytearray(size))
+        out = self._outputs[0][:size]
+        out[:start] = self.header[:start]
+        self.seal_segment(piece, out[start:], last=last)
+        return out
 
     def seal_segment(self, plaintext: Buffer, out: WritableBuffer, *, last: bool) -> int:
         """Seal the next segment.
@@ -152,7 +191,7 @@ class Sealer:
         Args:
             plaintext: Exactly ``FIRST_SEGMENT_PLAINTEXT`` bytes for the first segment and
                 ``SEGMENT_PLAINTEXT`` for each later one; the last may be shorter, but is empty only
-                where the whole content is.
+                if the whole content is.
             out: Takes the ciphertext and its tag; it may be longer.
             last: Whether the content ends with this segment.
 
@@ -182,10 +221,10 @@ class Sealer:
 
 
 class Opener:
-    """Opens the segments of one content, in any order.
+    """Opens the segments of sealed content, in any order.
 
     Args:
-        key: The content's data key, 32 bytes.
+        key: The data key, 32 bytes.
         associated_data: What the content was bound to when it was sealed.
         header: The first ``HEADER_SIZE`` bytes of the sealed content.
 
@@ -193,7 +232,7 @@ class Opener:
         header: The same.
 
     Raises:
-        Damaged: The header is none. Whether it is the right one, the first segment shows.
+        Damaged: The header is malformed. That it is the right one shows when a segment opens.
     """
 
     __slots__ = ("_aead", "header")
@@ -218,7 +257,7 @@ class Opener:
             The bytes written: the size of ``sealed`` less ``TAG_SIZE``.
 
         Raises:
-            Damaged: The segment is not this content's, not at this place, or was changed.
+            Damaged: The segment belongs to other content or to another place, or was changed.
         """
         size = len(sealed) - TAG_SIZE
         if not 0 <= index < MAX_SEGMENTS or not _is_segment_size(index, size, last=last):
@@ -235,11 +274,11 @@ class Opener:
 
 
 def _content_aead(key: bytes, associated_data: bytes, header: bytes) -> AESGCM:
-    """The cipher of one content, under a key that its salt and associated data set apart."""
-    if len(key) != KEY_SIZE:
+    """The cipher of the content with this header, under a key of its own."""
+    if len(key) != DATA_KEY_SIZE:
         raise ValueError("a data key has 32 bytes")
     salt = header[1 : 1 + SALT_SIZE]
-    return AESGCM(HKDF(SHA256(), KEY_SIZE, salt=salt, info=associated_data).derive(key))
+    return AESGCM(HKDF(SHA256(), DATA_KEY_SIZE, salt=salt, info=associated_data).derive(key))
 
 
 def _nonce(header: bytes, index: int, *, last: bool) -> bytes:

@@ -24,7 +24,7 @@ TOKEN_LIFETIME: Final = timedelta(hours=2)
 """The longest that a token may be valid."""
 
 CLOCK_SKEW: Final = timedelta(seconds=60)
-"""How far the clocks of two of our servers may lie apart."""
+"""How far the clocks of two servers may differ."""
 
 MAX_TOKEN_SIZE: Final = 4_096
 """Characters; what a header line of common proxies takes, and many times what a token needs."""
@@ -37,7 +37,7 @@ SALT_SIZE: Final = 16
 _TOKEN: Final = re.compile(r"([\w-]+)\.\.[\w-]{16}\.[\w-]+\.[\w-]{22}", re.ASCII)
 _KID: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _ALGORITHMS: Final = ("dir", "A256GCM")
-_REFUSED: Final = "The token is not one of ours; sign in again."
+_REFUSED: Final = "Invalid token; sign in again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Claims:
         tenant: Whose user it is for.
         user: Who signed in.
         roles: What they may be at the time of issue.
-        security_version: The user's; when theirs has moved on, the token is over.
+        security_version: The user's at the time of issue; once theirs is higher, the token is invalid.
         issued_at: UTC.
-        expires_at: UTC; at this moment it is over. At most ``TOKEN_LIFETIME`` after ``issued_at``.
+        expires_at: UTC; the token is expired from then on. At most ``TOKEN_LIFETIME`` after ``issued_at``.
         id: Names this token in the audit log.
     """
 
@@ -120,7 +120,7 @@ def token_kid(token: str) -> str:
     """The kid that a token names, not yet authenticated, so that the ring can be reloaded for it.
 
     Raises:
-        Unauthenticated: It does not have the form of a token of ours.
+        Unauthenticated: It does not have the form of a token.
     """
     match = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN_SIZE else None
     if match is None:
@@ -141,7 +141,7 @@ def read(
 ) -> Claims:
     """Decrypt a token and check that it is valid here and now.
 
-    Whether the user's security epoch has moved on is for the caller to see.
+    The caller compares the user's security version.
 
     Args:
         root: The secret behind the ring, 32 bytes.
@@ -151,9 +151,9 @@ def read(
         now: UTC.
 
     Raises:
-        Unauthenticated: It is not a token of ours, was changed, names a kid outside the ring,
-            belongs to another environment, comes from the future or claims too long a life.
-        TokenExpired: It was valid once.
+        Unauthenticated: It is malformed, was changed, names a kid outside the ring,
+            belongs to another environment, was issued in the future or is valid for too long.
+        TokenExpired: It has expired.
     """
     from joserfc import errors, jwe, jwk
 

@@ -1,4 +1,4 @@
-"""The copies of one content, read as one: each segment comes from a copy in which it is authentic."""
+"""The copies of content, read as one: each segment comes from a copy in which it is authentic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shared.documents.models import Place
 from shared.ports.blobs import BlobStore
 
 DamageReport = Callable[[Place, str], Awaitable[str]]
-"""Called with a place and the object there that is damaged or gone; returns the object that the record
-names there by now. Where it is another one, the first was replaced and is no damage."""
+"""Called with a place and the object there that is damaged or missing; returns the object that the record
+names there now. If that is another one, the first was replaced, which is no damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Opened:
 
 
 class Copies:
-    """The copies of one content, read as one.
+    """The copies of content, read as one.
 
     Args:
-        copies: Each of them, in the order in which to ask them.
+        copies: In the order in which to read them.
         data_key: Of the content.
         bound_to: The content's associated data.
-        on_damage: Called whenever a copy is damaged or gone; where its object was replaced, the new
-            one is read.
+        on_damage: Called whenever a copy is damaged or missing; if its object was replaced, the new one
+            is read.
     """
 
     def __init__(
@@ -49,18 +49,22 @@ class Copies:
 
     @property
     def header(self) -> bytes:
-        """The content's header, once a segment under it was authentic."""
+        """The content's header, once it has opened a segment.
+
+        Raises:
+            ValueError: No segment was opened yet.
+        """
         if self._opener is None:
             raise ValueError("no segment was opened yet")
         return self._opener.header
 
     async def open(self, segment: Segment) -> Opened:
-        """The segment from the first copy that has it; that copy is asked first from then on.
+        """The segment from the first copy that has it; that copy is read first from then on.
 
         Raises:
-            Damaged: No copy has it.
-            NotFound: The document was deleted meanwhile.
-            Unavailable: No copy has it, and one does not answer.
+            Damaged: It is authentic in no copy.
+            NotFound: The document was concurrently deleted.
+            Unavailable: It is authentic in no copy that can be read, and a store does not respond.
         """
         unavailable: Unavailable | None = None
         waiting = list(self._copies)
@@ -79,10 +83,10 @@ class Copies:
             self._copies.append(copy)
         if unavailable is not None:
             raise unavailable
-        raise Damaged("No copy of this content is good; the operator has been told.")
+        raise Damaged("Every copy of this content is damaged; the operator has been notified.")
 
     async def close(self) -> None:
-        """Let go of the stores."""
+        """Stop reading from the stores."""
         for copy in self._copies:
             await copy.close()
 
@@ -110,7 +114,7 @@ class Copies:
         raise Damaged("The segment is authentic under no copy's header.")
 
     async def _replaced(self, copy: Copy) -> bool:
-        """Whether a copy that failed is another object by now; that one is read from then on."""
+        """Whether the object of a copy that failed was replaced; the new one is read from then on."""
         name = await self._on_damage(copy.place, copy.name)
         if name == copy.name:
             return False
@@ -126,13 +130,13 @@ def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
 
 @dataclass(slots=True)
 class Copy:
-    """Reads one copy; reads on from where it is if the next segment follows.
+    """Reads one copy, in one request as long as each segment follows the one before.
 
     Attributes:
         place: Which copy it is.
         store: Where it is.
         name: Its name there.
-        until: Offset in the sealed content after the last byte that will be wanted.
+        until: Offset in the sealed content after the last byte that will be needed.
     """
 
     place: Place
@@ -145,12 +149,12 @@ class Copy:
     _rest: memoryview = field(default_factory=lambda: memoryview(b""))
 
     async def read_header(self, before: Segment) -> bytes:
-        """Its header, in one go with the segment that will be read next, if that follows.
+        """Its header, in one request with the segment that will be read next, if that follows.
 
         Raises:
-            Damaged: The copy is too short to have one.
-            NotFound: The copy is gone.
-            Unavailable: Its store does not answer.
+            Damaged: The copy is shorter than a header.
+            NotFound: The object does not exist.
+            Unavailable: The store does not respond.
         """
         if self._header is None:
             until = self.until if before.index == 0 else HEADER_SIZE
@@ -161,9 +165,9 @@ class Copy:
         """A segment as it is stored.
 
         Raises:
-            Damaged: The copy ends before it does.
-            NotFound: The copy is gone.
-            Unavailable: Its store does not answer.
+            Damaged: The copy ends before the segment does.
+            NotFound: The object does not exist.
+            Unavailable: The store does not respond.
         """
         return await self._read(segment.sealed_start, segment.sealed_end, self.until)
 
@@ -174,7 +178,7 @@ class Copy:
         self._header = None
 
     async def close(self) -> None:
-        """Let go of the store; what is read next is read afresh."""
+        """Stop reading from the store; the next read begins anew."""
         stream, self._stream, self._rest = self._stream, None, memoryview(b"")
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

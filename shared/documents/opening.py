@@ -20,9 +20,17 @@ from shared.keys.epochs import EpochKeys
 from shared.keys.models import EpochKey
 from shared.ports.blobs import BlobStore
 
-# Opened before the answer begins: content up to this size is either served whole or refused with a
+# Opened before the response begins: content up to this size is either served whole or refused with a
 # clear error; larger content whose every copy breaks further on ends in a broken transfer.
 READ_AHEAD_SEGMENTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOf:
+    """A version and the id of its document."""
+
+    document: str
+    version: Version
 
 
 @dataclass(slots=True)
@@ -41,18 +49,16 @@ class ContentOpener:
     epochs: EpochKeys
     environment: str
 
-    async def names_of_all(
-        self, tenant: str, documents: Sequence[tuple[str, Version]]
-    ) -> list[SealedNames]:
-        """The names of many versions, by document id and version; the keys are loaded together.
+    async def names_of_all(self, tenant: str, versions: Sequence[VersionOf]) -> list[SealedNames]:
+        """The names of many versions, in their order; the keys of each epoch are loaded once.
 
         Raises:
             Damaged: Names are not what was sealed.
         """
-        keys = await self.epochs.of_all(tenant, {version.epoch for _, version in documents})
+        keys = await self.epochs.of_all(tenant, {each.version.epoch for each in versions})
         return [
-            self._names(tenant, document, version, keys[version.epoch])
-            for document, version in documents
+            self._names(tenant, each.document, each.version, keys[each.version.epoch])
+            for each in versions
         ]
 
     async def names(self, tenant: str, document: str, version: Version) -> SealedNames:
@@ -81,14 +87,14 @@ class ContentOpener:
     ) -> AsyncIterator[memoryview]:
         """The plaintext bytes ``start`` (included) to ``end`` (excluded) of a version.
 
-        Each segment comes from a copy in which it is authentic; a copy that fails is told to
+        Each segment comes from a copy in which it is authentic; a copy that fails is reported to
         ``on_damage`` at once.
 
         Raises:
             Damaged: No copy is good; raised before anything is returned if that shows in the first
                 ``READ_AHEAD_SEGMENTS`` segments, else while streaming.
-            NotFound: The document was deleted meanwhile, and its objects are gone.
-            Unavailable: No store that may have a good copy answers.
+            NotFound: The document and its objects were concurrently deleted.
+            Unavailable: No store that may have a good copy responds.
         """
         wanted = list(segments(version.size, start, end))
         until = wanted[-1].sealed_end if wanted else 0
@@ -101,13 +107,13 @@ class ContentOpener:
     async def reassembled(
         self, tenant: str, document: str, version: Version
     ) -> AsyncGenerator[Buffer]:
-        """The sealed content of a version, put together from the segments that its copies have good.
+        """The sealed content of a version, reassembled from the good segments of its copies.
 
-        It ends without an error only if all of it is what was sealed once.
+        It ends without an error only if all of it is what was sealed.
 
         Raises:
-            Damaged: A segment is good in no copy, or the whole is not what the record says.
-            Unavailable: A store that may have a good segment does not answer.
+            Damaged: A segment is good in no copy, or the whole differs from the record's SHA-256.
+            Unavailable: A store that may have a good segment does not respond.
         """
         until = sealed_size(version.size)
         copies = await self._copies(tenant, document, version, until, _nothing_to_report)
@@ -122,7 +128,7 @@ class ContentOpener:
         finally:
             await copies.close()
         if digest.digest() != version.sealed_sha256:
-            raise Damaged("The copies together are not the content that was sealed.")
+            raise Damaged("The reassembled content is not what was sealed.")
 
     async def _copies(
         self, tenant: str, document: str, version: Version, until: int, on_damage: DamageReport
@@ -137,7 +143,7 @@ class ContentOpener:
 
 
 async def _nothing_to_report(_: Place, name: str) -> str:
-    """The damage is what somebody is mending."""
+    """For a repair, which knows of the damage."""
     return name
 
 
@@ -156,7 +162,6 @@ async def _plaintext(
 ) -> AsyncGenerator[memoryview]:
     try:
         for segment in wanted:
-            plaintext = (await copies.open(segment)).plaintext
-            yield plaintext[max(0, start - segment.plaintext_start) : end - segment.plaintext_start]
+            yield segment.cut((await copies.open(segment)).plaintext, start, end)
     finally:
         await copies.close()

@@ -9,7 +9,7 @@ from shared.access.principal import Principal
 from shared.base.events import EventType, VersionData
 from shared.base.listing import Listing
 from shared.documents.models import Document, Place, SealedNames, Version
-from shared.documents.opening import ContentOpener
+from shared.documents.opening import ContentOpener, VersionOf
 from shared.documents.store import DocumentRecords, StoredDocument
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
@@ -62,7 +62,7 @@ class DocumentReader:
             if stored.value.current is not None
         ]
         names = await self.opener.names_of_all(
-            principal.tenant, [(document.id, version) for document, version in found]
+            principal.tenant, [VersionOf(document.id, version) for document, version in found]
         )
         return Listing(
             [

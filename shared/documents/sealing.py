@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
 
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
 from shared.base.partitions import partition_of
-from shared.base.streams import prefetch, rechunk, run_in_thread
-from shared.crypto.keys import content_associated_data, wrap_data_key
+from shared.base.streams import convert_stream, prefetch
+from shared.crypto.keys import DATA_KEY_SIZE, content_associated_data, wrap_data_key
 from shared.crypto.metadata import metadata_associated_data, seal_metadata
-from shared.crypto.streaming import (
-    FIRST_SEGMENT_PLAINTEXT,
-    HEADER_SIZE,
-    SEGMENT_PLAINTEXT,
-    TAG_SIZE,
-    Sealer,
-)
+from shared.crypto.streaming import Sealer
 from shared.documents.models import Description, SealedNames, Version
 from shared.documents.naming import object_name
 from shared.documents.store import DocumentRecords
@@ -30,22 +21,20 @@ from shared.keys.epochs import EpochKeys
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 
-DATA_KEY_SIZE: Final = 32
-
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A content on its way in.
+    """Content on its way in.
 
     Attributes:
         tenant: Whose it is.
-        document: The id that it gets.
+        document: The id of its document.
         number: The version that it becomes.
         user: Who sends it.
         description: What they say about it.
         content: The plaintext.
-        max_size: Bytes at most.
-        sha256: What the client says the content's SHA-256 is; None: it does not say.
+        max_size: The most bytes that it may have.
+        sha256: Its SHA-256 according to the client; None: the client sent none.
     """
 
     tenant: str
@@ -85,24 +74,25 @@ class ContentSealer:
     runtime: Runtime
 
     async def seal(self, incoming: Incoming) -> Sealed:
-        """Seal a content; when this returns the object is durable, though no record names it yet.
+        """Seal content; when this returns the object is durable, though no record names it yet.
 
         Raises:
-            DigestMismatch: The content is not what the client says it is; nothing was kept.
-            TooLarge: It is larger than allowed; nothing was kept.
+            DigestMismatch: Its SHA-256 differs from ``incoming.sha256``; nothing was kept.
+            TooLarge: It has more than ``incoming.max_size`` bytes; nothing was kept.
         """
         epoch = await self.epochs.current(incoming.tenant)
         data_key = self.runtime.random(DATA_KEY_SIZE)
         bound_to = content_associated_data(
             self.environment, incoming.tenant, incoming.document, incoming.number
         )
-        work = _Sealing(Sealer(data_key, bound_to, self.runtime.random))
+        sealer = Sealer(data_key, bound_to, self.runtime.random, outputs=2)
+        tally = _Tally()
         now = self.runtime.now()
         name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)
         await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
-        await self.primary.put(name, prefetch(work.run(incoming)))
+        await self.primary.put(name, prefetch(_sealed(sealer, incoming, tally)))
 
-        names = SealedNames(**incoming.description.model_dump(), sha256=work.sha256.digest())
+        names = SealedNames(**incoming.description.model_dump(), sha256=tally.sha256.digest())
         names_bound_to = metadata_associated_data(
             self.environment, incoming.tenant, "version", f"{incoming.document}-{incoming.number}"
         )
@@ -114,8 +104,8 @@ class ContentSealer:
             names=seal_metadata(
                 epoch.key, names_bound_to, names.model_dump(mode="json"), self.runtime.random
             ),
-            size=work.size,
-            sealed_sha256=work.sealed_sha256.digest(),
+            size=tally.size,
+            sealed_sha256=tally.sealed_sha256.digest(),
             created_at=now,
             created_by=incoming.user,
         )
@@ -126,48 +116,47 @@ class ContentSealer:
         await self.primary.delete(version.object)
 
 
-class _Sealing:
-    """One content being sealed: the sealer, and what is learnt along the way."""
+class _Tally:
+    """The size of content and the digests of its two forms, taken while it is sealed."""
 
-    def __init__(self, sealer: Sealer) -> None:
-        self._sealer = sealer
+    def __init__(self) -> None:
         self.size = 0
         self.sha256 = hashlib.sha256()
         self.sealed_sha256 = hashlib.sha256()
 
-    async def run(self, incoming: Incoming) -> AsyncIterator[Buffer]:
-        """The sealed content, segment by segment."""
-        pieces = rechunk(incoming.content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT)
-        async for piece, last in prefetch(pieces):
-            self.size += len(piece)
-            if self.size > incoming.max_size:
-                raise TooLarge(f"The content is larger than {incoming.max_size} bytes.")
-            # Both let go of the interpreter's lock, so they run side by side.
-            _, sealed = await asyncio.gather(
-                run_in_thread(self.sha256.update, piece),
-                run_in_thread(partial(self._segment, last=last), piece),
-            )
-            if last and incoming.sha256 is not None:
-                check_digest(incoming.sha256, self.sha256.digest())
-            yield sealed
+    def observe_piece(self, piece: Buffer) -> None:
+        self.size += len(piece)
+        self.sha256.update(piece)
 
-    def _segment(self, piece: bytearray, last: bool) -> bytearray:
-        start = HEADER_SIZE if self.size == len(piece) else 0
-        out = bytearray(start + len(piece) + TAG_SIZE)
-        if start:
-            out[:start] = self._sealer.header
-        self._sealer.seal_segment(piece, memoryview(out)[start:], last=last)
-        self.sealed_sha256.update(out)
-        return out
+    def observe_converted(self, converted: Buffer) -> None:
+        self.sealed_sha256.update(converted)
+
+
+async def _sealed(sealer: Sealer, incoming: Incoming, tally: _Tally) -> AsyncIterator[Buffer]:
+    """The sealed form; it ends without an error only if the plaintext is what it should be."""
+    content = _limited(incoming.content, incoming.max_size)
+    async for part in convert_stream(sealer, content, tally):
+        yield part
+    if incoming.sha256 is not None:
+        check_digest(incoming.sha256, tally.sha256.digest())
+
+
+async def _limited(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterator[Buffer]:
+    size = 0
+    async for chunk in content:
+        size += memoryview(chunk).nbytes
+        if size > max_size:
+            raise TooLarge(f"The content is larger than {max_size} bytes.")
+        yield chunk
 
 
 def check_digest(said: bytes, found: bytes) -> None:
-    """Refuse a content that is not what its sender says.
+    """Refuse content that is not what its sender says.
 
     Raises:
         DigestMismatch: The digests differ.
     """
     if not hmac.compare_digest(said, found):
         raise DigestMismatch(
-            "The content that arrived has another SHA-256 than Repr-Digest says; send it again."
+            "The SHA-256 of the content that arrived differs from Repr-Digest; send it again."
         )

@@ -10,26 +10,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.adapters.checks import check_range
+from shared.adapters.checks import check_blob_name, check_range
 from shared.base.buffers import Buffer
-from shared.base.streams import rechunk, run_in_thread
-from shared.crypto.streaming import (
-    FIRST_SEGMENT_PLAINTEXT,
-    HEADER_SIZE,
-    KEY_SIZE,
-    SEGMENT_PLAINTEXT,
-    TAG_SIZE,
-    Opener,
-    Sealer,
-    Segment,
-    plaintext_size,
-    segments,
-)
+from shared.base.streams import convert_stream
+from shared.crypto.keys import DATA_KEY_SIZE
+from shared.crypto.ranges import OpenedRange
+from shared.crypto.streaming import HEADER_SIZE, Opener, Sealer, plaintext_size
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Entropy
 
@@ -37,7 +27,7 @@ from shared.ports.clock import Entropy
 class SealedBlobs:
     """A ``BlobStore`` over another one, which sees nothing in clear but names and sizes.
 
-    Sizes and ranges are those of the plaintext. Memory: two segments a stream.
+    Sizes and ranges are those of the plaintext. Memory: three segments a stream.
 
     Args:
         store: Holds the sealed objects.
@@ -52,7 +42,9 @@ class SealedBlobs:
 
     async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``."""
-        return plaintext_size(await self._store.put(name, self._seal(name, content)))
+        check_blob_name(name)
+        sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
+        return plaintext_size(await self._store.put(name, convert_stream(sealer, content)))
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
@@ -67,14 +59,11 @@ class SealedBlobs:
         end = size if end is None else min(end, size)
         header = await self._read(name, 0, HEADER_SIZE)
         opener = Opener(self._object_key(name), name.encode(), header)
-        for segment in segments(size, min(start, end), end):
-            sealed = await self._read(name, segment.sealed_start, segment.sealed_end)
-            plaintext = await run_in_thread(partial(_open, opener, segment), sealed)
-            wanted = plaintext[
-                max(0, start - segment.plaintext_start) : end - segment.plaintext_start
-            ]
-            if wanted:
-                yield wanted
+        opened = OpenedRange(opener, size, min(start, end), end)
+        sealed = self._store.get(name, start=opened.sealed_start, end=opened.sealed_end)
+        async for plaintext in convert_stream(opened, sealed):
+            if plaintext:
+                yield bytes(plaintext)
 
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``.
@@ -105,30 +94,12 @@ class SealedBlobs:
         """See ``BlobStore.grant_upload``."""
         return await self._store.grant_upload(name, max_size=max_size, expires_at=expires_at)
 
-    async def _seal(self, name: str, content: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-        sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
-        yield sealer.header
-        async for piece, last in rechunk(content, FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT):
-            yield await run_in_thread(partial(_seal, sealer, last=last), piece)
-
     async def _read(self, name: str, start: int, end: int) -> bytes:
         pieces = self._store.get(name, start=start, end=end)
         return b"".join([piece async for piece in pieces])
 
     def _object_key(self, name: str) -> bytes:
-        return HKDF(SHA256(), KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
-
-
-def _seal(sealer: Sealer, plaintext: bytearray, last: bool) -> bytearray:
-    sealed = bytearray(len(plaintext) + TAG_SIZE)
-    sealer.seal_segment(plaintext, sealed, last=last)
-    return sealed
-
-
-def _open(opener: Opener, segment: Segment, sealed: bytes) -> bytes:
-    plaintext = bytearray(segment.plaintext_end - segment.plaintext_start)
-    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
-    return bytes(plaintext)
+        return HKDF(SHA256(), DATA_KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
 
 
 def _in_clear(info: BlobInfo) -> BlobInfo:

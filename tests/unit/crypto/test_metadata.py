@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shared.base.errors import Damaged, InvalidInput
+from shared.base.errors import Damaged
 from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
 
 EPOCH_KEY = bytes(range(32))
@@ -117,5 +117,5 @@ def test_keys_of_other_sizes_are_refused(size):
 
 def test_metadata_is_bound_to_environment_tenant_kind_and_id():
     assert BOUND_TO == b"strongroom/metadata/1/production/ten_1/document/doc_1"
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValueError, match="identifier"):
         metadata_associated_data("production", "ten_1/document", "doc_1", "x/y")

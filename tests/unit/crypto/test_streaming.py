@@ -1,4 +1,4 @@
-"""Sealed content: sizes, segments, the stream functions, and both ways against Tink."""
+"""Sealed content: sizes, segments, whole streams, and both ways against Tink."""
 
 import io
 import random
@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tink import cleartext_keyset_handle, streaming_aead  # type: ignore[import-untyped]
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2  # type: ignore[import-untyped]
+from tink import streaming_aead  # type: ignore[import-untyped]
 
+from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, TooLarge
+from shared.base.streams import Conversion, convert_stream
 from shared.crypto import streaming
-from shared.crypto.contents import StreamOpener, StreamSealer, open_sealed, seal
+from shared.crypto.ranges import OpenedRange
 from shared.crypto.streaming import (
     FIRST_SEGMENT_PLAINTEXT,
     HEADER_SIZE,
@@ -29,6 +30,8 @@ from shared.crypto.streaming import (
     sealed_size,
     segments,
 )
+from tests.support.sealing import open_sealed, run, seal, stream
+from tests.support.stock_tink import stock_tink
 
 KEY = bytes(range(32))
 BOUND_TO = b"strongroom/content/1/production/ten_1/doc_1/1"
@@ -46,40 +49,9 @@ def chunks(content: bytes, size: int) -> Iterator[memoryview]:
     return (view[start : start + size] for start in range(0, len(view), size))
 
 
-def joined(views: Iterable[memoryview]) -> bytes:
-    # Each view is gone when the next one comes, and bytes.join would collect them all first.
-    return b"".join(map(bytes, views))
-
-
 @pytest.fixture(scope="module")
 def tink() -> streaming_aead.StreamingAead:
-    streaming_aead.register()
-    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-        version=0,
-        key_value=KEY,
-        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-            ciphertext_segment_size=1_048_576,
-            derived_key_size=32,
-            hkdf_hash_type=common_pb2.SHA256,
-        ),
-    )
-    keyset = tink_pb2.Keyset(
-        primary_key_id=1,
-        key=[
-            tink_pb2.Keyset.Key(
-                key_data=tink_pb2.KeyData(
-                    type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
-                    value=key.SerializeToString(),
-                    key_material_type=tink_pb2.KeyData.SYMMETRIC,
-                ),
-                status=tink_pb2.ENABLED,
-                key_id=1,
-                output_prefix_type=tink_pb2.RAW,
-            )
-        ],
-    )
-    handle = cleartext_keyset_handle.from_keyset(keyset)
-    return handle.primitive(streaming_aead.StreamingAead)
+    return stock_tink(KEY)
 
 
 class Kept(io.BytesIO):
@@ -93,7 +65,7 @@ class Kept(io.BytesIO):
 @pytest.mark.parametrize("size", SIZES)
 def test_tink_opens_what_we_seal(tink, entropy, size):
     content = noise(size)
-    sealed = joined(seal(KEY, BOUND_TO, chunks(content, 300_000), entropy))
+    sealed = seal(KEY, BOUND_TO, chunks(content, 300_000), entropy)
     with tink.new_decrypting_stream(io.BytesIO(sealed), BOUND_TO) as stream:
         assert stream.read() == content
 
@@ -106,12 +78,12 @@ def test_we_open_what_tink_seals(tink, size):
     with tink.new_encrypting_stream(destination, BOUND_TO) as stream:
         stream.write(content)
     assert len(destination.content) == sealed_size(size)
-    assert joined(open_sealed(KEY, BOUND_TO, [destination.content])) == content
+    assert open_sealed(KEY, BOUND_TO, destination.content) == content
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_are_what_sealing_gives(entropy, size):
-    sealed = joined(seal(KEY, BOUND_TO, [noise(size)], entropy))
+    sealed = seal(KEY, BOUND_TO, [noise(size)], entropy)
     assert len(sealed) == sealed_size(size)
     assert plaintext_size(len(sealed)) == size
 
@@ -136,8 +108,8 @@ def test_impossible_sizes_are_refused(size):
 @pytest.mark.parametrize("size", [0, 1, BORDERS[0], BORDERS[1], BORDERS[1] + 1, 4_000_000])
 def test_the_cut_of_the_incoming_buffers_does_not_matter(entropy, size, chunk):
     content = noise(size)
-    sealed = joined(seal(KEY, BOUND_TO, chunks(content, chunk), entropy))
-    assert joined(open_sealed(KEY, BOUND_TO, chunks(sealed, chunk))) == content
+    sealed = seal(KEY, BOUND_TO, chunks(content, chunk), entropy)
+    assert open_sealed(KEY, BOUND_TO, sealed, chunk) == content
 
 
 @settings(max_examples=50, deadline=None)
@@ -146,36 +118,41 @@ def test_any_cut_opens_to_the_same_content(cut):
     content = noise(sum(cut))
     starts = [sum(cut[:i]) for i in range(len(cut))]
     pieces = [content[start : start + size] for start, size in zip(starts, cut, strict=True)]
-    sealed = joined(seal(KEY, BOUND_TO, pieces, bytes))
-    assert joined(open_sealed(KEY, BOUND_TO, [sealed])) == content
+    sealed = seal(KEY, BOUND_TO, pieces, bytes)
+    assert open_sealed(KEY, BOUND_TO, sealed) == content
 
 
 def test_sealed_views_are_whole_segments(entropy):
-    views = [len(view) for view in seal(KEY, BOUND_TO, chunks(noise(3_000_000), 70_000), entropy)]
+    async def sizes() -> list[int]:
+        plaintext = stream(chunks(noise(3_000_000), 70_000))
+        return [
+            len(view) async for view in convert_stream(Sealer(KEY, BOUND_TO, entropy), plaintext)
+        ]
+
+    views = run(sizes())
     assert views[:-1] == [SEGMENT_SIZE] * (len(views) - 1)
 
 
 def test_buffers_of_other_items_count_bytes(entropy):
     content = noise(80_000)
     items = memoryview(content).cast("d")
-    sealed = joined(seal(KEY, BOUND_TO, [items], entropy))  # type: ignore[list-item]
-    assert joined(open_sealed(KEY, BOUND_TO, [sealed])) == content
+    sealed = seal(KEY, BOUND_TO, [items], entropy)  # type: ignore[list-item]
+    assert open_sealed(KEY, BOUND_TO, sealed) == content
 
 
 def test_a_content_ends_once(entropy):
-    sealer = StreamSealer(KEY, BOUND_TO, entropy)
-    sealed = joined(sealer.update(b"all of ")) + joined(sealer.update(b"it")) + sealer.finalize()
+    sealer = Sealer(KEY, BOUND_TO, entropy)
+    sealed = bytes(sealer.convert(b"all of it", last=True))
     with pytest.raises(ValueError, match="sealed before"):
-        sealer.finalize()
-    opener = StreamOpener(KEY, BOUND_TO)
-    assert not list(opener.update(sealed))
-    assert opener.finalize() == b"all of it"  # type: ignore[comparison-overlap]
+        sealer.convert(b"", last=True)
+    opened = OpenedRange(Opener(KEY, BOUND_TO, sealed[:HEADER_SIZE]), len(b"all of it"))
+    assert bytes(opened.convert(sealed[HEADER_SIZE:], last=True)) == b"all of it"
     with pytest.raises(Damaged):
-        opener.finalize()
+        opened.convert(b"", last=True)
 
 
 def test_each_content_has_a_header_of_its_own(entropy):
-    first, second = (joined(seal(KEY, BOUND_TO, [b"same"], entropy)) for _ in range(2))
+    first, second = (seal(KEY, BOUND_TO, [b"same"], entropy) for _ in range(2))
     assert first[:HEADER_SIZE] != second[:HEADER_SIZE]
     assert first[HEADER_SIZE:] != second[HEADER_SIZE:]
     assert first[0] == second[0] == 40
@@ -183,7 +160,7 @@ def test_each_content_has_a_header_of_its_own(entropy):
 
 SEGMENTED = 3_500_000
 CONTENT = noise(SEGMENTED)
-SEALED = joined(seal(KEY, BOUND_TO, [CONTENT], noise))
+SEALED = seal(KEY, BOUND_TO, [CONTENT], noise)
 
 
 @settings(max_examples=200, deadline=None)
@@ -252,7 +229,7 @@ def test_the_sealer_refuses_a_segment_after_the_last(entropy):
 def test_the_segment_number_never_wraps(entropy, monkeypatch):
     monkeypatch.setattr(streaming, "MAX_SEGMENTS", 2)
     with pytest.raises(TooLarge):
-        list(seal(KEY, BOUND_TO, [bytes(BORDERS[1] + 1)], entropy))
+        seal(KEY, BOUND_TO, [bytes(BORDERS[1] + 1)], entropy)
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
@@ -264,17 +241,30 @@ def test_keys_of_other_sizes_are_refused(entropy, size):
 def test_memory_stays_constant(entropy):
     buffer = bytes(4_000_000)
 
-    def peak(buffers: int) -> int:
+    async def through(conversion: Conversion, plaintext: Iterable[Buffer]) -> int:
+        return sum([len(piece) async for piece in convert_stream(conversion, stream(plaintext))])
+
+    def peak(conversion: Conversion, plaintext: Iterable[Buffer], size: int) -> int:
         tracemalloc.start()
-        sealed = seal(KEY, BOUND_TO, (buffer for _ in range(buffers)), entropy)
-        size = sum(map(len, open_sealed(KEY, BOUND_TO, sealed)))
+        found = run(through(conversion, plaintext))
         taken = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert size == buffers * len(buffer)
+        assert found == size
         return taken
 
-    assert peak(32) < peak(2) + 65_536
-    assert peak(32) < 5 * SEGMENT_SIZE
+    def sealing(buffers: int) -> int:
+        size = sealed_size(buffers * len(buffer))
+        return peak(Sealer(KEY, BOUND_TO, entropy), (buffer for _ in range(buffers)), size)
+
+    def opening(buffers: int) -> int:
+        size = buffers * len(buffer)
+        sealed = seal(KEY, BOUND_TO, (buffer for _ in range(buffers)), entropy)
+        opened = OpenedRange(Opener(KEY, BOUND_TO, sealed[:HEADER_SIZE]), size)
+        return peak(opened, chunks(sealed[HEADER_SIZE:], len(buffer)), size)
+
+    for way in (sealing, opening):
+        assert way(32) < way(2) + 65_536
+        assert way(32) < 5 * SEGMENT_SIZE
 
 
 @pytest.mark.parametrize(
@@ -304,3 +294,32 @@ def test_memory_stays_constant(entropy):
 def test_hkdf_sha256_gives_the_vectors_of_rfc_5869(key, salt, info, okm):
     expected = bytes.fromhex(okm)
     assert HKDF(SHA256(), len(expected), salt=salt, info=info).derive(key) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, SEGMENTED), st.integers(0, SEGMENTED), st.integers(1, 3_000_000))
+def test_any_range_opens_as_a_stream(one, other, cut):
+    start, end = sorted((one, other))
+    opened = OpenedRange(Opener(KEY, BOUND_TO, SEALED[:HEADER_SIZE]), SEGMENTED, start, end)
+    sealed = SEALED[opened.sealed_start : opened.sealed_end]
+
+    async def plaintext() -> bytes:
+        pieces = convert_stream(opened, stream(chunks(sealed, max(cut, 10_000))))
+        return b"".join([bytes(piece) async for piece in pieces])
+
+    assert run(plaintext()) == CONTENT[start:end]
+
+
+@pytest.mark.parametrize("left", [0, 1, SEGMENT_SIZE - 1, SEGMENT_SIZE, 2 * SEGMENT_SIZE - 17])
+def test_a_range_that_ends_early_is_refused(left):
+    opened = OpenedRange(
+        Opener(KEY, BOUND_TO, SEALED[:HEADER_SIZE]), SEGMENTED, 1_500_000, 3_000_000
+    )
+    sealed = SEALED[opened.sealed_start : opened.sealed_end][:left]
+
+    async def read() -> None:
+        async for _ in convert_stream(opened, stream([sealed])):
+            pass
+
+    with pytest.raises(Damaged):
+        run(read())

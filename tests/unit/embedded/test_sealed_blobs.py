@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.base.errors import Damaged
-from shared.crypto.contents import open_sealed
 from shared.crypto.streaming import (
     SEGMENT_SIZE,
     sealed_size,
 )
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
+from tests.support.sealing import opened
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_the_disk_holds_the_documented_format(store, root):
     assert len(stored) == sealed_size(len(whole))
     assert SECRET not in stored
     key = HKDF(SHA256(), 32, salt=None, info=b"ten_a/upl").derive(KEY)
-    assert b"".join(map(bytes, open_sealed(key, b"ten_a/upl", [stored]))) == whole
+    assert b"".join([bytes(piece) async for piece in opened(key, b"ten_a/upl", stored)]) == whole
 
 
 async def test_every_object_is_sealed_differently(store, root):

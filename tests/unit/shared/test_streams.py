@@ -1,4 +1,4 @@
-"""Streams: regrouped without losing a byte, run one step ahead without leaving anything running."""
+"""Streams: rechunked and converted without losing a byte, prefetched without leaving anything running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.base.streams import prefetch, rechunk
+from shared.base.buffers import Buffer
+from shared.base.streams import convert_stream, prefetch, rechunk
 
 pytestmark = pytest.mark.anyio
 
@@ -20,9 +21,11 @@ async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20))
-def test_regrouping_keeps_every_byte(chunks: list[bytes], first: int, later: int) -> None:
+def test_rechunking_keeps_every_byte(chunks: list[bytes], first: int, later: int) -> None:
     async def pieces() -> list[tuple[bytes, bool]]:
-        return [(bytes(piece), last) async for piece, last in rechunk(stream(chunks), first, later)]
+        return [
+            (bytes(piece.data), piece.last) async for piece in rechunk(stream(chunks), first, later)
+        ]
 
     found = asyncio.run(pieces())
     assert b"".join(piece for piece, _ in found) == b"".join(chunks)
@@ -33,7 +36,7 @@ def test_regrouping_keeps_every_byte(chunks: list[bytes], first: int, later: int
     assert sizes[-1] > 0 or not any(chunks)
 
 
-async def test_regrouping_uses_each_chunk_before_it_asks_for_the_next() -> None:
+async def test_rechunking_uses_each_chunk_before_it_asks_for_the_next() -> None:
     shared_buffer = bytearray(4)
 
     async def reusing() -> AsyncIterator[bytearray]:
@@ -41,17 +44,76 @@ async def test_regrouping_uses_each_chunk_before_it_asks_for_the_next() -> None:
             shared_buffer[:] = bytes([number]) * 4
             yield shared_buffer
 
-    found = [bytes(piece) async for piece, _ in rechunk(reusing(), 3, 5)]
+    found = [bytes(piece.data) async for piece in rechunk(reusing(), 3, 5)]
     assert b"".join(found) == b"".join(bytes([number]) * 4 for number in range(6))
 
 
-async def test_ahead_gives_the_same_items() -> None:
+@pytest.mark.parametrize(
+    "chunk", [4, 20], ids=["pieces of two chunks", "several pieces in a chunk"]
+)
+async def test_a_prefetched_piece_leaves_the_one_before_as_it_is(chunk: int) -> None:
+    shared_buffer = bytearray(chunk)
+
+    async def reusing() -> AsyncIterator[bytearray]:
+        for number in range(6):
+            shared_buffer[:] = bytes([number]) * chunk
+            yield shared_buffer
+
+    found = b""
+    async for piece in prefetch(rechunk(reusing(), 3, 5, kept=2)):
+        await asyncio.sleep(0.001)  # the next one is made meanwhile
+        found += piece.data
+    assert found == b"".join(bytes([number]) * chunk for number in range(6))
+
+
+class Doubling:
+    """Doubles each piece, in two buffers that take turns."""
+
+    first_size, later_size = 3, 5
+
+    def __init__(self) -> None:
+        self._buffers = [bytearray(10), bytearray(10)]
+
+    def convert(self, piece: Buffer, *, last: bool) -> memoryview:
+        self._buffers.reverse()
+        doubled = bytes(piece) * 2 + (b"." if last else b"")
+        self._buffers[0][: len(doubled)] = doubled
+        return memoryview(self._buffers[0])[: len(doubled)]
+
+
+class Seen:
+    """Keeps what was converted, and what it became."""
+
+    def __init__(self) -> None:
+        self.pieces, self.converted = b"", b""
+
+    def observe_piece(self, piece: Buffer) -> None:
+        self.pieces += piece
+
+    def observe_converted(self, converted: Buffer) -> None:
+        self.converted += converted
+
+
+@pytest.mark.parametrize("observer", [None, Seen()], ids=["alone", "observed"])
+async def test_a_prefetched_conversion_is_complete_and_in_order(observer: Seen | None) -> None:
+    converted = b""
+    async for piece in prefetch(
+        convert_stream(Doubling(), stream([b"abcd", b"efghijk"]), observer)
+    ):
+        await asyncio.sleep(0.001)  # the next one is made meanwhile
+        converted += piece
+    assert converted == b"abcabcdefghdefghijkijk."
+    if observer is not None:
+        assert (observer.pieces, observer.converted) == (b"abcdefghijk", converted)
+
+
+async def test_prefetching_gives_the_same_items() -> None:
     for count in (0, 1, 2, 7):
         items = [bytes([number]) for number in range(count)]
         assert [item async for item in prefetch(stream(items))] == items
 
 
-async def test_ahead_is_one_step_ahead_and_no_more() -> None:
+async def test_prefetching_is_one_item_ahead_and_no_more() -> None:
     made: list[int] = []
 
     async def items() -> AsyncIterator[int]:

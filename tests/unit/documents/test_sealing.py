@@ -1,0 +1,161 @@
+"""ContentSealer and ContentOpener, directly: what is kept, what is refused, how often keys are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from shared.adapters.memory.blobs import MemoryBlobs
+from shared.adapters.memory.records import MemoryRecords
+from shared.base.buffers import Buffer
+from shared.base.errors import DigestMismatch, TooLarge
+from shared.crypto.keys import content_associated_data, unwrap_data_key
+from shared.crypto.streaming import SEGMENT_PLAINTEXT
+from shared.documents.models import Description
+from shared.documents.opening import ContentOpener, VersionOf
+from shared.documents.sealing import ContentSealer, Incoming
+from shared.documents.store import DocumentRecords
+from shared.journal.agenda import Agenda, Task
+from shared.keys.models import EpochKey
+from shared.ports.clock import Runtime
+from tests.support.clock import FakeClock
+from tests.support.documents import NEVER
+from tests.support.keys import TENANT
+from tests.support.sealing import opened, stream
+
+pytestmark = pytest.mark.anyio
+
+CONTENT = os.urandom(3 * SEGMENT_PLAINTEXT + 1_000)
+PAPER = Description(name="paper.txt")
+
+
+@dataclass
+class FakeEpochs:
+    """Epoch keys in memory; counts how often they are asked for."""
+
+    epoch: str = "epo_1"
+    keys: dict[str, EpochKey] = field(default_factory=dict)
+    loads: list[set[str]] = field(default_factory=list)
+
+    async def current(self, tenant: str) -> EpochKey:
+        return await self.of(tenant, self.epoch)
+
+    async def of(self, _tenant: str, epoch: str) -> EpochKey:
+        return self.keys.setdefault(epoch, EpochKey(epoch, os.urandom(32)))
+
+    async def of_all(self, tenant: str, epochs: Collection[str]) -> Mapping[str, EpochKey]:
+        self.loads.append(set(epochs))
+        return {epoch: await self.of(tenant, epoch) for epoch in epochs}
+
+
+class Content:
+    """A sealer and an opener over stores in memory."""
+
+    def __init__(self) -> None:
+        clock = FakeClock()
+        self.runtime = Runtime(clock, os.urandom)
+        records = MemoryRecords(clock)
+        self.agenda = Agenda(records, self.runtime)
+        self.primary, self.replica = MemoryBlobs(clock), MemoryBlobs(clock)
+        self.epochs = FakeEpochs()
+        self.document = self.runtime.new_id("doc")
+        self.sealer = ContentSealer(
+            self.primary,
+            self.epochs,  # type: ignore[arg-type]
+            DocumentRecords(records, self.agenda),
+            "development",
+            self.runtime,
+        )
+        self.opener = ContentOpener(
+            self.primary,
+            self.replica,
+            self.epochs,  # type: ignore[arg-type]
+            "development",
+        )
+
+    def incoming(
+        self, *chunks: Buffer, number: int = 1, max_size: int = 1 << 30, sha256: bytes | None = None
+    ) -> Incoming:
+        return Incoming(
+            TENANT, self.document, number, "usr_1", PAPER, stream(chunks), max_size, sha256
+        )
+
+    async def stored(self) -> list[str]:
+        return [info.name async for info in self.primary.list()]
+
+
+@pytest.fixture
+def content() -> Content:
+    return Content()
+
+
+async def no_damage(place: str, name: str) -> str:
+    pytest.fail(f"{name} in {place} is damaged")
+
+
+@pytest.mark.parametrize("size", [0, 1, SEGMENT_PLAINTEXT, len(CONTENT)])
+@pytest.mark.parametrize("chunk", [65_536, 5_000_000])
+async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk: int) -> None:
+    plaintext = CONTENT[:size]
+    chunks = [plaintext[start : start + chunk] for start in range(0, size, chunk)]
+    digest = hashlib.sha256(plaintext).digest()
+    sealed = await content.sealer.seal(content.incoming(*chunks, sha256=digest))
+    version = sealed.version
+    assert (version.size, sealed.names.sha256) == (size, digest)
+    kept = b"".join([piece async for piece in content.primary.get(version.object)])
+    assert hashlib.sha256(kept).digest() == version.sealed_sha256
+
+    key = unwrap_data_key(content.epochs.keys[version.epoch].key, version.wrapped_key)
+    bound_to = content_associated_data("development", TENANT, content.document, 1)
+    assert b"".join([bytes(piece) async for piece in opened(key, bound_to, kept)]) == plaintext
+    read = await content.opener.open(TENANT, content.document, version, 0, size, no_damage)
+    assert b"".join([bytes(piece) async for piece in read]) == plaintext
+    assert await content.opener.names(TENANT, content.document, version) == sealed.names
+
+
+async def test_another_digest_keeps_nothing(content: Content) -> None:
+    with pytest.raises(DigestMismatch):
+        await content.sealer.seal(content.incoming(CONTENT, sha256=bytes(32)))
+    assert await content.stored() == []
+
+
+@pytest.mark.parametrize("spare", [-1, 0])
+async def test_content_may_have_its_largest_size_and_no_more(content: Content, spare: int) -> None:
+    incoming = content.incoming(CONTENT, max_size=len(CONTENT) + spare)
+    if spare < 0:
+        with pytest.raises(TooLarge):
+            await content.sealer.seal(incoming)
+        assert await content.stored() == []
+    else:
+        assert (await content.sealer.seal(incoming)).version.size == len(CONTENT)
+
+
+async def test_the_sweep_knows_of_an_object_before_it_is_put(content: Content) -> None:
+    async def arriving() -> AsyncIterator[Buffer]:
+        due = [item.value.partition async for item in content.agenda.due(Task.SWEEP_OBJECTS, NEVER)]
+        assert due
+        assert all(each.startswith(f"{TENANT}/") for each in due)
+        yield CONTENT
+        raise ConnectionResetError("the client disconnected")
+
+    incoming = Incoming(
+        TENANT, content.document, 1, "usr_1", PAPER, arriving(), max_size=1 << 30, sha256=None
+    )
+    with pytest.raises(ConnectionResetError):
+        await content.sealer.seal(incoming)
+    assert await content.stored() == []
+
+
+async def test_names_of_many_load_the_keys_of_their_epochs_once(content: Content) -> None:
+    versions = []
+    for number, epoch in enumerate(["epo_1", "epo_2", "epo_1"], start=1):
+        content.epochs.epoch = epoch
+        sealed = await content.sealer.seal(content.incoming(b"content", number=number))
+        versions.append(VersionOf(content.document, sealed.version))
+    names = await content.opener.names_of_all(TENANT, versions)
+    assert [each.name for each in names] == [PAPER.name] * 3
+    assert content.epochs.loads == [{"epo_1", "epo_2"}]
