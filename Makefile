@@ -52,8 +52,8 @@ $(WORKER)/.installed: requirements-worker.txt $(INSTALLED)
 	@touch $@
 
 # Four at a time on any machine: much of the time goes into waiting for emulators and servers.
-test: $(INSTALLED) $(WORKER)/.installed ## run all tests
-	$(PY) -m pytest -n 4
+test: $(INSTALLED) $(WORKER)/.installed ## run all tests (COVERAGE=1: and measure their coverage)
+	$(PY) -m pytest -n 4 $(if $(COVERAGE),--cov --cov-report=term)
 
 faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
 	STRONGROOM_FAULT_KILLS=50 $(PY) -m pytest tests/faults
@@ -89,6 +89,6 @@ lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	$(LOCK) --group worker --python-version 3.13 --no-deps --output-file requirements-worker.txt
 
 clean: ## remove what the tools made; data/ stays
-	rm -rf $(VENV) $(SCANNER) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(SCANNER) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage \
 		.import_linter_cache tests/support/emulators/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""The house: services, ports, adapters and cryptography. No web or functions framework in here."""
+"""The application core: services, ports, adapters, cryptography. No web or functions framework."""

@@ -135,7 +135,7 @@ def _host(address: str, port: int, data: Path) -> Host:
             await services.adapters.bus.dead_letters(first, limit=1)
             # No other process uses the folder: what an earlier one left can go out at once.
             await services.outbox.relay(everything=True)
-        if await services.tenants.has_operator():
+        if await services.bootstrap.has_operator():
             first_steps.forget_secret(data)
         else:
             first_lines.append(first_steps.instructions(get_settings().public_base_url, data))

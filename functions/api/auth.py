@@ -78,7 +78,7 @@ async def create_first_operator(
 ) -> TemporaryPasswordView:
     """Create the first operator with the bootstrap secret. It works once per installation."""
     limits.sign_in.take(origin.address)
-    temporary = await services.tenants.bootstrap(
+    temporary = await services.bootstrap.create_operator(
         body.secret.get_secret_value(), body.username, origin
     )
     return TemporaryPasswordView.of(temporary)

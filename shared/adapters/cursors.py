@@ -29,7 +29,7 @@ def decode_cursor(cursor: str, query: Sequence[Any], *, length: int) -> list[str
     """The position, of ``length`` texts, that ``encode_cursor`` wrote.
 
     Raises:
-        InvalidInput: The cursor is not one of ours, or belongs to another query.
+        InvalidInput: The cursor is malformed, or belongs to another query.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)

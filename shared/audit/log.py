@@ -3,7 +3,7 @@
 An entry is durable from the commit that made it, in the partition of what it is about, where it waits.
 The audit function moves what waits into the log. The log lies in parts of ``PART_ENTRIES`` entries, so
 that no partition grows without bound. Moving takes two commits: the first appends to the log and notes in
-the part's head what it appended; the second removes it from where it waited. Whoever appends next
+the part's head what it appended; the second removes it from where it waited. The next append
 completes an interrupted second commit before it looks at what waits, so appending twice, late or out of
 order changes nothing.
 """

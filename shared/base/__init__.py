@@ -1,1 +1,1 @@
-"""What everything else is built on: errors, ids, models, events, streams. It imports nothing of ours."""
+"""What everything else is built on: errors, ids, models, events, streams. It imports no other package."""

@@ -36,14 +36,14 @@ class InvalidInput(StrongroomError):
 
 
 class Unauthenticated(StrongroomError):
-    """Nobody, or nobody we can recognise, is asking."""
+    """The request carries no valid token."""
 
     slug = "unauthenticated"
     title = "Sign in first"
 
 
 class TokenExpired(Unauthenticated):
-    """The token was ours, and its time is over."""
+    """The token was issued here and has expired."""
 
     slug = "token-expired"
     title = "The token has expired"
@@ -152,7 +152,7 @@ class RateLimited(StrongroomError):
 
 
 class Unavailable(StrongroomError):
-    """A store, bus or key service did not answer in time; trying again is safe.
+    """A store, bus or key service did not respond in time; trying again is safe.
 
     Args:
         detail: As for every error.
@@ -160,7 +160,7 @@ class Unavailable(StrongroomError):
     """
 
     slug = "unavailable"
-    title = "A part of the service does not answer"
+    title = "A part of the service does not respond"
 
     def __init__(self, detail: str, retry_after: int = 5) -> None:
         super().__init__(detail)
@@ -189,4 +189,4 @@ class InternalError(StrongroomError):
 
 
 FAILURES: Final = (Damaged, InternalError, Unavailable)
-"""Something of ours failed; all other errors refuse what was asked."""
+"""Errors of the service itself; all others refuse what was asked."""

@@ -76,8 +76,9 @@ class _PieceBuffer:
     def add(self, part: memoryview) -> None:
         end = self.filled + len(part)
         if end > len(self._memory):
-            # It doubles, so that a small stream does not pay for a whole piece.
-            grown = memoryview(bytearray(min(self._limit, max(end, 2 * len(self._memory)))))
+            # A small stream does not pay for a whole piece, and a large one does not pay twice.
+            size = self._limit if end > self._limit // 4 else max(end, 2 * len(self._memory))
+            grown = memoryview(bytearray(size))
             grown[: self.filled] = self._memory[: self.filled]
             self._memory = grown
         self._memory[self.filled : end] = part

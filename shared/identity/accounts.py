@@ -17,7 +17,7 @@ from shared.crypto.passwords import temporary_password
 from shared.identity.models import User, UsernameReservation
 from shared.identity.passwords import PasswordHasher
 from shared.journal.collections import Collection, Stored
-from shared.journal.entries import Action
+from shared.journal.entries import Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
@@ -194,7 +194,7 @@ class Accounts:
         if if_match is not None and if_match != stored.etag:
             raise PreconditionFailed("The user was changed since you read it; read it again.")
         if user == principal.user:
-            raise Conflict("Nobody changes their own roles; ask another administrator.")
+            raise Conflict("You cannot change your own roles; ask another administrator.")
         changes: dict[str, object] = {"security_version": stored.value.security_version + 1}
         if roles is not None:
             check_roles(principal.tenant, roles)
@@ -214,7 +214,7 @@ class Accounts:
             by=principal,
             details={"roles": sorted(changed.roles), "disabled": int(changed.disabled)},
         )
-        await self.journal.commit(entry, commit)
+        await self.commit_change(entry, commit)
         return await self.load(principal.tenant, user)
 
     async def give_temporary_password(self, principal: Principal, user: str) -> TemporaryPassword:
@@ -226,9 +226,9 @@ class Accounts:
         """
         stored = await self.load(principal.tenant, user)
         if user == principal.user:
-            # Whoever holds a token, and not the password, must not come by one.
+            # A stolen token must not lead to a password.
             raise Conflict(
-                "Nobody gives a password to themselves; change yours with the present one."
+                "You cannot give yourself a temporary password; change your password instead."
             )
         password = temporary_password(self.runtime.random)
         changed = stored.value.model_copy(
@@ -239,8 +239,21 @@ class Accounts:
             }
         )
         entry = self.journal.entry(Action.USER_TEMPORARY_PASSWORD, user, by=principal)
-        await self.journal.commit(entry, [self.users.replace(stored, changed)])
+        await self.commit_change(entry, [self.users.replace(stored, changed)])
         return TemporaryPassword(password, changed)
+
+    async def commit_change(self, entry: Entry, changes: Sequence[Change]) -> None:
+        """Commit changes of existing accounts.
+
+        Raises:
+            Conflict: An account was concurrently modified; nothing was changed.
+        """
+        try:
+            await self.journal.commit(entry, changes)
+        except Conflict:
+            raise Conflict(
+                "The account was modified at the same time; nothing was changed. Try again."
+            ) from None
 
 
 def username_id(username: str) -> str:

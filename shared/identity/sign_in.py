@@ -93,7 +93,7 @@ class SignIn:
                 Action.SIGN_IN, user.id, by=by, tenant=partition.tenant, origin=origin
             )
             changed = user != stored.value
-            await self.journal.commit(
+            await self.accounts.commit_change(
                 entry, [self.accounts.users.replace(stored, user)] if changed else []
             )
         except StrongroomError as error:
@@ -114,7 +114,7 @@ class SignIn:
         """The principal that a token stands for at this time.
 
         Raises:
-            TokenExpired: Its two hours are over.
+            TokenExpired: It has expired.
             TokenRevoked: The user's security version was raised since, or they were disabled.
             Unauthenticated: It is not a token of this environment.
         """
@@ -145,7 +145,7 @@ class SignIn:
                 raise SignInRefused("The present password is wrong.")
             user = await self._with_password(stored.value, password, new_password)
             entry = self.journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal)
-            await self.journal.commit(entry, [self.accounts.users.replace(stored, user)])
+            await self.accounts.commit_change(entry, [self.accounts.users.replace(stored, user)])
         except StrongroomError as error:
             await self.journal.record_failure(
                 error, Action.PASSWORD_CHANGE, principal.user, by=principal

@@ -1,21 +1,19 @@
-"""Tenants: created with their key and their first administrator; and the first operator of all."""
+"""Tenants: created with their key and their first administrator."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access.permissions import Role
-from shared.access.principal import Origin, Principal
-from shared.base.errors import Conflict, InternalError, SignInRefused, StrongroomError
+from shared.access.principal import Principal
+from shared.base.errors import Conflict, InternalError
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, Partition
 from shared.identity.accounts import Accounts, TemporaryPassword
-from shared.identity.models import FirstOperator, SlugReservation, Tenant
+from shared.identity.models import SlugReservation, Tenant
 from shared.journal.collections import Collection
-from shared.journal.entries import ANONYMOUS, Action
+from shared.journal.entries import Action
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
 from shared.keys.tenants import TenantKeys
@@ -24,8 +22,6 @@ from shared.ports.records import RecordStore
 
 TENANT_KIND: Final = "tenant"
 SLUG_KIND: Final = "tenant-slug"
-FIRST_OPERATOR_KIND: Final = "first-operator"
-FIRST_OPERATOR_ID: Final = "once"
 RESERVED_SLUGS: Final = frozenset({OPERATOR})
 
 DIRECTORY: Final = Partition(OPERATOR)
@@ -44,12 +40,7 @@ class CreatedTenant:
 
 @dataclass(slots=True)
 class Tenants:
-    """The directory of tenants.
-
-    Attributes:
-        bootstrap_secret_sha256: Hexadecimal, of the secret that creates the first operator; empty:
-            nothing does.
-    """
+    """The directory of tenants."""
 
     records: RecordStore
     journal: Journal
@@ -57,10 +48,8 @@ class Tenants:
     keys: TenantKeys
     idempotency: Idempotency
     runtime: Runtime
-    bootstrap_secret_sha256: str
     _tenants: Collection[Tenant] = field(init=False)
     _slugs: Collection[SlugReservation] = field(init=False)
-    _first_operator: Collection[FirstOperator] = field(init=False)
 
     def __post_init__(self) -> None:
         self._tenants = Collection(
@@ -71,7 +60,6 @@ class Tenants:
             missing="There is no such tenant.",
         )
         self._slugs = Collection(self.records, SlugReservation, SLUG_KIND)
-        self._first_operator = Collection(self.records, FirstOperator, FIRST_OPERATOR_KIND)
 
     async def resolve(self, slug: str) -> str | None:
         """The id of the tenant with this slug; None where there is none."""
@@ -79,40 +67,6 @@ class Tenants:
             return OPERATOR
         owner = await self._slugs.find(DIRECTORY, slug)
         return None if owner is None else owner.value.tenant
-
-    async def bootstrap(self, secret: str, username: str, origin: Origin) -> TemporaryPassword:
-        """Create the first operator. It works once in the life of an installation.
-
-        Raises:
-            Conflict: The first operator exists.
-            SignInRefused: The secret is wrong, or none is set.
-        """
-        try:
-            given = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
-            if not hmac.compare_digest(given, self.bootstrap_secret_sha256):
-                raise SignInRefused("The bootstrap secret is wrong, or none is set.")
-            new = await self.accounts.draft(OPERATOR, username, (Role.OPERATOR,))
-            user = new.temporary.user.id
-            once = self._first_operator.create(
-                DIRECTORY, FirstOperator(user=user), FIRST_OPERATOR_ID
-            )
-            entry = self.journal.entry(
-                Action.USER_CREATE, user, by=ANONYMOUS, tenant=OPERATOR, origin=origin
-            )
-            try:
-                await self.journal.commit(entry, [*new.changes, once])
-            except Conflict:
-                raise Conflict("The first operator exists; ask them for an account.") from None
-        except StrongroomError as error:
-            await self.journal.record_failure(
-                error, Action.USER_CREATE, by=ANONYMOUS, tenant=OPERATOR, origin=origin
-            )
-            raise
-        return new.temporary
-
-    async def has_operator(self) -> bool:
-        """Whether the first operator exists."""
-        return await self._first_operator.find(DIRECTORY, FIRST_OPERATOR_ID) is not None
 
     async def create(
         self, principal: Principal, slug: str, administrator: str, key: IdempotencyKey | None
@@ -135,7 +89,7 @@ class Tenants:
         tenant = Tenant(id=self.runtime.new_id("ten", now), slug=slug, created_at=now)
         await self.keys.create(tenant.id, now)
 
-        # The tenant's own partition comes first: until the directory names it, nobody can reach it.
+        # The tenant's own partition comes first: it cannot be reached until the directory names it.
         new = await self.accounts.draft(tenant.id, administrator, (Role.ADMINISTRATOR,))
         created = self.journal.entry(
             Action.TENANT_CREATE, tenant.id, by=principal, tenant=tenant.id

@@ -109,8 +109,8 @@ class Tokens:
         """What a token says, once it is sure that we issued it for this environment.
 
         Raises:
-            Unauthenticated: It is not one of ours, or was tampered with.
-            TokenExpired: Its two hours are over.
+            Unauthenticated: It was not issued here, or was tampered with.
+            TokenExpired: It has expired.
         """
         if token_kid(token) not in self._ring:
             await self._load_unless_fresh()

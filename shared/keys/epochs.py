@@ -1,4 +1,4 @@
-"""Epoch keys: each wraps the data keys of at most 10,000 contents, or of a day's.
+"""Epoch keys: each wraps the data keys of at most 10,000 versions, or of a day's.
 
 The key of an epoch is wrapped by the tenant's intermediate key, so a process that holds that one opens any
 epoch of the tenant without asking the key vault.
@@ -28,7 +28,7 @@ from shared.ports.records import RecordStore
 
 LIFETIME: Final = timedelta(hours=24)
 CAPACITY: Final = 10_000
-# Each process reserves room for this many contents at a time; what it does not use is lost, so an epoch
+# Each process reserves room for this many versions at a time; what it does not use is lost, so an epoch
 # may end early but never late.
 RESERVATION: Final = 250
 
@@ -63,11 +63,11 @@ class EpochKeys:
         self._memory = KeyMemory(self.runtime)
 
     async def current(self, tenant: str) -> EpochKey:
-        """The key under which to seal one more content of the tenant.
+        """The key under which to seal one more version of the tenant's documents.
 
         Raises:
             Damaged: A key above the epoch's is gone.
-            Unavailable: The key vault or the record store does not answer.
+            Unavailable: The key vault or the record store does not respond.
         """
         while True:
             room = self._rooms.get(tenant)
@@ -81,7 +81,7 @@ class EpochKeys:
 
         Raises:
             Damaged: The epoch, or a key that wraps it, is gone or not what it was.
-            Unavailable: The key vault or the record store does not answer.
+            Unavailable: The key vault or the record store does not respond.
         """
         return await self._memory.get((tenant, epoch), lambda: self._unwrap(tenant, epoch))
 
@@ -169,7 +169,7 @@ async def unwrap_epoch(
     Raises:
         NotFound: Its intermediate key is not kept any more; the epoch has been rewrapped since.
         Damaged: A key that wraps it is gone, or it is not what was wrapped.
-        Unavailable: The key vault does not answer.
+        Unavailable: The key vault does not respond.
     """
     if epoch.intermediate is not None:
         return (await intermediates.of(tenant, epoch.intermediate)).unwrap(epoch.wrapped_key)

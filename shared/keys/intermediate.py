@@ -66,7 +66,7 @@ class IntermediateKeys:
 
         Raises:
             Damaged: The tenant key or the intermediate key is gone.
-            Unavailable: The key vault does not answer.
+            Unavailable: The key vault does not respond.
         """
         state = await self.state(tenant)
         while True:
@@ -85,7 +85,7 @@ class IntermediateKeys:
         Raises:
             NotFound: It is not kept any more: a rotation has replaced it.
             Damaged: The tenant key that wraps it is gone, or it is not what was wrapped.
-            Unavailable: The key vault does not answer.
+            Unavailable: The key vault does not respond.
         """
         return await self._memory.get((tenant, id), lambda: self._unwrap(tenant, id))
 
@@ -94,7 +94,7 @@ class IntermediateKeys:
 
         Raises:
             Damaged: The tenant key is gone.
-            Unavailable: The key vault does not answer.
+            Unavailable: The key vault does not respond.
         """
         found = await self._states.find(Partition(tenant), STATE_ID)
         if found is not None:

@@ -30,7 +30,7 @@ class Epoch(Model):
             releases before 0.2, where the tenant key does.
         key_version: In that form only: the version of the tenant key.
         wrapped_key: The epoch key, wrapped.
-        reserved: How many contents may have been sealed in it so far.
+        reserved: How many versions may have been sealed in it so far.
     """
 
     id: str

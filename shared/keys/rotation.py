@@ -104,7 +104,7 @@ class KeyRotation:
         Raises:
             NotFound: There is no such tenant, or its key was destroyed.
             Conflict: A rotation of this key is under way.
-            Unavailable: The key vault or the record store does not answer.
+            Unavailable: The key vault or the record store does not respond.
         """
         if not await self._has_key(tenant):
             raise NotFound("There is no such tenant.")

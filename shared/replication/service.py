@@ -1,4 +1,4 @@
-"""Replication: every sealed content gets a verified copy in the second region, and damage is repaired.
+"""Replication: sealed content gets a verified copy in the second region, and damage is repaired.
 
 A copy is verified by reading it back and comparing its SHA-256 with the record's, which needs no key. Only
 where no copy is whole are keys used: each segment tells by its tag in which copy it is good.
@@ -58,12 +58,12 @@ class Replication:
         self._places = {"primary": self.primary, "replica": self.replica}
 
     async def replicate(self, event: Event) -> None:
-        """Copy a sealed content to the second region and verify it; the effect of ``document.sealed``.
+        """Copy sealed content to the second region and verify it; the effect of ``document.sealed``.
 
         It takes effect once, however often the event comes.
 
         Raises:
-            Unavailable: A store does not answer, or the record keeps changing; try again.
+            Unavailable: A store does not respond, or the record keeps changing; try again.
         """
         found = await self._version(event)
         if found is not None and found.version.replica is None:
@@ -73,13 +73,13 @@ class Replication:
                 _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
     async def repair(self, event: Event) -> None:
-        """Bring every copy of a content back into order; the effect of ``document.damaged``.
+        """Repair every copy of a version's content; the effect of ``document.damaged``.
 
         A bad copy is replaced from a good one. Where none is good, the segments that are good in one or the
         other become a new one; where a segment is good in neither, that is audited and logged.
 
         Raises:
-            Unavailable: A store does not answer, a copy did not arrive whole, or the record keeps
+            Unavailable: A store does not respond, a copy did not arrive whole, or the record keeps
                 changing; try again.
         """
         found = await self._version(event)
@@ -104,7 +104,7 @@ class Replication:
         the event comes.
 
         Raises:
-            Unavailable: A store does not answer; try again.
+            Unavailable: A store does not respond; try again.
         """
         released = event.data_as(ReleasedData)
         for name in released.objects:

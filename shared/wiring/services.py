@@ -21,6 +21,7 @@ from shared.documents.sweep import Sweep
 from shared.documents.uploads import Uploads
 from shared.handlers import Handlers, event_handlers
 from shared.identity.accounts import Accounts
+from shared.identity.bootstrap import Bootstrap
 from shared.identity.lockout import Lockout
 from shared.identity.passwords import PasswordHasher
 from shared.identity.sign_in import SignIn
@@ -54,6 +55,7 @@ class Services:
     tokens: Tokens
     accounts: Accounts
     tenants: Tenants
+    bootstrap: Bootstrap
     sign_in: SignIn
     key_rotation: KeyRotation
     reader: DocumentReader
@@ -132,7 +134,6 @@ def build(
         TenantKeys(key_vault, key_rotation),
         idempotency,
         runtime,
-        bootstrap_secret_sha256=settings.bootstrap_secret_sha256,
     )
     tokens = Tokens(records, key_vault, journal, environment, runtime)
     store = DocumentRecords(records, agenda)
@@ -161,6 +162,7 @@ def build(
         tokens=tokens,
         accounts=accounts,
         tenants=tenants,
+        bootstrap=Bootstrap(records, journal, accounts, settings.bootstrap_secret_sha256),
         sign_in=SignIn(journal, accounts, tenants, tokens, Lockout(records, runtime), runtime),
         key_rotation=key_rotation,
         reader=reader,

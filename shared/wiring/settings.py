@@ -24,7 +24,7 @@ BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^
 """A URL without a trailing slash, a query or a fragment."""
 
 
-# Whoever has a copy of the key vault can try passphrases at home: Argon2id makes each try slow, and
+# With a copy of the key vault, passphrases can be tried at home: Argon2id makes each try slow, and
 # length makes them many. Rules about the kinds of characters add little (NIST SP 800-63B).
 MIN_PASSPHRASE = 12
 

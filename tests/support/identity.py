@@ -19,6 +19,7 @@ from shared.base.events import Event
 from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.passwords import DUMMY_HASH
 from shared.identity.accounts import Accounts
+from shared.identity.bootstrap import Bootstrap
 from shared.identity.lockout import Lockout
 from shared.identity.sign_in import SignedIn, SignIn
 from shared.identity.tenants import Tenants
@@ -128,8 +129,9 @@ class Identity:
             TenantKeys(vault, rotation),
             idempotency,
             runtime,
-            bootstrap_secret_sha256=hashlib.sha256(SECRET.encode()).hexdigest(),
         )
+        secret_sha256 = hashlib.sha256(SECRET.encode()).hexdigest()
+        self.bootstrap = Bootstrap(records, self.journal, self.accounts, secret_sha256)
         self.tokens = Tokens(records, vault, self.journal, environment, runtime)
         self.sign_in = SignIn(
             self.journal,

@@ -136,7 +136,7 @@ class AzureRecords:
     async def _took_effect(
         self, partition: Partition, changes: Sequence[Change], mark: str, attempts: Attempts
     ) -> bool:
-        """Whether this commit was made, by an attempt whose answer was lost.
+        """Whether this commit was made, by an attempt whose response was lost.
 
         A commit is all or nothing, so one item that still is as it wrote it speaks for all; others may
         have been changed since. Where it only deletes, what is gone is gone as it should be.

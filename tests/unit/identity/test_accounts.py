@@ -185,13 +185,13 @@ async def test_roles_that_users_of_a_tenant_cannot_have(
 
 
 async def test_the_first_operator_is_created_once(identity: Identity, stores: Stores) -> None:
-    assert not await identity.tenants.has_operator()
+    assert not await identity.bootstrap.has_operator()
     with pytest.raises(SignInRefused):
-        await identity.tenants.bootstrap("wrong", "root", ORIGIN)
+        await identity.bootstrap.create_operator("wrong", "root", ORIGIN)
     outcomes = await asyncio.gather(
-        *(identity.tenants.bootstrap(SECRET, f"root{n}", ORIGIN) for n in range(3)),
+        *(identity.bootstrap.create_operator(SECRET, f"root{n}", ORIGIN) for n in range(3)),
         return_exceptions=True,
     )
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 2
-    assert await identity.tenants.has_operator()
+    assert await identity.bootstrap.has_operator()
     assert len(await stores.stored(Partition(OPERATOR), USER_KIND)) == 1

@@ -127,6 +127,6 @@ async def test_a_former_first_operator_remains_the_only_one(
     identity: Identity, former: Stores
 ) -> None:
     await put(former.records, DIRECTORY, "first-operator", "once", {"user": USER})
-    assert await identity.tenants.has_operator()
+    assert await identity.bootstrap.has_operator()
     with pytest.raises(Conflict, match="first operator exists"):
-        await identity.tenants.bootstrap(SECRET, "root", ORIGIN)
+        await identity.bootstrap.create_operator(SECRET, "root", ORIGIN)
