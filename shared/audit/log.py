@@ -71,11 +71,13 @@ class AuditLog:
         records: Where entries wait and logs are kept.
         journal: Makes the entries about reading the log itself.
         runtime: Waits between attempts where several processes append to one log.
+        part_entries: Entries of one part; the same in every process and release.
     """
 
     records: RecordStore
     journal: Journal
     runtime: Runtime
+    part_entries: int = PART_ENTRIES
     _waiting: Collection[Entry] = field(init=False)
     _logged: Collection[LoggedEntry] = field(init=False)
     _heads: Collection[PartHead] = field(init=False)
@@ -152,7 +154,7 @@ class AuditLog:
         waiting = await self._waiting.page(partition, limit=BATCH)
         entries = [item.value for item in waiting.items]
         # A part takes its last entry before the next one begins.
-        entries = entries[: PART_ENTRIES - part.head.tree.size % PART_ENTRIES]
+        entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
         if part.stored is None and part.number > 0:
             before = log_part(partition.tenant, part.number - 1)
             entries = [one for one in entries if not await self._logged.find(before, one.id)]
@@ -215,7 +217,7 @@ class AuditLog:
                 await self._heads.find(log_part(tenant, number - 1), HEAD_ID) if number else None
             )
             return _Part(number, before.value if before else PartHead(tree=EMPTY), None)
-        if stored.value.tree.size == (number + 1) * PART_ENTRIES:
+        if stored.value.tree.size == (number + 1) * self.part_entries:
             return _Part(number + 1, stored.value, None)
         return _Part(number, stored.value, stored)
 
