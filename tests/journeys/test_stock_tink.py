@@ -60,10 +60,7 @@ class StoredData:
         return self._data.joinpath(store, *folders, file + "=").read_bytes()
 
     def tenant_key(self, tenant: str, version: str) -> rsa.RSAPrivateKey:
-        """The private key that Azure Key Vault would never let out.
-
-        ``docs/formats.md`` leaves the embedded key vault's files out; ``keyfiles.py`` describes them.
-        """
+        """The private key of a tenant; Azure Key Vault never releases it."""
         name = tenant.replace("_", "-")
         file = json.loads((self._data / "keys" / "keys" / f"{name}.json").read_bytes())
         [stored] = [each for each in file["versions"] if each["version"] == version]
