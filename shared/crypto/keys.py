@@ -15,37 +15,38 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from shared.base.errors import Damaged
 from shared.crypto.binding import bind
 
-EPOCH_KEY_SIZE: Final = 32
-DATA_KEY_SIZE: Final = 32
-WRAPPED_DATA_KEY_SIZE: Final = DATA_KEY_SIZE + 8
+KEY_SIZE: Final = 32
+"""Bytes of an intermediate key, of an epoch key and of a data key."""
+
+WRAPPED_KEY_SIZE: Final = KEY_SIZE + 8
 
 
-def wrap_data_key(epoch_key: bytes, data_key: bytes) -> bytes:
-    """Wrap a data key (32 bytes) under an epoch key (32 bytes) into 40 bytes.
+def wrap_key(above: bytes, key: bytes) -> bytes:
+    """Wrap a key (32 bytes) under the key above it (32 bytes) into 40 bytes.
 
     Raises:
         ValueError: A key of another size.
     """
-    if len(epoch_key) != EPOCH_KEY_SIZE or len(data_key) != DATA_KEY_SIZE:
-        raise ValueError("epoch keys and data keys have 32 bytes")
-    return aes_key_wrap(epoch_key, data_key)
+    if len(above) != KEY_SIZE or len(key) != KEY_SIZE:
+        raise ValueError("keys have 32 bytes")
+    return aes_key_wrap(above, key)
 
 
-def unwrap_data_key(epoch_key: bytes, wrapped: bytes) -> bytes:
-    """Undo ``wrap_data_key``.
+def unwrap_key(above: bytes, wrapped: bytes) -> bytes:
+    """Undo ``wrap_key``.
 
     Raises:
-        Damaged: ``wrapped`` was not made under this epoch key, or was changed.
-        ValueError: An epoch key of another size.
+        Damaged: ``wrapped`` was not made under this key, or was changed.
+        ValueError: A key of another size.
     """
-    if len(epoch_key) != EPOCH_KEY_SIZE:
-        raise ValueError("an epoch key has 32 bytes")
+    if len(above) != KEY_SIZE:
+        raise ValueError("keys have 32 bytes")
     try:
-        if len(wrapped) != WRAPPED_DATA_KEY_SIZE:
+        if len(wrapped) != WRAPPED_KEY_SIZE:
             raise InvalidUnwrap
-        return aes_key_unwrap(epoch_key, wrapped)
+        return aes_key_unwrap(above, wrapped)
     except InvalidUnwrap:
-        raise Damaged("The wrapped data key is not one that this epoch key made.") from None
+        raise Damaged("The wrapped key was not made under the key above it.") from None
 
 
 def content_associated_data(environment: str, tenant: str, document: str, version: int) -> bytes:

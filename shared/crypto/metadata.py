@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.base.errors import Damaged
 from shared.crypto.binding import bind
-from shared.crypto.keys import EPOCH_KEY_SIZE
+from shared.crypto.keys import KEY_SIZE
 
 VERSION: Final = b"\x01"
 NONCE_SIZE: Final = 12
@@ -84,6 +84,6 @@ def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) 
 
 
 def _aead(epoch_key: bytes) -> AESGCM:
-    if len(epoch_key) != EPOCH_KEY_SIZE:
+    if len(epoch_key) != KEY_SIZE:
         raise ValueError("an epoch key has 32 bytes")
     return AESGCM(HKDF(SHA256(), 32, salt=None, info=_SUBKEY_INFO).derive(epoch_key))

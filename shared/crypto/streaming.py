@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.base.buffers import Buffer, WritableBuffer
 from shared.base.errors import Damaged, TooLarge
-from shared.crypto.keys import DATA_KEY_SIZE
+from shared.crypto.keys import KEY_SIZE
 
 SALT_SIZE: Final = 32
 NONCE_PREFIX_SIZE: Final = 7
@@ -275,10 +275,10 @@ class Opener:
 
 def _content_aead(key: bytes, associated_data: bytes, header: bytes) -> AESGCM:
     """The cipher of the content with this header, under a key of its own."""
-    if len(key) != DATA_KEY_SIZE:
+    if len(key) != KEY_SIZE:
         raise ValueError("a data key has 32 bytes")
     salt = header[1 : 1 + SALT_SIZE]
-    return AESGCM(HKDF(SHA256(), DATA_KEY_SIZE, salt=salt, info=associated_data).derive(key))
+    return AESGCM(HKDF(SHA256(), KEY_SIZE, salt=salt, info=associated_data).derive(key))
 
 
 def _nonce(header: bytes, index: int, *, last: bool) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
 from shared.base.streams import run_in_thread
-from shared.crypto.keys import content_associated_data, unwrap_data_key
+from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.metadata import metadata_associated_data, open_metadata
 from shared.crypto.streaming import Segment, sealed_size, segments
 from shared.documents.copies import Copies, Copy, DamageReport
@@ -134,7 +134,7 @@ class ContentOpener:
         self, tenant: str, document: str, version: Version, until: int, on_damage: DamageReport
     ) -> Copies:
         epoch = await self.epochs.of(tenant, version.epoch)
-        data_key = unwrap_data_key(epoch.key, version.wrapped_key)
+        data_key = unwrap_key(epoch.key, version.wrapped_key)
         bound_to = content_associated_data(self.environment, tenant, document, version.number)
         copies = [Copy("primary", self.primary, version.object, until)]
         if version.replica is not None:

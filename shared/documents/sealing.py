@@ -11,7 +11,7 @@ from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
 from shared.base.partitions import partition_of
 from shared.base.streams import convert_stream, prefetch
-from shared.crypto.keys import DATA_KEY_SIZE, content_associated_data, wrap_data_key
+from shared.crypto.keys import KEY_SIZE, content_associated_data, wrap_key
 from shared.crypto.metadata import metadata_associated_data, seal_metadata
 from shared.crypto.streaming import Sealer
 from shared.documents.models import Description, SealedNames, Version
@@ -81,7 +81,7 @@ class ContentSealer:
             TooLarge: It has more than ``incoming.max_size`` bytes; nothing was kept.
         """
         epoch = await self.epochs.current(incoming.tenant)
-        data_key = self.runtime.random(DATA_KEY_SIZE)
+        data_key = self.runtime.random(KEY_SIZE)
         bound_to = content_associated_data(
             self.environment, incoming.tenant, incoming.document, incoming.number
         )
@@ -100,7 +100,7 @@ class ContentSealer:
             number=incoming.number,
             object=name,
             epoch=epoch.id,
-            wrapped_key=wrap_data_key(epoch.key, data_key),
+            wrapped_key=wrap_key(epoch.key, data_key),
             names=seal_metadata(
                 epoch.key, names_bound_to, names.model_dump(mode="json"), self.runtime.random
             ),

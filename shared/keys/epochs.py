@@ -14,13 +14,14 @@ from typing import Final
 
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
+from shared.crypto.keys import KEY_SIZE
 from shared.journal.collections import Collection
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.memory import KeyMemory
-from shared.keys.models import KEY_SIZE, Epoch, EpochKey, epochs_of
+from shared.keys.models import Epoch, EpochKey, epochs_of
 from shared.keys.names import tenant_key_name
 from shared.ports.clock import Runtime
 from shared.ports.keys import KeyVault, WrappedKey

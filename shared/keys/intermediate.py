@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
+from shared.crypto.keys import KEY_SIZE
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.keys.memory import KeyMemory
 from shared.keys.models import (
-    KEY_SIZE,
     STATE_ID,
     IntermediateKey,
     RotationState,

@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.base.errors import Damaged
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
-from shared.crypto.keys import unwrap_data_key, wrap_data_key
+from shared.crypto.keys import unwrap_key, wrap_key
 from shared.journal.collections import Collection
 from shared.ports.keys import WrappedKey
 from shared.ports.records import RecordStore
-
-KEY_SIZE: Final = 32
-"""Bytes of an intermediate key and of an epoch key."""
 
 STATE_ID: Final = "current"
 """The id of a tenant's only ``RotationState``."""
@@ -101,7 +97,7 @@ class IntermediateKey:
 
     def wrap(self, epoch_key: bytes) -> bytes:
         """An epoch key (32 bytes) under this key: 40 bytes, AES-256-KW (RFC 3394)."""
-        return wrap_data_key(self.key, epoch_key)
+        return wrap_key(self.key, epoch_key)
 
     def unwrap(self, wrapped: bytes) -> bytes:
         """Undo ``wrap``.
@@ -109,10 +105,7 @@ class IntermediateKey:
         Raises:
             Damaged: ``wrapped`` was not made under this key, or was changed.
         """
-        try:
-            return unwrap_data_key(self.key, wrapped)
-        except Damaged:
-            raise Damaged("The epoch key is not one that its intermediate key wrapped.") from None
+        return unwrap_key(self.key, wrapped)
 
 
 def epochs_of(records: RecordStore) -> Collection[Epoch]:

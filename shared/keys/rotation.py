@@ -26,6 +26,7 @@ from shared.access.principal import Principal
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError, Unavailable
 from shared.base.ids import created_at
 from shared.base.partitions import Partition
+from shared.crypto.keys import KEY_SIZE
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
@@ -34,7 +35,6 @@ from shared.journal.journal import Journal
 from shared.keys.epochs import unwrap_epoch
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.models import (
-    KEY_SIZE,
     Epoch,
     RotationState,
     WrappedIntermediateKey,

@@ -1,9 +1,10 @@
 """Damage: whatever happens to a copy, the response is the right content or a clear error.
 
-Where one copy is good, or each segment is good in one of the two (``test_reassembly.py``), the response is
-200 and the damaged copy is repaired. Where a segment is good in neither, it is 500 ``damaged`` if that shows
-in the first segments, else a transfer that ends early; a damaged record is 500 as well. Where a store that may
-have a good copy does not respond, it is 503.
+- 200: one copy is good, or each segment is good in one of the two (``test_reassembly.py``); what is
+  damaged is repaired.
+- 500 ``damaged``: a segment is good in neither copy, if that shows in the first segments, else a transfer
+  that ends early; or the record is damaged.
+- 503: a store that may have a good copy does not respond.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from shared.adapters.checks import check_blob_name, check_range
 from shared.base.buffers import Buffer
 from shared.base.streams import convert_stream
-from shared.crypto.keys import DATA_KEY_SIZE
+from shared.crypto.keys import KEY_SIZE
 from shared.crypto.ranges import OpenedRange
 from shared.crypto.streaming import HEADER_SIZE, Opener, Sealer, plaintext_size
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
@@ -99,7 +99,7 @@ class SealedBlobs:
         return b"".join([piece async for piece in pieces])
 
     def _object_key(self, name: str) -> bytes:
-        return HKDF(SHA256(), DATA_KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
+        return HKDF(SHA256(), KEY_SIZE, salt=None, info=name.encode()).derive(self._key)
 
 
 def _in_clear(info: BlobInfo) -> BlobInfo:

@@ -3,11 +3,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.base.errors import Damaged
-from shared.crypto.keys import content_associated_data, unwrap_data_key, wrap_data_key
+from shared.crypto.keys import content_associated_data, unwrap_key, wrap_key
 
 EPOCH_KEY = bytes(range(32))
 DATA_KEY = bytes(range(100, 132))
-WRAPPED = wrap_data_key(EPOCH_KEY, DATA_KEY)
+WRAPPED = wrap_key(EPOCH_KEY, DATA_KEY)
 
 keys = st.binary(min_size=32, max_size=32)
 
@@ -17,15 +17,15 @@ def test_wrap_gives_the_256_bit_vector_of_rfc_3394_section_4_6():
     wrapped = bytes.fromhex(
         "28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326CBC7F0E71A99F43BFB988B9B7A02DD21"
     )
-    assert wrap_data_key(EPOCH_KEY, data_key) == wrapped
-    assert unwrap_data_key(EPOCH_KEY, wrapped) == data_key
+    assert wrap_key(EPOCH_KEY, data_key) == wrapped
+    assert unwrap_key(EPOCH_KEY, wrapped) == data_key
 
 
 @given(keys, keys)
 def test_unwrap_undoes_wrap(epoch_key, data_key):
-    wrapped = wrap_data_key(epoch_key, data_key)
+    wrapped = wrap_key(epoch_key, data_key)
     assert len(wrapped) == 40
-    assert unwrap_data_key(epoch_key, wrapped) == data_key
+    assert unwrap_key(epoch_key, wrapped) == data_key
 
 
 def test_every_flipped_bit_is_refused():
@@ -33,14 +33,14 @@ def test_every_flipped_bit_is_refused():
         mutated = bytearray(WRAPPED)
         mutated[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Damaged):
-            unwrap_data_key(EPOCH_KEY, bytes(mutated))
+            unwrap_key(EPOCH_KEY, bytes(mutated))
 
 
 @settings(max_examples=1_000)
 @given(st.binary(max_size=80))
 def test_noise_is_refused(wrapped):
     with pytest.raises(Damaged):
-        unwrap_data_key(EPOCH_KEY, wrapped)
+        unwrap_key(EPOCH_KEY, wrapped)
 
 
 def test_a_shorter_key_that_unwraps_is_refused():
@@ -48,23 +48,23 @@ def test_a_shorter_key_that_unwraps_is_refused():
     from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
     with pytest.raises(Damaged):
-        unwrap_data_key(EPOCH_KEY, aes_key_wrap(EPOCH_KEY, bytes(16)))
+        unwrap_key(EPOCH_KEY, aes_key_wrap(EPOCH_KEY, bytes(16)))
 
 
 @given(keys)
 def test_a_foreign_epoch_key_is_refused(epoch_key):
     assume(epoch_key != EPOCH_KEY)
     with pytest.raises(Damaged) as refusal:
-        unwrap_data_key(epoch_key, WRAPPED)
+        unwrap_key(epoch_key, WRAPPED)
     assert epoch_key.hex() not in repr(refusal.value)
 
 
 @pytest.mark.parametrize("size", [0, 16, 24, 31, 33])
 def test_keys_of_other_sizes_are_refused(size):
     for call in (
-        lambda: wrap_data_key(bytes(size), DATA_KEY),
-        lambda: wrap_data_key(EPOCH_KEY, bytes(size)),
-        lambda: unwrap_data_key(bytes(size), WRAPPED),
+        lambda: wrap_key(bytes(size), DATA_KEY),
+        lambda: wrap_key(EPOCH_KEY, bytes(size)),
+        lambda: unwrap_key(bytes(size), WRAPPED),
     ):
         with pytest.raises(ValueError, match="32 bytes"):
             call()

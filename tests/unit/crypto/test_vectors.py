@@ -46,8 +46,8 @@ def test_sealed_content(vector):
 @pytest.mark.parametrize("vector", VECTORS["wrapped_data_key"])
 def test_wrapped_data_key(vector):
     epoch_key, data_key = raw(vector, "epoch_key"), raw(vector, "data_key")
-    assert keys.wrap_data_key(epoch_key, data_key) == raw(vector, "wrapped")
-    assert keys.unwrap_data_key(epoch_key, raw(vector, "wrapped")) == data_key
+    assert keys.wrap_key(epoch_key, data_key) == raw(vector, "wrapped")
+    assert keys.unwrap_key(epoch_key, raw(vector, "wrapped")) == data_key
 
 
 @pytest.mark.parametrize("vector", VECTORS["sealed_metadata"])

@@ -13,7 +13,7 @@ from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.records import MemoryRecords
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
-from shared.crypto.keys import content_associated_data, unwrap_data_key
+from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.streaming import SEGMENT_PLAINTEXT
 from shared.documents.models import Description
 from shared.documents.opening import ContentOpener, VersionOf
@@ -109,7 +109,7 @@ async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk
     kept = b"".join([piece async for piece in content.primary.get(version.object)])
     assert hashlib.sha256(kept).digest() == version.sealed_sha256
 
-    key = unwrap_data_key(content.epochs.keys[version.epoch].key, version.wrapped_key)
+    key = unwrap_key(content.epochs.keys[version.epoch].key, version.wrapped_key)
     bound_to = content_associated_data("development", TENANT, content.document, 1)
     assert b"".join([bytes(piece) async for piece in opened(key, bound_to, kept)]) == plaintext
     read = await content.opener.open(TENANT, content.document, version, 0, size, no_damage)
