@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.handlers import AUDIT
-from shared.wiring.services import ready_services
+from functions.services import ready_services
+
+SUBSCRIPTION: Final = "audit"
 
 blueprint = func.Blueprint()
 
@@ -16,11 +19,11 @@ blueprint = func.Blueprint()
     arg_name="message",
     connection="ServiceBus",
     topic_name="events",
-    subscription_name=AUDIT,
+    subscription_name=SUBSCRIPTION,
     is_sessions_enabled=True,
 )
 async def audit(message: func.ServiceBusMessage) -> None:
     """Every event: append what waits in its tenant's log."""
     async with backing_off(message):
         services = await ready_services()
-        await services.handlers.handle(AUDIT, message.get_body())
+        await services.handlers.handle(SUBSCRIPTION, message.get_body())

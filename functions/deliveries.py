@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 import azure.functions as func
 
 from shared.base.errors import InvalidEvent
-from shared.wiring.settings import get_settings
 
 
 @asynccontextmanager
@@ -37,6 +36,8 @@ async def backing_off(
     except InvalidEvent:
         raise
     except Exception:
+        from shared.wiring.settings import get_settings  # not needed to be indexed
+
         pause = 2 ** ((message.delivery_count or 1) - 1)
         await sleep(min(pause, get_settings().longest_delivery_pause_seconds))
         raise

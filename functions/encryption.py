@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.handlers import ENCRYPTION
-from shared.wiring.services import ready_services
+from functions.services import ready_services
+
+SUBSCRIPTION: Final = "encryption"
 
 blueprint = func.Blueprint()
 
@@ -16,10 +19,10 @@ blueprint = func.Blueprint()
     arg_name="message",
     connection="ServiceBus",
     topic_name="events",
-    subscription_name=ENCRYPTION,
+    subscription_name=SUBSCRIPTION,
 )
 async def encryption(message: func.ServiceBusMessage) -> None:
     """``upload.completed``: seal the staged content into its document."""
     async with backing_off(message):
         services = await ready_services()
-        await services.handlers.handle(ENCRYPTION, message.get_body())
+        await services.handlers.handle(SUBSCRIPTION, message.get_body())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import azure.functions as func
 
 from functions.deliveries import backing_off
-from shared.handlers import REPLICATION
-from shared.wiring.services import ready_services
+from functions.services import ready_services
+
+SUBSCRIPTION: Final = "replication"
 
 blueprint = func.Blueprint()
 
@@ -16,10 +19,10 @@ blueprint = func.Blueprint()
     arg_name="message",
     connection="ServiceBus",
     topic_name="events",
-    subscription_name=REPLICATION,
+    subscription_name=SUBSCRIPTION,
 )
 async def replication(message: func.ServiceBusMessage) -> None:
     """``document.*``: bring the copies of a document into the state that its record asks for."""
     async with backing_off(message):
         services = await ready_services()
-        await services.handlers.handle(REPLICATION, message.get_body())
+        await services.handlers.handle(SUBSCRIPTION, message.get_body())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.wiring.services import ready_services
+from functions.services import ready_services
 
 blueprint = func.Blueprint()
 
