@@ -18,7 +18,7 @@ from typing import Final
 from shared.base.errors import Conflict
 from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import OPERATOR, Partition
-from shared.journal.collections import Collection, Stored
+from shared.journal.collections import Collection, Stored, remove_all
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
 
@@ -106,16 +106,8 @@ class Agenda:
             by_shard.setdefault(item.partition, []).append(item)
         for shard, same in by_shard.items():
             for start in range(0, len(same), BATCH):
-                batch = same[start : start + BATCH]
-                try:
-                    await self._records.commit(shard, [self._items[task].delete(i) for i in batch])
-                except Conflict:
-                    # Another timer took some of them off: go one by one.
-                    for item in batch:
-                        try:
-                            await self._records.commit(shard, [self._items[task].delete(item)])
-                        except Conflict:
-                            continue
+                deletes = [self._items[task].delete(item) for item in same[start : start + BATCH]]
+                await remove_all(self._records, shard, deletes)
 
     async def _add(self, task: Task, partition: Partition, due: datetime) -> None:
         item = AgendaItem(partition=str(partition), due=due)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from shared.base.errors import Damaged, InvalidInput, NotFound
+from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound
 from shared.base.models import Model
 from shared.base.partitions import Partition
 from shared.ports.records import MAX_PAGE, Create, Delete, Record, RecordStore, Replace
@@ -184,6 +185,22 @@ class Collection(Generic[M]):
             index=self.index_of(value),
             expires_at=self.expires_at(value),
         )
+
+
+async def remove_all(records: RecordStore, partition: Partition, deletes: Sequence[Delete]) -> None:
+    """Remove records; those that were removed at the same time are left.
+
+    Args:
+        records: The record store.
+        partition: Of the records.
+        deletes: 1 to ``MAX_CHANGES``.
+    """
+    try:
+        await records.commit(partition, deletes)
+    except Conflict:
+        for delete in deletes:
+            with suppress(Conflict):
+                await records.commit(partition, [delete])
 
 
 async def page_across(

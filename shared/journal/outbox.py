@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from shared.base.errors import Conflict, InvalidEvent, StrongroomError
+from shared.base.errors import InvalidEvent, StrongroomError
 from shared.base.events import Event
 from shared.base.ids import earliest_id
 from shared.base.models import Model
 from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, Task, end_of_window
-from shared.journal.collections import Collection, Stored
+from shared.journal.collections import Collection, Stored, remove_all
 from shared.ports.bus import EventBus
 from shared.ports.clock import Runtime
 from shared.ports.records import Change, Delete, RecordStore
@@ -155,21 +155,14 @@ class Outbox:
         for event in events:
             by_partition.setdefault(event.partition, []).append(event)
         await asyncio.gather(
-            *(self._forget(partition, published) for partition, published in by_partition.items())
+            *(
+                remove_all(
+                    self._records, partition, [Delete(KIND, event.id) for event in published]
+                )
+                for partition, published in by_partition.items()
+            )
         )
         return len(events)
-
-    async def _forget(self, partition: Partition, events: Iterable[Event]) -> None:
-        deletes = [Delete(KIND, event.id) for event in events]
-        try:
-            await self._records.commit(partition, deletes)
-        except Conflict:
-            # The relay and the committing process met: some are gone, so go one by one.
-            for delete in deletes:
-                try:
-                    await self._records.commit(partition, [delete])
-                except Conflict:
-                    continue
 
 
 def _event(waiting: Stored[OutboxEvent]) -> Event | None:

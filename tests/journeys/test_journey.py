@@ -107,9 +107,7 @@ class Person:
 
     def actions(self, document: str) -> set[str]:
         """What was done to a document and has its position in the log."""
-        return {
-            item["entry"]["action"] for item in self.log(document) if item["position"] is not None
-        }
+        return {item["entry"]["action"] for item in self.log(document)}
 
     def wait_for_replicas(self, *documents: str) -> None:
         for each in documents:

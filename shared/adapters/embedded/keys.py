@@ -219,10 +219,10 @@ class FileKeyVault:
             if not path.exists():
                 if any(keys.iterdir()):
                     raise Damaged("The key vault's vault.json is missing; restore it.")
-                root, parameters = self._source.begin(self._entropy)
-                check = derive_key(root, "check")
-                write_private_file(path, VaultFile(argon2id=parameters, check=check).encode())
-                return root
+                new = self._source.begin(self._entropy)
+                file = VaultFile(argon2id=new.parameters, check=derive_key(new.root, "check"))
+                write_private_file(path, file.encode())
+                return new.root
             stored = VaultFile.decode(path.read_bytes())
         root = self._source.load(stored.argon2id)
         if not hmac.compare_digest(derive_key(root, "check"), stored.check):

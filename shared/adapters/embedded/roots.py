@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -31,6 +32,19 @@ class Argon2Parameters(BaseModel):
     memory_kib: int = Field(default=65_536, ge=8_192, le=1_048_576)
 
 
+@dataclass(frozen=True, slots=True)
+class NewRoot:
+    """The root of a new key vault.
+
+    Attributes:
+        root: 32 bytes.
+        parameters: What the key vault keeps in order to find it again; None: nothing.
+    """
+
+    root: bytes = field(repr=False)
+    parameters: Argon2Parameters | None
+
+
 class RootKeySource(Protocol):
     """Where a vault's root key comes from. The methods block, some for a tenth of a second.
 
@@ -40,8 +54,8 @@ class RootKeySource(Protocol):
 
     name: str
 
-    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
-        """The root of a new vault, durable if it is stored, and what the vault is to keep for it.
+    def begin(self, entropy: Entropy) -> NewRoot:
+        """The root of a new key vault, durable if it is stored.
 
         Raises:
             Unavailable: The root key that was found is malformed, or cannot be used.
@@ -68,7 +82,7 @@ class RootKeyFile:
         self._path = path
         self.name = f"the root key file {path} (setting STRONGROOM_ROOT_KEY_FILE)"
 
-    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
+    def begin(self, entropy: Entropy) -> NewRoot:
         """See ``RootKeySource.begin``."""
         try:
             if not self._path.exists():
@@ -76,7 +90,7 @@ class RootKeyFile:
                 write_private_file(self._path, entropy(ROOT_BYTES))
         except OSError as error:
             raise Unavailable(f"Cannot make {self.name}: {error.strerror}.") from error
-        return self.load(None), None
+        return NewRoot(self.load(None), None)
 
     def load(self, parameters: Argon2Parameters | None) -> bytes:
         """See ``RootKeySource.load``."""
@@ -103,10 +117,10 @@ class Passphrase:
     def __init__(self, passphrase: str) -> None:
         self._passphrase = passphrase
 
-    def begin(self, entropy: Entropy) -> tuple[bytes, Argon2Parameters | None]:
+    def begin(self, entropy: Entropy) -> NewRoot:
         """See ``RootKeySource.begin``."""
         parameters = Argon2Parameters(salt=entropy(16))
-        return self.load(parameters), parameters
+        return NewRoot(self.load(parameters), parameters)
 
     def load(self, parameters: Argon2Parameters | None) -> bytes:
         """See ``RootKeySource.load``."""
