@@ -91,6 +91,13 @@ class Conflict(StrongroomError):
     title = "The request conflicts with the present state"
 
 
+class Retained(Conflict):
+    """The object cannot be changed or removed before its date; it is untouched."""
+
+    slug = "retained"
+    title = "The object is retained"
+
+
 class PreconditionFailed(StrongroomError):
     """An ``If-Match`` condition does not hold."""
 

@@ -78,6 +78,21 @@ class Page:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Records that were changed, and the position that continues after them.
+
+    Attributes:
+        records: In the order of their last change; of every kind.
+        position: For the next call; opaque, of one partition of one store.
+        more: Whether another call would find more at once.
+    """
+
+    records: Sequence[Record]
+    position: str
+    more: bool
+
+
 class RecordStore(Protocol):
     """A partitioned record store with atomic commits.
 
@@ -115,6 +130,24 @@ class RecordStore(Protocol):
         Raises:
             InvalidInput: The cursor does not belong to this query; it came from a client.
             ValueError: The limit is out of range.
+        """
+        ...
+
+    async def changes(
+        self, partition: Partition, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> Changes:
+        """The records of a partition that were created or replaced after a position, as they are now.
+
+        Each is given at least once, and again where it may not have been seen; a record that was
+        removed or has expired since is not given. The cost follows the changes, not the partition.
+
+        Args:
+            partition: Where to look.
+            after: The position of the call before; None: from the beginning, which gives every record.
+            limit: Records at most, 1 to ``MAX_PAGE``, give or take those that may come again.
+
+        Raises:
+            ValueError: The limit is out of range, or the position is not of this partition.
         """
         ...
 
