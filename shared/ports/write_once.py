@@ -25,7 +25,9 @@ class WriteOnceStore(Protocol):
     whoever asks.
     """
 
-    async def put(self, name: str, content: AsyncIterator[Buffer], *, retain_until: datetime) -> int:
+    async def put(
+        self, name: str, content: AsyncIterator[Buffer], *, retain_until: datetime
+    ) -> int:
         """Create the object from a stream; return its size in bytes. As durable as ``BlobStore.put``.
 
         The object never exists without its date.
