@@ -74,29 +74,40 @@ class ProbeResult:
 class TargetStore(Protocol):
     """One target. Names are those of ``BlobStore``, below the address's prefix.
 
+    Names lie there as they are, so that other programs find them; a target may be a folder, so no name
+    may go on where another one ends: ``a`` and ``a/b`` cannot both exist.
+
     Errors of the service behind it become ``Unavailable``; what credentials do not allow ``Forbidden``.
+    Their details say what was wrong, and hold no secret.
     """
 
     async def put(self, name: str, content: AsyncIterator[Buffer], size: int) -> None:
         """Store an object, in place of one of the same name; durable, as the service promises it, on return.
 
+        Until then, an object of this name is what it was. Each chunk is used before the next one is asked
+        for.
+
         Args:
             name: Of the object.
             content: Its bytes.
             size: How many.
+
+        Raises:
+            ValueError: The stream ended early or went on; nothing was stored.
         """
         ...
 
     def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Stream a range of an object.
+        """Stream a range of an object; see ``BlobStore.get``.
 
         Raises:
             NotFound: There is no such object (raised by the first ``anext``).
+            ValueError: The range starts before 0, or ends before it starts.
         """
         ...
 
     def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every object whose name starts with ``prefix``."""
+        """Every object whose name starts with ``prefix``, in no order; others below it are left out."""
         ...
 
     async def delete(self, name: str) -> None:
@@ -116,11 +127,17 @@ class TargetConnector(Protocol):
     """Opens targets."""
 
     def open(
-        self, address: TargetAddress, credentials: TargetCredentials, *, bytes_per_second: int = 0
+        self,
+        tenant: str,
+        address: TargetAddress,
+        credentials: TargetCredentials,
+        *,
+        bytes_per_second: int = 0,
     ) -> TargetStore:
         """A target; nothing is connected yet.
 
         Args:
+            tenant: Whose it is: a target of the kind ``folder`` is one of the tenant's own folders.
             address: Where it is.
             credentials: For it.
             bytes_per_second: The most to send; 0: no limit.
@@ -128,4 +145,8 @@ class TargetConnector(Protocol):
         Raises:
             InvalidInput: The address cannot be one of a target, or the credentials are of another kind.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what all targets share; targets are closed before."""
         ...
