@@ -1,4 +1,4 @@
-"""TargetStore: external storage that a tenant owns; TargetConnector: opens it from its address and credentials."""
+"""TargetStore: external storage that a tenant owns; TargetConnector: opens it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TargetStore(Protocol):
     """
 
     async def put(self, name: str, content: AsyncIterator[Buffer], size: int) -> None:
-        """Store an object, in place of one of the same name; durable, as the service promises it, on return.
+        """Store an object, in place of one of the same name; durable on return, as the service promises.
 
         Until then, an object of this name is what it was. Each chunk is used before the next one is asked
         for.
