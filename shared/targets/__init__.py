@@ -1,0 +1,1 @@
+"""Targets: independent copies of a tenant's documents in storage that the tenant owns."""
