@@ -17,6 +17,10 @@ class Permission(StrEnum):
     DOCUMENTS_READ = "documents.read"
     DOCUMENTS_WRITE = "documents.write"
     DOCUMENTS_DELETE = "documents.delete"
+    DOCUMENTS_ERASE = "documents.erase"
+    HOLDS_MANAGE = "holds.manage"
+    POLICY_READ = "policy.read"
+    POLICY_MANAGE = "policy.manage"
     USERS_READ = "users.read"
     USERS_MANAGE = "users.manage"
     AUDIT_READ = "audit.read"
@@ -43,6 +47,10 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.DOCUMENTS_READ,
             Permission.DOCUMENTS_WRITE,
             Permission.DOCUMENTS_DELETE,
+            Permission.DOCUMENTS_ERASE,
+            Permission.HOLDS_MANAGE,
+            Permission.POLICY_READ,
+            Permission.POLICY_MANAGE,
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,

@@ -35,6 +35,7 @@ from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.rotation import KeyRotation
 from shared.keys.tenants import TenantKeys
+from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
 from shared.wiring.adapters import Adapters
@@ -58,6 +59,7 @@ class Services:
     bootstrap: Bootstrap
     sign_in: SignIn
     key_rotation: KeyRotation
+    policies: Policies
     reader: DocumentReader
     documents: Documents
     uploads: Uploads
@@ -165,6 +167,7 @@ def build(
         bootstrap=Bootstrap(records, journal, accounts, settings.bootstrap_secret_sha256),
         sign_in=SignIn(journal, accounts, tenants, tokens, Lockout(records, runtime), runtime),
         key_rotation=key_rotation,
+        policies=Policies(records, journal, settings.retention_bounds, runtime),
         reader=reader,
         documents=Documents(
             store,

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.policy.models import Retention, RetentionBounds
+
 Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
@@ -18,6 +20,9 @@ Service = Annotated[
     str, StringConstraints(pattern=r"^(https://[^/;]+(/[^;]*)?|[\w.-]+|\w+=.*;.*)$")
 ]
 """A service's URL or host name; a connection string only for an emulator on this machine."""
+
+Counts = Annotated[str, StringConstraints(pattern=r"^\d{1,4}( \d{1,4}){3}$")]
+"""Hourly, daily, monthly and yearly sets, four numbers with spaces between."""
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
@@ -84,6 +89,10 @@ class Settings(BaseSettings):
         token_key_rotation_schedule: When the token key ring gets a new key.
         tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
+        trash_schedule: When documents whose time in the trash is over are erased.
+        backup_retention_min: The fewest hourly, daily, monthly and yearly backup sets that a tenant's
+            policy may keep.
+        backup_retention_max: The most.
         primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
             content.
         replica_account_url: The same of the account in the second region, container ``replica``.
@@ -124,6 +133,9 @@ class Settings(BaseSettings):
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
     tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
+    trash_schedule: Schedule = "30 */10 * * * *"
+    backup_retention_min: Counts = "24 7 0 0"
+    backup_retention_max: Counts = "168 366 120 30"
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None
@@ -140,6 +152,25 @@ class Settings(BaseSettings):
                 names = ", ".join("STRONGROOM_" + name.upper() for name in missing)
                 raise ValueError(f"the profile azure needs these settings as well: {names}")
         return self
+
+    @model_validator(mode="after")
+    def _retention_bounds_leave_room(self) -> Self:
+        try:
+            _ = self.retention_bounds
+        except ValueError:
+            raise ValueError(
+                "STRONGROOM_BACKUP_RETENTION_MIN and STRONGROOM_BACKUP_RETENTION_MAX leave nothing"
+                " to choose: each number of the first must be at most that of the second, and no"
+                " more than 8784 hourly, 3660 daily, 1200 monthly and 100 yearly sets"
+            ) from None
+        return self
+
+    @property
+    def retention_bounds(self) -> RetentionBounds:
+        """What the policies of tenants may say about the retention of backups."""
+        return RetentionBounds(
+            Retention.parse(self.backup_retention_min), Retention.parse(self.backup_retention_max)
+        )
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,106 @@
+"""A tenant's policy, as it is kept, and the operator's bounds for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import Field
+
+from shared.base.errors import InvalidInput
+from shared.base.models import Model
+
+MAX_TRASH_DAYS: Final = 90
+MAX_VERIFICATION_DAYS: Final = 90
+
+
+class Retention(Model):
+    """How many backup sets are kept: the first of each hour, day, month and year, UTC.
+
+    The upper limits keep every retain-until date within what a calendar can hold.
+
+    Attributes:
+        hourly: Hours whose first set is kept.
+        daily: Days.
+        monthly: Months.
+        yearly: Years.
+    """
+
+    hourly: int = Field(default=24, ge=0, le=8_784)
+    daily: int = Field(default=30, ge=0, le=3_660)
+    monthly: int = Field(default=12, ge=0, le=1_200)
+    yearly: int = Field(default=7, ge=0, le=100)
+
+    @classmethod
+    def parse(cls, text: str) -> Retention:
+        """The retention that a setting names: hourly, daily, monthly and yearly with spaces between.
+
+        Raises:
+            ValueError: It is not four numbers, or one is too large.
+        """
+        hourly, daily, monthly, yearly = (int(number) for number in text.split(" "))
+        return cls(hourly=hourly, daily=daily, monthly=monthly, yearly=yearly)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionBounds:
+    """What the operator allows.
+
+    Attributes:
+        least: The smallest number of each kind.
+        most: The largest.
+
+    Raises:
+        ValueError: A smallest number is above the largest.
+    """
+
+    least: Retention
+    most: Retention
+
+    def __post_init__(self) -> None:
+        most = self.most.model_dump()
+        above = [kind for kind, number in self.least.model_dump().items() if number > most[kind]]
+        if above:
+            raise ValueError(f"the least is above the most: {', '.join(above)}")
+
+    def check(self, retention: Retention) -> None:
+        """Refuse a retention outside the bounds.
+
+        Raises:
+            InvalidInput: A number is too small or too large; the detail names all of them.
+        """
+        low, high = self.least.model_dump(), self.most.model_dump()
+        wrong = [
+            f"{kind} from {low[kind]} to {high[kind]}"
+            for kind, number in retention.model_dump().items()
+            if not low[kind] <= number <= high[kind]
+        ]
+        if wrong:
+            raise InvalidInput(f"The operator allows these retentions: {', '.join(wrong)}.")
+
+    def clamp(self, retention: Retention) -> Retention:
+        """The nearest retention within the bounds."""
+        low, high = self.least.model_dump(), self.most.model_dump()
+        return Retention(
+            **{
+                kind: max(low[kind], min(high[kind], number))
+                for kind, number in retention.model_dump().items()
+            }
+        )
+
+
+class TenantPolicy(Model):
+    """The policy of one tenant; the defaults apply until its administrator sets one.
+
+    Attributes:
+        trash_days: How long a deleted document can be recovered; 0: deleting erases at once. The date is
+            fixed when the document is deleted, so a change applies to what is deleted from then on.
+        retention: Of backup sets.
+        verification_days: Within so many days every object of the backups is read and checked.
+        legal_hold: Nothing of the tenant is deleted, erased or pruned, whatever else the policy says.
+    """
+
+    trash_days: int = Field(default=30, ge=0, le=MAX_TRASH_DAYS)
+    retention: Retention = Retention()
+    verification_days: int = Field(default=30, ge=1, le=MAX_VERIFICATION_DAYS)
+    legal_hold: bool = False
