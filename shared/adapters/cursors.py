@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.base.errors import InvalidInput
+from shared.base.partitions import Partition
 
 _CHECKSUM_CHARACTERS = 16
 
@@ -46,6 +47,24 @@ def decode_cursor(cursor: str, query: Sequence[Any], *, length: int) -> list[str
             "The cursor is not valid for this query; start again without one."
         ) from error
     return position
+
+
+def encode_position(partition: Partition, position: Sequence[str]) -> str:
+    """The position of a partition's feed of changes, ``shared.ports.records.RecordStore.changes``."""
+    return encode_cursor(["changes", str(partition)], position)
+
+
+def decode_position(position: str, partition: Partition, *, length: int) -> list[str]:
+    """The texts that ``encode_position`` wrote, of which there are ``length``.
+
+    Raises:
+        ValueError: The position is malformed, or of another partition. It is kept by us, and no
+            client ever sends it.
+    """
+    try:
+        return decode_cursor(position, ["changes", str(partition)], length=length)
+    except InvalidInput as error:
+        raise ValueError("The position is not of this partition's feed of changes.") from error
 
 
 def _checksum(query: Sequence[Any], position: Sequence[str]) -> str:

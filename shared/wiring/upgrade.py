@@ -1,7 +1,8 @@
-"""Upgrade of a data folder of release 0.1, in which all records of a tenant shared one partition.
+"""Upgrade of a data folder that an earlier release made.
 
-The records are written anew into a second file, which then takes the place of the first in one rename.
-So a process that is killed half-way leaves the folder as it was, and the next start begins again.
+In release 0.1 all records of a tenant shared one partition. The records are written anew into a second
+file, which then takes the place of the first in one rename. So a process that is killed half-way leaves
+the folder as it was, and the next start begins again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 
 from shared.adapters.embedded.folders import sync_folder
 from shared.adapters.embedded.moments import from_microseconds
+from shared.adapters.embedded.record_schema import add_positions
 from shared.adapters.embedded.records import SqliteRecords
 from shared.audit.log import (
     EMPTY,
@@ -54,16 +56,16 @@ _SWEPT_DAYS: Final = timedelta(days=3)
 
 
 async def upgrade_data_folder(data: Path, runtime: Runtime) -> bool:
-    """Bring a data folder of release 0.1 into today's form; return whether it was one.
+    """Bring a data folder of an earlier form into today's; return whether it was one.
 
     Only one process may use the folder.
 
     Raises:
         Damaged: The audit log of a tenant does not agree with its head: nothing was changed.
-        OSError: The disk refused.
+        OSError, sqlite3.Error: The disk refused.
     """
     if not await asyncio.to_thread(_is_former, data / "records.db"):
-        return False
+        return await asyncio.to_thread(add_positions, data / "records.db")
     rewritten = data / "records.upgrade.db"
     await asyncio.to_thread(_remove_database, rewritten)
     records = SqliteRecords(rewritten, runtime.clock)

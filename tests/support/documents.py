@@ -34,7 +34,7 @@ from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
-from shared.ports.records import Change, Delete, Page, Record
+from shared.ports.records import MAX_PAGE, Change, Changes, Delete, Page, Record
 from shared.replication.service import Replication
 from tests.support.clock import FakeClock
 from tests.support.keys import TENANT, CountingVault, DeafBus, KilledError
@@ -58,7 +58,7 @@ class WatchedRecords(MemoryRecords):
     """Notes which partitions are looked into, and can end the process or lose a response.
 
     Attributes:
-        looked_into: The partitions of every ``get`` and ``query``.
+        looked_into: The partitions of every ``get``, ``query`` and ``changes``.
         killed_before: A kind of records that no process lives to commit.
         silent_after: A kind of records whose commits take effect without a response.
     """
@@ -87,6 +87,12 @@ class WatchedRecords(MemoryRecords):
         return await super().query(
             partition, kind, where=where, order=order, limit=limit, cursor=cursor
         )
+
+    async def changes(
+        self, partition: Partition, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> Changes:
+        self.looked_into.add(partition)
+        return await super().changes(partition, after=after, limit=limit)
 
     async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         kinds = {each.kind if isinstance(each, Delete) else each.record.kind for each in changes}

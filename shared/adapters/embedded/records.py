@@ -1,8 +1,4 @@
-"""SqliteRecords: the record store in one SQLite file.
-
-``records`` holds the records. ``fields`` holds one row for each index field of each record, so that a
-query of a partition by any field is an index lookup that delivers its rows in the order of their ids.
-"""
+"""SqliteRecords: the record store in one SQLite file, whose tables ``record_schema`` describes."""
 
 from __future__ import annotations
 
@@ -15,45 +11,39 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from shared.adapters.checks import check_changes, check_limit, record_body
-from shared.adapters.cursors import decode_cursor, encode_cursor
+from shared.adapters.cursors import (
+    decode_cursor,
+    decode_position,
+    encode_cursor,
+    encode_position,
+)
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
+from shared.adapters.embedded.record_schema import NEXT_POSITION, SCHEMA, VERSION
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import Partition
 from shared.ports.clock import Clock
-from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS records (
-    partition TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    id TEXT NOT NULL,
-    etag TEXT NOT NULL,
-    body BLOB NOT NULL,
-    fields TEXT NOT NULL,
-    expires_at INTEGER,
-    PRIMARY KEY (partition, kind, id)
-);
-CREATE INDEX IF NOT EXISTS records_that_expire ON records (expires_at)
-    WHERE expires_at IS NOT NULL;
-CREATE TABLE IF NOT EXISTS fields (
-    partition TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    field TEXT NOT NULL,
-    value TEXT NOT NULL,
-    id TEXT NOT NULL,
-    PRIMARY KEY (partition, kind, field, value, id)
-) WITHOUT ROWID;
-"""
-
-_VERSION: Final = 2
-"""Of the schema; files of release 0.1, where ``tenant`` stood for ``partition``, have none."""
+from shared.ports.records import (
+    MAX_PAGE,
+    Change,
+    Changes,
+    Create,
+    Delete,
+    Page,
+    Record,
+    Replace,
+)
 
 _PRUNE_EVERY: Final = timedelta(minutes=1)
 _PRUNE_AT_MOST: Final = 200
 """Expired records that one commit may take the time to remove."""
 
 _COLUMNS: Final = "r.partition, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
+
+_CHANGES: Final = (
+    f"SELECT {_COLUMNS}, r.changed FROM records r WHERE partition = ? AND changed > ?"  # noqa: S608
+    " AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed LIMIT ?"
+)
 
 
 class SqliteRecords:
@@ -65,7 +55,7 @@ class SqliteRecords:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._database = Database(path, _SCHEMA, _VERSION)
+        self._database = Database(path, SCHEMA, VERSION)
         self._clock = clock
         self._pruned_at = datetime.min.replace(tzinfo=UTC)
 
@@ -112,6 +102,36 @@ class SqliteRecords:
             return Page(records, None)
         last = records[limit - 1]
         return Page(records[:limit], encode_cursor(scope, [last.id]))
+
+    async def changes(
+        self, partition: Partition, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> Changes:
+        """See ``RecordStore.changes``."""
+        check_limit(limit, MAX_PAGE)
+        of, number = "", 0
+        if after is not None:
+            of, text = decode_position(after, partition, length=2)
+            number = int(text)
+        parameters = (str(partition), number, to_microseconds(self._clock.now()), limit + 1)
+
+        def fetch(reader: sqlite3.Connection) -> Changes:
+            rows = reader.execute(_CHANGES, parameters).fetchall()
+            # Read after the records, so that it names the store if there were any.
+            named = reader.execute("SELECT store, last FROM sequence").fetchone()
+            store, last = named or ("", 0)
+            if number > last or (number and of != store):
+                raise ValueError(
+                    "The position is of another store, or of a later state of this one."
+                )
+            page = rows[:limit]
+            end = page[-1][-1] if page else number
+            return Changes(
+                [_record(row[:-1]) for row in page],
+                encode_position(partition, [store, str(end)]),
+                more=len(rows) > limit,
+            )
+
+        return await self._database.read(fetch)
 
     async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """See ``RecordStore.commit``. Concurrent commits share one transaction and one fsync."""
@@ -196,11 +216,12 @@ def _apply(
         case Create(record) | Replace(record):
             before = {} if stored is None else json.loads(stored[1])
             _index(writer, partition, kind, name, before, record.index)
+            [(changed,)] = writer.execute(NEXT_POSITION)
             writer.execute(
-                "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partition, kind, id) DO UPDATE SET"
+                "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partition, kind, id) DO UPDATE SET"
                 " etag = excluded.etag, body = excluded.body, fields = excluded.fields,"
-                " expires_at = excluded.expires_at",
+                " expires_at = excluded.expires_at, changed = excluded.changed",
                 (
                     partition,
                     kind,
@@ -209,6 +230,7 @@ def _apply(
                     body,
                     json.dumps(dict(record.index), ensure_ascii=False),
                     None if record.expires_at is None else to_microseconds(record.expires_at),
+                    changed,
                 ),
             )
         case Delete():

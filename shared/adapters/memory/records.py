@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal
 
 from shared.adapters.checks import check_changes, check_limit, record_body
-from shared.adapters.cursors import decode_cursor, encode_cursor
+from shared.adapters.cursors import (
+    decode_cursor,
+    decode_position,
+    encode_cursor,
+    encode_position,
+)
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import Partition
 from shared.ports.clock import Clock
-from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
+from shared.ports.records import (
+    MAX_PAGE,
+    Change,
+    Changes,
+    Create,
+    Delete,
+    Page,
+    Record,
+    Replace,
+)
 
 _Key = tuple[Partition, str, str]
 
@@ -30,6 +45,7 @@ class MemoryRecords:
     clock: Clock
     _records: dict[_Key, Record] = field(default_factory=dict, init=False)
     _etags: count[int] = field(default_factory=lambda: count(1), init=False)
+    _name: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
 
     async def get(self, partition: Partition, kind: str, id: str) -> Record:
         """See ``RecordStore.get``."""
@@ -72,6 +88,33 @@ class MemoryRecords:
         if len(found) <= limit:
             return Page(page, None)
         return Page(page, encode_cursor(scope, [page[-1].id]))
+
+    async def changes(
+        self, partition: Partition, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> Changes:
+        """See ``RecordStore.changes``. Etags are numbers that grow, so they are the positions, too."""
+        check_limit(limit, MAX_PAGE)
+        start = 0
+        if after is not None:
+            store, number = decode_position(after, partition, length=2)
+            if store != self._name:
+                raise ValueError("The position is of another store.")
+            start = int(number)
+        await asyncio.sleep(0)
+        found = sorted(
+            (
+                record
+                for key in self._records
+                if key[0] == partition
+                and (record := self._live(key)) is not None
+                and int(record.etag) > start
+            ),
+            key=lambda record: int(record.etag),
+        )
+        page = [_copy(record) for record in found[:limit]]
+        end = page[-1].etag if page else str(start)
+        position = encode_position(partition, [self._name, end])
+        return Changes(page, position, more=len(found) > limit)
 
     async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """See ``RecordStore.commit``."""
