@@ -170,3 +170,17 @@ async def _observed(conversion: Conversion, piece: Piece, observer: Observer) ->
         run_in_thread(observer.observe_piece, piece.data), run_in_thread(convert, piece.data)
     )
     return converted
+
+
+async def single(data: Buffer) -> AsyncIterator[Buffer]:
+    """A stream of one chunk."""
+    yield data
+
+
+async def hashing(
+    chunks: AsyncIterator[BufferT], update: Callable[[BufferT], object]
+) -> AsyncIterator[BufferT]:
+    """The same chunks, each given to a digest on its way."""
+    async for chunk in chunks:
+        await run_in_thread(update, chunk)
+        yield chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import random
 import socket
@@ -257,7 +258,11 @@ def test_an_upload_that_never_ends_is_cut_off_and_leaves_nothing(
         client.sendall(head.encode() + PAPER)
         server.terminate()
         client.shutdown(socket.SHUT_WR)
-        assert b" 201 " not in client.makefile("rb").read()
+        received = b""
+        # A server that ends before it has read everything may reset the connection instead of closing it.
+        with contextlib.suppress(ConnectionResetError), client.makefile("rb") as response:
+            received = response.readline()
+        assert b" 201 " not in received
     assert server.process.wait(60) == 0
     server.start()
     server.wait_until_ready()

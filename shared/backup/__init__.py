@@ -1,0 +1,1 @@
+"""Backups: sets of a tenant's state at points in time, their retention, verification, and restores."""

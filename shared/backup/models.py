@@ -1,0 +1,340 @@
+"""Sets and their parts, as they are written to the backup store, and the records that lead to them.
+
+``docs/formats.md``, section "Backups", has the whole format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from pydantic import Field
+
+from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
+from shared.base.partitions import Partition
+from shared.journal.collections import Collection
+from shared.keys.models import IntermediateKey
+from shared.ports.records import RecordStore
+
+FORMAT: Final = "strongroom-backup/1"
+
+STATE_KIND: Final = "backup-state"
+STATE_ID: Final = "state"
+LOCATION_KIND: Final = "backup-location"
+
+SetKind = Literal["recent", "hourly", "daily", "monthly", "yearly"]
+"""What a set counts as for retention: the first of its year, month, day or hour, or none of these."""
+
+
+class SealedUnder(Model):
+    """An intermediate key as the key vault wrapped it, so that a set opens without the records.
+
+    Attributes:
+        id: Of the intermediate key.
+        name: Of the tenant's key in the key vault.
+        version: Of that key.
+        wrapped_key: The intermediate key.
+    """
+
+    id: str
+    name: str
+    version: str
+    wrapped_key: Base64UrlBytes
+
+
+class SegmentRef(Model):
+    """A segment: records that were changed after a position.
+
+    Attributes:
+        id: Names the object.
+        under: The id of the intermediate key that wraps ``wrapped_key``.
+        wrapped_key: The key of the segment (RFC 3394).
+        after: The position in the store's feed after which its changes come; None: all of the partition.
+        records: How many.
+        size: Of the object, bytes.
+        sha256: Of the object.
+    """
+
+    id: str
+    under: str
+    wrapped_key: Base64UrlBytes
+    after: str | None
+    records: int
+    size: int
+    sha256: Base64UrlBytes
+
+
+class PackRef(Model):
+    """A pack: the sealed contents of versions, one after another.
+
+    Attributes:
+        id: Names the object.
+        size: Of the object, bytes.
+        live: How many of its contents belong to documents that are not erased.
+    """
+
+    id: str
+    size: int
+    live: int
+
+
+class MissingContent(Model):
+    """A version whose sealed content was good in no store when it was to be backed up."""
+
+    document: str
+    number: int
+
+
+class Counts(Model):
+    """What a partition, or a set, holds.
+
+    Attributes:
+        versions: Whose content is in the set.
+        content_bytes: The size of these, sealed.
+    """
+
+    versions: int = 0
+    content_bytes: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of both together."""
+        return Counts(
+            versions=self.versions + other.versions,
+            content_bytes=self.content_bytes + other.content_bytes,
+        )
+
+
+class PartIndex(Model):
+    """Everything that a set needs of one partition.
+
+    Attributes:
+        part: Of the tenant's records.
+        position: Where the record store's feed goes on.
+        segments: From the oldest to the newest; a later one replaces what an earlier one says.
+        packs: The contents of the partition's documents.
+        missing: What could not be backed up yet.
+        changed: How many records had changed since the set before.
+        counts: What it holds.
+    """
+
+    part: str
+    position: str | None = None
+    segments: tuple[SegmentRef, ...] = ()
+    packs: tuple[PackRef, ...] = ()
+    missing: tuple[MissingContent, ...] = ()
+    changed: int = 0
+    counts: Counts = Counts()
+
+
+class PartRef(Model):
+    """A partition in a manifest.
+
+    Attributes:
+        part: Of the tenant's records.
+        index: Names the object with its ``PartIndex``.
+        sha256: Of that object.
+        retained_until: Until when that object and all that it names are retained at least.
+        counts: The index's.
+    """
+
+    part: str
+    index: str
+    sha256: Base64UrlBytes
+    retained_until: UtcDatetime
+    counts: Counts
+
+
+class PrecedingSet(Model):
+    """The set before, in the chain of a tenant's sets.
+
+    Attributes:
+        id: Of the set.
+        sha256: Of its manifest, signature included.
+    """
+
+    id: str
+    sha256: Base64UrlBytes
+
+
+class Manifest(Model):
+    """What a set is made of.
+
+    Attributes:
+        format: ``FORMAT``.
+        environment: Whose.
+        tenant: Whose.
+        id: Of the set.
+        sequence: 1 for the tenant's first set.
+        made_at: The point in time: when the reading of changes began.
+        kind: What it counts as.
+        retain_until: Until when it is retained.
+        previous: The set before; None: the first.
+        keys: The intermediate keys under which its segments are sealed.
+        parts: The partitions.
+        new_bytes: What was written for this set, bytes.
+    """
+
+    format: Literal["strongroom-backup/1"] = FORMAT
+    environment: str
+    tenant: str
+    id: str
+    sequence: int
+    made_at: UtcDatetime
+    kind: SetKind
+    retain_until: UtcDatetime
+    previous: PrecedingSet | None
+    keys: tuple[SealedUnder, ...]
+    parts: tuple[PartRef, ...]
+    new_bytes: int
+
+    @property
+    def counts(self) -> Counts:
+        """What the set holds."""
+        total = Counts()
+        for part in self.parts:
+            total += part.counts
+        return total
+
+
+class Erasable(Model):
+    """What a key page keeps of a version, because it must be possible to forget it.
+
+    Attributes:
+        wrapped_key: The data key under the epoch key.
+        names: The names, sealed.
+    """
+
+    wrapped_key: Base64UrlBytes
+    names: Base64UrlBytes
+
+
+class KeyPage(Model):
+    """What can be forgotten of the versions in one pack, by ``version_id``."""
+
+    versions: dict[str, Erasable]
+
+
+class SegmentLine(Model):
+    """One record in a segment.
+
+    Attributes:
+        kind: Of the record.
+        id: Of the record.
+        body: JSON; of a version, without what its key page keeps.
+        index: Its index fields.
+        expires_at: When the store may forget it.
+    """
+
+    kind: str
+    id: str
+    body: JsonObject
+    index: dict[str, str] = Field(default_factory=dict)
+    expires_at: UtcDatetime | None = None
+
+
+class Location(Model):
+    """Where the backup keeps a version; a record in the partition of its document.
+
+    Attributes:
+        document: The document.
+        number: Of the version.
+        pack: Names the pack.
+        offset: Where its sealed content begins there.
+        size: Of the sealed content, bytes.
+        page: Names the key page.
+    """
+
+    document: str
+    number: int
+    pack: str
+    offset: int
+    size: int
+    page: str
+
+    @property
+    def id(self) -> str:
+        """Of the record."""
+        return version_id(self.document, self.number)
+
+
+class BackupState(Model):
+    """How far the backups of a tenant are; one record in its main partition.
+
+    Attributes:
+        id: Always the same.
+        sequence: Of the newest set; 0 before the first.
+        last: The newest set.
+        made_at: Its point in time.
+        attempt: The id of the set that is being made; None: none is.
+        attempt_until: When others may take over, unless it is moved.
+        unfinished: Attempts that ended without a set; what they wrote of key pages is to be looked through.
+    """
+
+    id: str = STATE_ID
+    sequence: int = 0
+    last: PrecedingSet | None = None
+    made_at: UtcDatetime | None = None
+    attempt: str | None = None
+    attempt_until: UtcDatetime | None = None
+    unfinished: tuple[str, ...] = ()
+
+    def under_way(self, now: datetime) -> bool:
+        """Whether a set is being made."""
+        return self.attempt_until is not None and self.attempt_until > now
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One set that is being made.
+
+    Attributes:
+        id: Of the set.
+        tenant: Whose.
+        under: Wraps the keys of its segments.
+        retain_until: Until when what is written for it is retained.
+        repeated: Whether an attempt before this one ended without a set.
+    """
+
+    id: str
+    tenant: str
+    under: IntermediateKey
+    retain_until: datetime
+    repeated: bool
+
+
+def version_id(document: str, number: int) -> str:
+    """Names a version of a document, in records and key pages."""
+    return f"{document}.{number:06d}"
+
+
+def states_of(records: RecordStore) -> Collection[BackupState]:
+    """The state of each tenant's backups, in its main partition."""
+    return Collection(records, BackupState, STATE_KIND, lambda state: state.id)
+
+
+def locations_of(records: RecordStore) -> Collection[Location]:
+    """Where the backup keeps versions, in the partitions of their documents."""
+    return Collection(
+        records,
+        Location,
+        LOCATION_KIND,
+        lambda location: location.id,
+        index_of=lambda location: {"document": location.document},
+    )
+
+
+def object_name(tenant: str, folder: str, id: str) -> str:
+    """The name of an object of a tenant's backups.
+
+    Args:
+        tenant: The tenant.
+        folder: ``sets``, ``parts``, ``segments`` or ``packs``.
+        id: Of the object.
+    """
+    return f"{tenant}/{folder}/{id}"
+
+
+def main_of(tenant: str) -> Partition:
+    """Where the state of a tenant's backups lies."""
+    return Partition(tenant)

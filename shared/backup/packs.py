@@ -1,0 +1,184 @@
+"""Packs: sealed contents one after another, written once, each checked on its way.
+
+A content is taken from whichever copy is what was sealed. Small contents share a pack, because an object a
+content costs more than the content; a large one has a pack of its own, made by the stores themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from shared.backup.models import Location, PackRef, object_name
+from shared.base.buffers import Buffer
+from shared.base.errors import Damaged, NotFound
+from shared.base.streams import hashing, run_in_thread
+from shared.crypto.streaming import sealed_size
+from shared.documents.models import Version
+from shared.ports.blobs import BlobStore
+from shared.ports.clock import Runtime
+from shared.ports.write_once import WriteOnceStore
+
+MAX_BYTES: Final = 64 << 20
+"""A pack takes contents until it has so many bytes."""
+
+MAX_CONTENTS: Final = 1_000
+
+SMALL: Final = 1 << 20
+"""A sealed content up to this size, bytes, is read whole before it is written."""
+
+READ_AT_ONCE: Final = 8
+"""Small contents that are read at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A version of a document whose content is to be backed up."""
+
+    document: str
+    version: Version
+
+    @property
+    def size(self) -> int:
+        """Of the sealed content, bytes."""
+        return sealed_size(self.version.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What became of contents that were to be packed.
+
+    Attributes:
+        pack: The pack; None: none of the contents was good.
+        locations: Of those that it holds.
+        damaged: Those that were good in no store.
+    """
+
+    pack: PackRef | None
+    locations: Sequence[Location]
+    damaged: Sequence[Content]
+
+
+@dataclass(slots=True)
+class Packs:
+    """Writes packs.
+
+    Attributes:
+        store: Where sets are.
+        primary: Sealed contents.
+        replica: Sealed contents in the second region, which is nearer.
+        runtime: Makes ids.
+    """
+
+    store: WriteOnceStore
+    primary: BlobStore
+    replica: BlobStore
+    runtime: Runtime
+
+    async def write(
+        self, tenant: str, contents: Sequence[Content], page: str, retain_until: datetime
+    ) -> Packed:
+        """Write one pack of contents; durable on return.
+
+        Args:
+            tenant: Whose.
+            contents: At most ``MAX_CONTENTS``.
+            page: The key page that their locations are to name.
+            retain_until: Until when the pack is retained.
+
+        Raises:
+            Unavailable: A store does not respond.
+        """
+        new = self.runtime.new_id("pck")
+        packing = _Packing(self.primary, self.replica, new, page)
+        name = object_name(tenant, "packs", new)
+        await self.store.put(name, packing.stream(contents), retain_until=retain_until)
+        if not packing.locations:
+            return Packed(None, (), packing.damaged)
+        pack = PackRef(id=new, size=packing.size, live=len(packing.locations))
+        return Packed(pack, packing.locations, packing.damaged)
+
+
+class _Packing:
+    """One pack while it is written."""
+
+    def __init__(self, primary: BlobStore, replica: BlobStore, pack: str, page: str) -> None:
+        self.primary = primary
+        self.replica = replica
+        self.pack = pack
+        self.page = page
+        self.size = 0
+        self.locations: list[Location] = []
+        self.damaged: list[Content] = []
+
+    async def stream(self, contents: Sequence[Content]) -> AsyncIterator[Buffer]:
+        async for piece in self._pieces(contents):
+            yield piece
+            self.size += len(piece)
+
+    async def _pieces(self, contents: Sequence[Content]) -> AsyncIterator[Buffer]:
+        small = [content for content in contents if content.size <= SMALL]
+        for start in range(0, len(small), READ_AT_ONCE):
+            batch = small[start : start + READ_AT_ONCE]
+            found = await asyncio.gather(*(self._whole(content) for content in batch))
+            for content, sealed in zip(batch, found, strict=True):
+                if sealed is None:
+                    self.damaged.append(content)
+                    continue
+                self._locate(content)
+                yield sealed
+        for content in contents:
+            if content.size > SMALL:
+                async for piece in self._large(content):
+                    yield piece
+
+    async def _whole(self, content: Content) -> bytes | None:
+        """A small content from a copy that is what was sealed."""
+        for store, name in self._copies(content):
+            try:
+                sealed = b"".join([piece async for piece in store.get(name, end=SMALL + 1)])
+            except (Damaged, NotFound):
+                continue
+            digest = await run_in_thread(lambda data: hashlib.sha256(data).digest(), sealed)
+            if hmac.compare_digest(digest, content.version.sealed_sha256):
+                return sealed
+        return None
+
+    async def _large(self, content: Content) -> AsyncIterator[Buffer]:
+        """A large content; what a bad copy gave before it showed stays in the pack, in nobody's place."""
+        for store, name in self._copies(content):
+            digest, size = hashlib.sha256(), 0
+            try:
+                async for piece in hashing(store.get(name, end=content.size + 1), digest.update):
+                    size += len(piece)
+                    yield piece
+            except (Damaged, NotFound):
+                continue
+            if hmac.compare_digest(digest.digest(), content.version.sealed_sha256):
+                self._locate(content, written=size)
+                return
+        self.damaged.append(content)
+
+    def _locate(self, content: Content, written: int = 0) -> None:
+        """Note where a content begins: here, or so many bytes ago."""
+        self.locations.append(
+            Location(
+                document=content.document,
+                number=content.version.number,
+                pack=self.pack,
+                offset=self.size - written,
+                size=content.size,
+                page=self.page,
+            )
+        )
+
+    def _copies(self, content: Content) -> list[tuple[BlobStore, str]]:
+        copies = [(self.primary, content.version.object)]
+        if content.version.replica is not None:
+            copies.insert(0, (self.replica, content.version.replica))
+        return copies
