@@ -145,7 +145,9 @@ def entity_tag(value: str | None) -> str | None:
         return None
     match = _STRONG_TAG.fullmatch(value.strip())
     if match is None:
-        raise InvalidInput('Send If-Match with one entity tag in quotes, such as "doc_01jd....1".')
+        raise InvalidInput(
+            'Send If-Match with one entity tag in quotes, such as "doc_01jd....1.5f0c...".'
+        )
     return match[1]
 
 

@@ -69,6 +69,8 @@ class Version(Model):
 
     Attributes:
         number: 1 for the first.
+        tag: 8 random bytes in hexadecimal, made with the content: its entity tag's last part. Empty as
+            written by releases before 0.2.
         object: Its name in the primary store.
         replica: Its name in the second region; None until replication has verified one there.
         epoch: The epoch whose key wraps the data key and seals the names.
@@ -81,6 +83,7 @@ class Version(Model):
     """
 
     number: int
+    tag: str = ""
     object: str
     replica: str | None = None
     epoch: str

@@ -26,12 +26,16 @@ class DocumentVersion:
     @property
     def etag(self) -> str:
         """Names this immutable content; the same as long as the version is current."""
-        return content_etag(self.document.id, self.version.number)
+        return content_etag(self.document.id, self.version)
 
 
-def content_etag(document: str, number: int) -> str:
-    """The entity tag of a version, without quotes."""
-    return f"{document}.{number}"
+def content_etag(document: str, version: Version) -> str:
+    """The entity tag of a version, without quotes.
+
+    A number can come again, when a restore has gone back to before it was given; the tag cannot.
+    """
+    tag = f".{version.tag}" if version.tag else ""
+    return f"{document}.{version.number}{tag}"
 
 
 @dataclass(slots=True)

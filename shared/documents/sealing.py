@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
@@ -20,6 +21,8 @@ from shared.documents.store import DocumentRecords
 from shared.keys.epochs import EpochKeys
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
+
+TAG_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class ContentSealer:
         )
         version = Version(
             number=incoming.number,
+            tag=self.runtime.random(TAG_BYTES).hex(),
             object=name,
             epoch=epoch.id,
             wrapped_key=wrap_key(epoch.key, data_key),

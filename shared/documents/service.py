@@ -117,8 +117,8 @@ class Documents:
             Unavailable: A store does not respond, or the document was concurrently modified all the time.
         """
         stored = await self.store.document(principal.tenant, document)
-        if if_match != content_etag(document, stored.current.number):
-            raise PreconditionFailed("The document has a newer version; read it first.")
+        if if_match != content_etag(document, stored.current):
+            raise PreconditionFailed("The document has another version now; read it first.")
         number = stored.current.number + 1
         if number > MAX_VERSIONS:
             raise Conflict(
@@ -151,8 +151,8 @@ class Documents:
 
     async def _delete(self, principal: Principal, document: str, if_match: str | None) -> None:
         stored = await self.store.document(principal.tenant, document)
-        if if_match is not None and if_match != content_etag(document, stored.current.number):
-            raise PreconditionFailed("The document has a newer version; read it first.")
+        if if_match is not None and if_match != content_etag(document, stored.current):
+            raise PreconditionFailed("The document has another version now; read it first.")
         earlier = [
             await self.store.version(stored, number) for number in range(1, stored.current.number)
         ]
@@ -185,7 +185,7 @@ class Documents:
     async def _follow(
         self, principal: Principal, stored: StoredDocument, version: Version
     ) -> Document:
-        """Make a sealed version the document's current one, if it is still the next one.
+        """Make a sealed version the document's current one, if the one that it follows still is.
 
         Raises:
             NotFound: The document was deleted.
@@ -194,11 +194,12 @@ class Documents:
         """
         document = stored.document.id
         entry = self._entry(Action.DOCUMENT_UPDATE, principal, document, version)
+        followed = content_etag(document, stored.current)
 
         async def attempt() -> Document:
             # Replication changes a document's record as well, to name a replica.
             found = await self.store.document(principal.tenant, document)
-            if found.current.number != version.number - 1:
+            if content_etag(document, found.current) != followed:
                 raise PreconditionFailed(_CHANGED)
             updated = found.document.model_copy(update={"current": version})
             changes = [self.store.supersede(found), self.store.replace_document(found, updated)]

@@ -188,7 +188,12 @@ class Replication:
 
         async def attempt() -> bool:
             found = await self._version(event)
-            if found is None or found.version.at(place) != former:
+            # A restore may have given the number to another content.
+            if (
+                found is None
+                or found.version.at(place) != former
+                or found.version.sealed_sha256 != version.sealed_sha256
+            ):
                 return False
             adopted = found.version.model_copy(update={_FIELDS[place]: name})
             entry = self.journal.entry(

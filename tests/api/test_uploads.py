@@ -274,7 +274,7 @@ async def test_the_sweep_removes_orphans_and_nothing_else(
     document = (await app.upload(auth, CONTENT)).json()["id"]
     headers = auth | {
         "Content-Disposition": 'attachment; filename="b"',
-        "If-Match": f'"{document}.1"',
+        "If-Match": await app.etag(auth, document),
     }
     await app.http.put(f"documents/{document}/content", content=b"two", headers=headers)
     waiting = await begin(app, auth)

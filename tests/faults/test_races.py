@@ -43,6 +43,8 @@ async def update(
 ) -> httpx.Response:
     """A second version, while whose content arrives something else happens."""
 
+    etag = await app.etag(auth, document)
+
     async def content() -> AsyncIterator[bytes]:
         yield b"sec"
         await meanwhile()
@@ -51,7 +53,7 @@ async def update(
     return await app.http.put(
         f"documents/{document}/content",
         content=content(),
-        headers=auth | DISPOSITION | {"If-Match": f'"{document}.1"'},
+        headers=auth | DISPOSITION | {"If-Match": etag},
     )
 
 
@@ -76,7 +78,7 @@ async def test_a_new_version_gives_way_to_another_and_leaves_nothing(
         answer = await app.http.put(
             f"documents/{document}/content",
             content=b"another",
-            headers=auth | DISPOSITION | {"If-Match": f'"{document}.1"'},
+            headers=auth | DISPOSITION | {"If-Match": await app.etag(auth, document)},
         )
         assert answer.status_code == 200
 

@@ -101,6 +101,10 @@ class App:
             | headers,
         )
 
+    async def etag(self, auth: dict[str, str], document: str) -> str:
+        """The entity tag of a document's current version, in quotes."""
+        return str((await self.http.get(f"documents/{document}", headers=auth)).json()["etag"])
+
     async def entries(self, tenant: str, resource: str | None = None) -> list[dict[str, Any]]:
         """The tenant's audit entries with their positions, oldest first; None while one waits."""
         found = find_entries(self.data, tenant)

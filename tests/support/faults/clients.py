@@ -163,10 +163,12 @@ class Client:
         document = self._chance.choice(self._own)
         versions = self._ledger.documents[document]
         content = self._new_content()
+        before = (await self._insist("GET", f"documents/{document}")).json()
+        assert before["version"] == len(versions)
         answer = await self._try(
             "PUT",
             f"documents/{document}/content",
-            headers=content.headers() | {"If-Match": f'"{document}.{len(versions)}"'},
+            headers=content.headers() | {"If-Match": before["etag"]},
             content=content.pieces,
         )
         if answer is None:
