@@ -20,13 +20,18 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _MAX_SLUG: Final = 64
 
 
+def is_blob_name(name: str) -> bool:
+    """Whether this is an object's name, ``shared.ports.blobs.BlobStore``."""
+    return len(name) <= _MAX_BLOB_NAME and _BLOB_NAME.fullmatch(name) is not None
+
+
 def check_blob_name(name: str) -> None:
-    """Refuse what is not an object's name, ``shared.ports.blobs.BlobStore``.
+    """Refuse what is not an object's name.
 
     Raises:
         ValueError: It is not.
     """
-    if len(name) > _MAX_BLOB_NAME or _BLOB_NAME.fullmatch(name) is None:
+    if not is_blob_name(name):
         raise ValueError(
             "An object's name must be segments of a-z, 0-9, '.', '_' and '-', joined by '/', each"
             f" of 200 characters at most and not starting with '.'; {_MAX_BLOB_NAME} in all."
