@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -114,7 +114,7 @@ class TargetStore(Protocol):
         """Remove the object; where there is none, do nothing."""
         ...
 
-    async def probe(self) -> list[ProbeResult]:
+    async def probe(self) -> Sequence[ProbeResult]:
         """Try each step in turn, up to the first that fails; leaves nothing behind."""
         ...
 

@@ -23,12 +23,13 @@ from shared.base.buffers import Buffer
 from shared.base.errors import NotFound, StrongroomError, Unavailable
 from shared.ports.blobs import BlobInfo
 from shared.ports.clock import Runtime
-from shared.ports.targets import ProbeResult
+from shared.ports.targets import ProbeResult, ProbeStep
 
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _DRAFT: Final = ".incoming-"
 """No object's name begins with a dot."""
 
+_STEPS: Final[Sequence[ProbeStep]] = ("write", "read", "delete")
 _PIECE: Final = 1_048_576
 _LISTED_AT_ONCE: Final = 256
 
@@ -98,7 +99,7 @@ class FolderTarget:
         check_blob_name(name)
         await on_disk(self._delete, name)
 
-    async def probe(self) -> list[ProbeResult]:
+    async def probe(self) -> Sequence[ProbeResult]:
         """See ``TargetStore.probe``: there is nothing to connect to."""
         name = f"probe-{self._runtime.random(16).hex()}"
 
@@ -116,7 +117,7 @@ class FolderTarget:
             await self.delete(name)
             results.append(ProbeResult("delete", ok=True))
         except StrongroomError as error:
-            failed = ("write", "read", "delete")[len(results)]
+            failed = _STEPS[len(results)]
             results.append(ProbeResult(failed, ok=False, detail=error.detail))
         return results
 

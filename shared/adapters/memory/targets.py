@@ -89,7 +89,7 @@ class MemoryTarget:
         self._need("delete")
         self.objects.pop(self.prefix + name, None)
 
-    async def probe(self) -> list[ProbeResult]:
+    async def probe(self) -> Sequence[ProbeResult]:
         """See ``TargetStore.probe``."""
         results = []
         for step in self.steps:
