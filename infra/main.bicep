@@ -17,7 +17,7 @@ import {
   watchPlan
 } from 'types.bicep'
 import { accountName, contextOf, globalName, groupName, keyVaultName, localName, zonesOf } from 'names.bicep'
-import { builtInRoles, keyUserRole } from 'roles.bicep'
+import { builtInRoles, ownRole } from 'roles.bicep'
 
 @description('Which environment this is.')
 param environment environmentName
@@ -94,6 +94,7 @@ var names = {
   primary: accountName('primary', environment, context.suffix)
   replica: accountName('replica', environment, context.suffix)
   backup: accountName('backup', environment, context.suffix)
+  backupKeys: accountName('backupkeys', environment, context.suffix)
   archive: accountName('archive', environment, context.suffix)
   appKeys: keyVaultName('app', environment, context.suffix)
   platformKeys: keyVaultName('plat', environment, context.suffix)
@@ -106,6 +107,7 @@ var ids = {
   primary: resourceId(here, groups.primary, 'Microsoft.Storage/storageAccounts', names.primary)
   replica: resourceId(here, groups.secondary, 'Microsoft.Storage/storageAccounts', names.replica)
   backup: resourceId(here, groups.secondary, 'Microsoft.Storage/storageAccounts', names.backup)
+  backupKeys: resourceId(here, groups.secondary, 'Microsoft.Storage/storageAccounts', names.backupKeys)
   archive: resourceId(here, groups.watch, 'Microsoft.Storage/storageAccounts', names.archive)
   appKeys: resourceId(here, groups.primary, 'Microsoft.KeyVault/vaults', names.appKeys)
   platformKeys: resourceId(here, groups.primary, 'Microsoft.KeyVault/vaults', names.platformKeys)
@@ -125,6 +127,7 @@ var endpoints endpointPlan[] = concat(
     { name: 'primary', target: ids.primary, group: 'blob', zones: [zones.blob] }
     { name: 'replica', target: ids.replica, group: 'blob', zones: [zones.blob] }
     { name: 'backup', target: ids.backup, group: 'blob', zones: [zones.blob] }
+    { name: 'backup-keys', target: ids.backupKeys, group: 'blob', zones: [zones.blob] }
     { name: 'keys', target: ids.appKeys, group: 'vault', zones: [zones.keys] }
     { name: 'records', target: ids.records, group: 'Sql', zones: [zones.records] }
     {
@@ -378,7 +381,7 @@ module appKeys 'modules/key-vault.bicep' = {
     name: names.appKeys
     recoveryDays: retention.recoveryDays
     platformReads: false
-    grants: [{ identity: identities.app, role: keyUserRole(here) }]
+    grants: [{ identity: identities.app, role: ownRole(here, 'key-user') }]
   }
   dependsOn: [ourIdentities, ourRoles, watching]
 }
@@ -438,18 +441,45 @@ module backup 'modules/storage-account.bicep' = {
       name: names.backup
       sku: 'Standard_GZRS'
       containers: [
-        { name: 'backup', grants: [{ identity: identities.app, role: builtInRoles.blobDataContributor }] }
+        { name: 'backup', grants: [{ identity: identities.app, role: ownRole(here, 'backup-keeper') }] }
       ]
       grants: []
       versioning: true
       recoveryDays: retention.recoveryDays
       deleteAfterDays: 0
+      // The app gives each object a locked date of its own, which goes before this. What comes without one, by a
+      // mistake or from someone who has taken the app over, is kept for these days all the same.
       immutableDays: retention.backupDays
       immutability: retention.immutability
       appendable: false
     }
   }
-  dependsOn: [platformKeyring]
+  dependsOn: [ourRoles, platformKeyring]
+}
+
+module backupKeys 'modules/storage-account.bicep' = {
+  scope: secondaryGroup
+  params: {
+    location: secondary.name
+    context: context
+    plan: {
+      name: names.backupKeys
+      // The copy in the other region follows each deletion.
+      sku: 'Standard_GZRS'
+      containers: [
+        { name: 'backup-keys', grants: [{ identity: identities.app, role: ownRole(here, 'key-page-keeper') }] }
+      ]
+      grants: []
+      // An erased document is erased in the backups because its key is deleted here: nothing may bring it back.
+      versioning: false
+      recoveryDays: 0
+      deleteAfterDays: 0
+      immutableDays: 0
+      immutability: 'Unlocked'
+      appendable: false
+    }
+  }
+  dependsOn: [ourRoles, platformKeyring]
 }
 
 module archive 'modules/storage-account.bicep' = {
@@ -510,7 +540,7 @@ module primaryEndpoints 'modules/private-endpoint.bicep' = [
       context: context
       endpoint: endpoint
     }
-    dependsOn: [primaryStore, replica, backup, appKeys, records, bus]
+    dependsOn: [primaryStore, replica, backup, backupKeys, appKeys, records, bus]
   }
 ]
 

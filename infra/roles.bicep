@@ -16,5 +16,8 @@ var builtInRoles = {
 }
 
 @export()
-@description('The GUID of our own role for the application at its Key Vault, one for each subscription.')
-func keyUserRole(subscriptionId string) string => guid(subscriptionId, 'strongroom-key-user')
+@description('The GUID of a role of our own, one for each subscription.')
+func ownRole(subscriptionId string, name ownRoleName) string => guid(subscriptionId, 'strongroom-${name}')
+
+@description('Our own roles, which modules/custom-roles.bicep defines.')
+type ownRoleName = 'key-user' | 'backup-keeper' | 'key-page-keeper'

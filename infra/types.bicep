@@ -98,7 +98,7 @@ type operationsPlan = {
 @description('How long things are kept.')
 @sealed()
 type retentionPlan = {
-  @description('Days for which no one, not even an owner, can change or delete a backup.')
+  @description('Days for which no one, not even an owner, can change or delete what is in the backups without a date of its own.')
   @minValue(1)
   backupDays: int
 
@@ -106,7 +106,7 @@ type retentionPlan = {
   @minValue(1)
   archiveDays: int
 
-  @description('Unlocked at the first deployment; Locked, which can never be undone, once a restore has been tried.')
+  @description('Unlocked at the first deployment; Locked, which can never be undone, once a restore has been tried. The dates that the app gives are locked from the first.')
   immutability: 'Unlocked' | 'Locked'
 
   @description('Days for which deleted keys, versions and objects can be brought back.')
@@ -261,13 +261,13 @@ type accountPlan = {
   @description('Whether overwritten and deleted objects are kept as versions.')
   versioning: bool
 
-  @description('Days for which deleted objects can be brought back; 0: what is deleted is gone.')
+  @description('Days for which deleted objects and containers can be brought back; 0: what is deleted is gone.')
   recoveryDays: int
 
   @description('Days after which an object is deleted; 0: never.')
   deleteAfterDays: int
 
-  @description('Days for which no one can change or delete an object; 0: no such policy.')
+  @description('Days for which no one can change or delete an object that has no date of its own; 0: objects cannot have dates.')
   immutableDays: int
 
   @description('The state of that policy.')

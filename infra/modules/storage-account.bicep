@@ -79,7 +79,9 @@ resource account 'Microsoft.Storage/storageAccounts@2026-06-01' = {
       deleteRetentionPolicy: plan.recoveryDays == 0
         ? { enabled: false }
         : { enabled: true, days: plan.recoveryDays, allowPermanentDelete: false }
-      containerDeleteRetentionPolicy: { enabled: true, days: max(plan.recoveryDays, 7) }
+      containerDeleteRetentionPolicy: plan.recoveryDays == 0
+        ? { enabled: false }
+        : { enabled: true, days: plan.recoveryDays }
     }
   }
 }

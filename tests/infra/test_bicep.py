@@ -68,7 +68,8 @@ def _check_that_the_role_for_the_keys_is_given_long_before_a_store_uses_them(
         return needed.union(*(before(other) for other in needed))
 
     slow = {"platformKeys", "primaryNetwork", "standbyNetwork", "platformKeyring"}
-    for store in ("primaryStore", "replica", "backup", "archive", "records", "bus", "active"):
+    stores = ("primaryStore", "replica", "backup", "backupKeys", "archive", "records", "bus")
+    for store in (*stores, "active"):
         assert slow <= before(store), store
     assert all("platformKeys" in before(name) for name in ("primaryNetwork", "standbyNetwork"))
 

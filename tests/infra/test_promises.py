@@ -21,6 +21,8 @@ PROMISES: tuple[Promise, ...] = (
     promises_stores.in_two_regions,
     promises_stores.partitioned,
     promises_stores.backups_cannot_be_changed,
+    promises_stores.nobody_shortens_retention,
+    promises_stores.key_store_forgets,
     promises_stores.staging_forgets,
     promises_stores.topology,
     promises_network.one_way_in,

@@ -21,6 +21,9 @@ GATEWAY = "Microsoft.Network/applicationGateways"
 WAF = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"
 ROLE = "Microsoft.Authorization/roleAssignments"
 OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+BLOB_OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
+BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
+BLOB_RIGHTS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 
 
 def put(kind: str, name: str, path: str, value: Any) -> Callable[[Snapshot], None]:
@@ -78,6 +81,30 @@ def _a_role_of_a_group(snapshot: Snapshot) -> None:
     )
 
 
+def backup_right(right: str | None) -> Callable[[Snapshot], None]:
+    """A mutation that gives the app one more right at its backups; None: takes one away."""
+
+    def mutate(snapshot: Snapshot) -> None:
+        (role,) = (
+            item["properties"]
+            for item in snapshot.of("Microsoft.Authorization/roleDefinitions")
+            if "backup keeper" in item["properties"]["roleName"]
+        )
+        given = role["permissions"][0]["dataActions"]
+        if right is None:
+            given.pop()
+        else:
+            given.append(right)
+
+    return mutate
+
+
+def _a_role_at_the_backup_account(snapshot: Snapshot) -> None:
+    (first,) = (item for item in snapshot.of(ROLE) if "containers/backup/" in item["id"])
+    account = first["id"].split("/blobServices/")[0]
+    snapshot.resources.append({**first, "id": f"{account}/providers/{ROLE}/x"})
+
+
 def _unthought_type(snapshot: Snapshot) -> None:
     group = snapshot.of("Microsoft.Resources/resourceGroups")[0]["id"]
     kind = "Microsoft.Cache/redis"
@@ -110,6 +137,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_stores.private, drop("Microsoft.Network/privateEndpoints", "-records")),
         (promises_stores.private, put(f"{STORAGE}/blobServices/containers", "primary", "properties.publicAccess", "Blob")),
         (promises_stores.standby_reaches_the_data, drop("Microsoft.Network/privateEndpoints", "-neu-keys")),
+        (promises_stores.standby_reaches_the_data, drop("Microsoft.Network/privateEndpoints", "-neu-backup-keys")),
         (promises_stores.without_keys, put(STORAGE, "backup", "properties.allowSharedKeyAccess", True)),
         (promises_stores.without_keys, put(RECORDS, "", "properties.disableLocalAuth", False)),
         (promises_stores.without_keys, put(BUS, "", "properties.disableLocalAuth", False)),
@@ -138,6 +166,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_stores.partitioned, put(f"{RECORDS}/sqlDatabases/containers", "directory", "properties.resource.indexingPolicy.includedPaths", [{"path": "/place/?"}])),
         (promises_stores.in_two_regions, put(STORAGE, "primary", "sku.name", "Standard_ZRS")),
         (promises_stores.in_two_regions, put(STORAGE, "backup", "location", "westeurope")),
+        (promises_stores.in_two_regions, put(STORAGE, "backupkeys", "location", "westeurope")),
         (promises_stores.in_two_regions, put(f"{STORAGE}/blobServices", "primary", "properties.changeFeed", {"enabled": True})),
         (promises_stores.in_two_regions, put(STORAGE, "replica", "location", "westeurope")),
         (promises_stores.in_two_regions, put(RECORDS, "", "properties.locations.1.locationName", "westeurope")),
@@ -150,6 +179,23 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_stores.backups_cannot_be_changed, put(STORAGE, "backup", "properties.immutableStorageWithVersioning.immutabilityPolicy.immutabilityPeriodSinceCreationInDays", 1)),
         (promises_stores.backups_cannot_be_changed, put(f"{STORAGE}/blobServices", "backup", "properties.isVersioningEnabled", False)),
         (promises_stores.backups_cannot_be_changed, put(RECORDS, "", "properties.backupPolicy.type", "Periodic")),
+        (promises_stores.nobody_shortens_retention, drop(ROLE, "containers/backup/")),
+        (promises_stores.nobody_shortens_retention, put(ROLE, "containers/backup/", "properties.roleDefinitionId", f"/x/{BLOB_OWNER}")),
+        (promises_stores.nobody_shortens_retention, put(ROLE, "containers/backup/", "properties.principalId", "id-strongroom-prd-shipping")),
+        (promises_stores.nobody_shortens_retention, _a_role_at_the_backup_account),
+        (promises_stores.nobody_shortens_retention, backup_right(f"{BLOB_RIGHTS}/runAsSuperUser/action")),
+        (promises_stores.nobody_shortens_retention, backup_right(f"{BLOB_RIGHTS}/permanentDelete/action")),
+        (promises_stores.nobody_shortens_retention, backup_right("Microsoft.Storage/storageAccounts/blobServices/containers/write")),
+        (promises_stores.nobody_shortens_retention, backup_right("Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies/write")),
+        (promises_stores.nobody_shortens_retention, backup_right(None)),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices", "backupkeys", "properties.isVersioningEnabled", True)),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices", "backupkeys", "properties.deleteRetentionPolicy", {"enabled": True, "days": 7})),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices", "backupkeys", "properties.containerDeleteRetentionPolicy", {"enabled": True, "days": 7})),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices", "backupkeys", "properties.changeFeed", {"enabled": True})),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices", "backupkeys", "properties.restorePolicy", {"enabled": True, "days": 6})),
+        (promises_stores.key_store_forgets, put(STORAGE, "backupkeys", "properties.immutableStorageWithVersioning", {"enabled": True})),
+        (promises_stores.key_store_forgets, put(f"{STORAGE}/blobServices/containers", "backupkeys", "name", "stsrprdbackupkeys/default/backup")),
+        (promises_stores.key_store_forgets, put(ROLE, "containers/backup-keys", "properties.roleDefinitionId", f"/x/{BLOB_CONTRIBUTOR}")),
         (promises_stores.staging_forgets, drop(f"{STORAGE}/managementPolicies", "stage")),
         (promises_stores.staging_forgets, put(f"{STORAGE}/blobServices", "stage", "properties.isVersioningEnabled", True)),
         (promises_stores.staging_forgets, put(f"{STORAGE}/blobServices", "stage", "properties.deleteRetentionPolicy.enabled", True)),
@@ -209,7 +255,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_operation.roles, put(ROLE, "vaults/kv-sr-prd-app", "properties.roleDefinitionId", f"/x/{OWNER}")),
         (promises_operation.roles, _a_role_of_a_group),
         (promises_operation.roles, put(ROLE, "", "properties.principalType", "User")),
-        (promises_operation.roles, drop(ROLE, "containers/backup")),
+        (promises_operation.roles, drop(ROLE, "containers/backup/")),
         (promises_operation.roles, put("Microsoft.Authorization/roleDefinitions", "", "properties.permissions.0.dataActions.0", "Microsoft.KeyVault/vaults/*")),
         (promises_operation.roles, put(f"{RECORDS}/sqlRoleDefinitions", "", "properties.permissions.0.dataActions.0", "Microsoft.DocumentDB/databaseAccounts/*")),
         (promises_operation.app_settings, setting("STRONGROOM_TRUSTED_PROXIES", "2")),

@@ -18,6 +18,23 @@ PUBLIC_BUS = {"development"}
 """Service Bus Standard has no private endpoints; Premium would cost more than all the rest."""
 
 
+def purpose(account: Resource) -> str:
+    """What a storage account is for: the part of its name between the environment and the suffix."""
+    return str(account["name"])[len("stsrprd") : -len("suffix")]
+
+
+def _account(snapshot: Snapshot, wanted: str) -> Resource:
+    (found,) = (item for item in snapshot.of(ACCOUNT) if purpose(item) == wanted)
+    return found
+
+
+def _blobs(snapshot: Snapshot, account: Resource) -> Resource:
+    """The settings of an account's blob service."""
+    (found,) = snapshot.under(account, f"{ACCOUNT}/blobServices")
+    properties: Resource = found["properties"]
+    return properties
+
+
 def _stores(snapshot: Snapshot) -> list[Resource]:
     kinds = [ACCOUNT, KEY_VAULT, RECORDS]
     kinds += [] if snapshot.environment in PUBLIC_BUS else [BUS]
@@ -59,13 +76,16 @@ def standby_reaches_the_data(snapshot: Snapshot) -> list[str]:
     """The second region has endpoints of its own for everything that outlives the first."""
     if snapshot.environment not in FULL:
         return []
-    (standby,) = {vault["location"] for vault in snapshot.of(ACCOUNT) if "backup" in vault["name"]}
+    standby = _account(snapshot, "backup")["location"]
     reached = {
         endpoint["properties"]["privateLinkServiceConnections"][0]["name"]
         for endpoint in snapshot.of(ENDPOINT)
         if endpoint["location"] == standby
     }
-    needed = {"primary", "replica", "backup", "keys", "platform", "records", "bus", "monitor"}
+    needed = {
+        *("primary", "replica", "backup", "backup-keys"),
+        *("keys", "platform", "records", "bus", "monitor"),
+    }
     return sorted(f"no endpoint for {name} in {standby}" for name in needed - reached)
 
 
@@ -184,16 +204,15 @@ def partitioned(snapshot: Snapshot) -> list[str]:
 def in_two_regions(snapshot: Snapshot) -> list[str]:
     """The loss of a region loses no document, no record and, except in development, no event."""
     wrong = []
-    accounts = snapshot.of(ACCOUNT)
-    for account in accounts:
+    for account in snapshot.of(ACCOUNT):
         if account["sku"]["name"] not in ("Standard_GZRS", "Standard_RAGZRS"):
             wrong.append(f"{account['name']} is in one region")
-    place = {account["name"][7:]: account["location"] for account in accounts}
-    primary = next(region for name, region in place.items() if name.startswith("primary"))
-    for purpose in ("replica", "backup"):
-        region = next(region for name, region in place.items() if name.startswith(purpose))
-        if region == primary:
-            wrong.append(f"the {purpose} is where the primary store is")
+    primary = _account(snapshot, "primary")["location"]
+    wrong += [
+        f"the {other} is where the primary store is"
+        for other in ("replica", "backup", "backupkeys")
+        if _account(snapshot, other)["location"] == primary
+    ]
     records = snapshot.one(RECORDS)["properties"]
     if len({item["locationName"] for item in records["locations"]}) < 2:
         wrong.append("records are in one region")
@@ -218,11 +237,12 @@ def in_two_regions(snapshot: Snapshot) -> list[str]:
 
 
 def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
-    """What is written to the backups and to the archive of the activity log stays as it is."""
+    """What is written to the backups and to the archive of the activity log stays as it is.
+
+    In the backups each object has a date of its own, which goes before the default that is looked at here.
+    """
     wrong = []
-    for account in snapshot.of(ACCOUNT):
-        if "backup" not in account["name"] and "archive" not in account["name"]:
-            continue
+    for account in (_account(snapshot, "backup"), _account(snapshot, "archive")):
         immutable = account["properties"].get("immutableStorageWithVersioning", {})
         policy = immutable.get("immutabilityPolicy", {})
         least = {"development": 1, "staging": 7, "production": 35}[snapshot.environment]
@@ -230,8 +250,7 @@ def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
             wrong.append(f"{account['name']} can be changed")
         elif policy["immutabilityPeriodSinceCreationInDays"] < least:
             wrong.append(f"{account['name']} can be changed too soon")
-        (blobs,) = snapshot.under(account, "Microsoft.Storage/storageAccounts/blobServices")
-        if not blobs["properties"]["isVersioningEnabled"]:
+        if not _blobs(snapshot, account)["isVersioningEnabled"]:
             wrong.append(f"{account['name']} keeps no versions")
     records = snapshot.one(RECORDS)["properties"]["backupPolicy"]
     if records["type"] != "Continuous":
@@ -239,14 +258,92 @@ def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
     return wrong
 
 
+def nobody_shortens_retention(snapshot: Snapshot) -> list[str]:
+    """At run time only the app gets to the backups, and it can date objects, not end a locked date.
+
+    Azure has one right for giving a date, moving it later and, while it is not locked, taking it away;
+    ``AzureWriteOnce`` locks each date with the object's creation. What else could end the retention of an
+    object, or of all at once, nobody has.
+    """
+    allowed = {
+        f"Microsoft.Storage/storageAccounts/blobServices/{right}"
+        for right in (
+            "containers/read",
+            "containers/blobs/read",
+            "containers/blobs/write",
+            "containers/blobs/delete",
+            "containers/blobs/deleteBlobVersion/action",
+            "containers/blobs/immutableStorage/runAsSuperUser/action",
+        )
+    }
+    account = _account(snapshot, "backup")
+    grants = snapshot.under(account, "Microsoft.Authorization/roleAssignments")
+    if [grant["id"].split("/")[-5] for grant in grants] != ["backup"]:
+        return [f"{len(grants)} roles at the backups, and there is one container"]
+    properties = grants[0]["properties"]
+    wrong = []
+    if not properties["principalId"].endswith("-app"):
+        wrong.append(f"{properties['principalId']} gets to the backups")
+    given = _rights(snapshot, properties["roleDefinitionId"])
+    wrong += [f"the app may do {right}" for right in sorted(given - allowed)]
+    wrong += [f"the app cannot do {right}" for right in sorted(allowed - given)]
+    return wrong
+
+
+def _rights(snapshot: Snapshot, role: str) -> set[str]:
+    """All actions of one of our own roles; a built-in role counts as one right of its name."""
+    name = role.split("/")[-1]
+    for own in snapshot.of("Microsoft.Authorization/roleDefinitions"):
+        if own["name"] == name:
+            (permission,) = own["properties"]["permissions"]
+            return {*permission["actions"], *permission["dataActions"]}
+    return {name}
+
+
+def key_store_forgets(snapshot: Snapshot) -> list[str]:
+    """What is deleted from the keys of the backups is gone: nothing keeps it, and no one brings it back."""
+    account = _account(snapshot, "backupkeys")
+    blobs = _blobs(snapshot, account)
+    wrong = [
+        f"the key store has {field}"
+        for field in (
+            "deleteRetentionPolicy",
+            "containerDeleteRetentionPolicy",
+            "changeFeed",
+            "restorePolicy",
+        )
+        if blobs.get(field, {"enabled": False})["enabled"]
+    ]
+    if blobs["isVersioningEnabled"]:
+        wrong.append("the key store keeps versions")
+    # What cannot be deleted cannot be forgotten.
+    if account["properties"].get("immutableStorageWithVersioning"):
+        wrong.append("the key store keeps what it was told to forget")
+    if snapshot.under(account, f"{ACCOUNT}/objectReplicationPolicies"):
+        wrong.append("the key store is copied to where nobody deletes")
+    containers = [item["name"].split("/")[-1] for item in snapshot.under(account, CONTAINER)]
+    if containers != ["backup-keys"]:
+        wrong.append(f"the key store holds {containers}")
+    for grant in snapshot.under(account, "Microsoft.Authorization/roleAssignments"):
+        rights = _rights(snapshot, grant["properties"]["roleDefinitionId"])
+        if not any(right.endswith("/blobs/delete") for right in rights):
+            wrong.append("nobody can make the key store forget")
+        wrong += [
+            f"the key store may be changed as a whole: {right}"
+            for right in sorted(rights)
+            if right.endswith(("containers/write", "containers/delete")) or "/" not in right
+        ]
+    return wrong
+
+
 def staging_forgets(snapshot: Snapshot) -> list[str]:
     """Contents that wait to be sealed are gone two days later, with no copy to bring back."""
     (account,) = (item for item in snapshot.of(ACCOUNT) if "stage" in item["name"])
     wrong = []
-    (blobs,) = snapshot.under(account, "Microsoft.Storage/storageAccounts/blobServices")
-    if blobs["properties"]["isVersioningEnabled"]:
+    blobs = _blobs(snapshot, account)
+    if blobs["isVersioningEnabled"]:
         wrong.append("staging keeps versions")
-    if blobs["properties"]["deleteRetentionPolicy"]["enabled"]:
+    if blobs["deleteRetentionPolicy"]["enabled"]:
         wrong.append("staging keeps what is deleted")
     rules = [
         rule["definition"]["actions"].get("baseBlob", {}).get("delete", {})
