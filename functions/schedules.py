@@ -23,6 +23,13 @@ async def upload_sweep(timer: func.TimerRequest) -> None:
     await (await ready_services()).sweep.run()
 
 
+@blueprint.function_name("trash")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TRASH_SCHEDULE%")
+async def trash(timer: func.TimerRequest) -> None:
+    """Erase the documents whose time in the trash is over."""
+    await (await ready_services()).trash.empty()
+
+
 @blueprint.function_name("token_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE%")
 async def token_key_rotation(timer: func.TimerRequest) -> None:
@@ -35,3 +42,10 @@ async def token_key_rotation(timer: func.TimerRequest) -> None:
 async def tenant_key_rotation(timer: func.TimerRequest) -> None:
     """Rotate the keys of tenants that are due, and finish rotations that were begun."""
     await (await ready_services()).key_rotation.run()
+
+
+@blueprint.function_name("backup")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
+async def backup(timer: func.TimerRequest) -> None:
+    """Make the backup sets that are due, and remove those whose date has come."""
+    await (await ready_services()).backups.timer.run()

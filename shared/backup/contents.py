@@ -10,20 +10,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.backup.models import (
-    Attempt,
     Counts,
     Erasable,
-    Location,
     MissingContent,
     PackRef,
     PartIndex,
     SegmentRef,
-    locations_of,
     object_name,
     version_id,
 )
 from shared.backup.packs import MAX_BYTES, MAX_CONTENTS, Content, Packs
 from shared.backup.pages import KeyPages
+from shared.backup.state import Attempt, Location, locations_of
 from shared.base.partitions import Partition
 from shared.documents.models import Document, Version
 from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
@@ -47,7 +45,6 @@ class Ledger:
         packs: By their ids.
         missing: Contents that were good in no store, by ``version_id``.
         counts: What the partition holds.
-        first: Whether the partition had nothing in the backup.
         new_bytes: What was written.
         new_contents: How many contents were packed or found packed.
     """
@@ -55,7 +52,6 @@ class Ledger:
     packs: dict[str, PackRef]
     missing: dict[str, MissingContent]
     counts: Counts
-    first: bool
     new_bytes: int = 0
     new_contents: int = 0
     pending: dict[str, Content] = field(default_factory=dict)
@@ -70,7 +66,6 @@ class Ledger:
             {pack.id: pack for pack in index.packs},
             {version_id(each.document, each.number): each for each in index.missing},
             index.counts,
-            first=not index.segments,
         )
 
     def index(
@@ -156,6 +151,7 @@ class ContentBackup:
         if not ledger.pending:
             return
         contents, ledger.pending, ledger.pending_bytes = list(ledger.pending.values()), {}, 0
+        await attempt.renew()
         ledger.pages += 1
         page = f"{attempt.id}/{partition.part}-{ledger.pages:06d}"
         packed = await self.packs.write(attempt.tenant, contents, page, attempt.retain_until)
@@ -185,13 +181,25 @@ class ContentBackup:
         ledger.new_bytes += packed.pack.size
         ledger.new_contents += len(packed.locations)
 
+    async def forget_unnamed(self, tenant: str, page: str) -> None:
+        """Forget what a key page holds of versions that no location has there.
+
+        Args:
+            tenant: Whose.
+            page: As ``flush`` named it.
+        """
+        partition = Partition(tenant, page.partition("/")[2].rpartition("-")[0])
+        held = list(await self.pages.read(tenant, page))
+        named = {each.id for each in await self._find(partition, held) if each.page == page}
+        await self.pages.forget(tenant, page, [name for name in held if name not in named])
+
     async def _plan(
         self, attempt: Attempt, partition: Partition, ledger: Ledger, contents: Sequence[Content]
     ) -> None:
         """Let the contents wait for a pack that the backup does not have."""
         new = {version_id(each.document, each.version.number): each for each in contents}
         new = {name: each for name, each in new.items() if name not in ledger.pending}
-        if not ledger.first or attempt.repeated or ledger.new_contents:
+        if attempt.search or ledger.new_contents:
             for location in await self._find(partition, new):
                 del new[location.id]
                 await self._adopt(attempt, ledger, location)

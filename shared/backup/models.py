@@ -1,27 +1,17 @@
-"""Sets and their parts, as they are written to the backup store, and the records that lead to them.
+"""Sets and their parts, as they are written to the backup store.
 
 ``docs/formats.md``, section "Backups", has the whole format.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import Field
 
 from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
-from shared.base.partitions import Partition
-from shared.journal.collections import Collection
-from shared.keys.models import IntermediateKey
-from shared.ports.records import RecordStore
 
 FORMAT: Final = "strongroom-backup/1"
-
-STATE_KIND: Final = "backup-state"
-STATE_ID: Final = "state"
-LOCATION_KIND: Final = "backup-location"
 
 SetKind = Literal["recent", "hourly", "daily", "monthly", "yearly"]
 """What a set counts as for retention: the first of its year, month, day or hour, or none of these."""
@@ -135,6 +125,7 @@ class PartRef(Model):
         index: Names the object with its ``PartIndex``.
         sha256: Of that object.
         retained_until: Until when that object and all that it names are retained at least.
+        under: The ids of the intermediate keys that its segments are sealed under.
         counts: The index's.
     """
 
@@ -142,6 +133,7 @@ class PartRef(Model):
     index: str
     sha256: Base64UrlBytes
     retained_until: UtcDatetime
+    under: tuple[str, ...]
     counts: Counts
 
 
@@ -188,6 +180,10 @@ class Manifest(Model):
     parts: tuple[PartRef, ...]
     new_bytes: int
 
+    def part(self, name: str) -> PartRef | None:
+        """What the set has of a partition; None: nothing."""
+        return next((part for part in self.parts if part.part == name), None)
+
     @property
     def counts(self) -> Counts:
         """What the set holds."""
@@ -233,95 +229,9 @@ class SegmentLine(Model):
     expires_at: UtcDatetime | None = None
 
 
-class Location(Model):
-    """Where the backup keeps a version; a record in the partition of its document.
-
-    Attributes:
-        document: The document.
-        number: Of the version.
-        pack: Names the pack.
-        offset: Where its sealed content begins there.
-        size: Of the sealed content, bytes.
-        page: Names the key page.
-    """
-
-    document: str
-    number: int
-    pack: str
-    offset: int
-    size: int
-    page: str
-
-    @property
-    def id(self) -> str:
-        """Of the record."""
-        return version_id(self.document, self.number)
-
-
-class BackupState(Model):
-    """How far the backups of a tenant are; one record in its main partition.
-
-    Attributes:
-        id: Always the same.
-        sequence: Of the newest set; 0 before the first.
-        last: The newest set.
-        made_at: Its point in time.
-        attempt: The id of the set that is being made; None: none is.
-        attempt_until: When others may take over, unless it is moved.
-        unfinished: Attempts that ended without a set; what they wrote of key pages is to be looked through.
-    """
-
-    id: str = STATE_ID
-    sequence: int = 0
-    last: PrecedingSet | None = None
-    made_at: UtcDatetime | None = None
-    attempt: str | None = None
-    attempt_until: UtcDatetime | None = None
-    unfinished: tuple[str, ...] = ()
-
-    def under_way(self, now: datetime) -> bool:
-        """Whether a set is being made."""
-        return self.attempt_until is not None and self.attempt_until > now
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One set that is being made.
-
-    Attributes:
-        id: Of the set.
-        tenant: Whose.
-        under: Wraps the keys of its segments.
-        retain_until: Until when what is written for it is retained.
-        repeated: Whether an attempt before this one ended without a set.
-    """
-
-    id: str
-    tenant: str
-    under: IntermediateKey
-    retain_until: datetime
-    repeated: bool
-
-
 def version_id(document: str, number: int) -> str:
     """Names a version of a document, in records and key pages."""
     return f"{document}.{number:06d}"
-
-
-def states_of(records: RecordStore) -> Collection[BackupState]:
-    """The state of each tenant's backups, in its main partition."""
-    return Collection(records, BackupState, STATE_KIND, lambda state: state.id)
-
-
-def locations_of(records: RecordStore) -> Collection[Location]:
-    """Where the backup keeps versions, in the partitions of their documents."""
-    return Collection(
-        records,
-        Location,
-        LOCATION_KIND,
-        lambda location: location.id,
-        index_of=lambda location: {"document": location.document},
-    )
 
 
 def object_name(tenant: str, folder: str, id: str) -> str:
@@ -333,8 +243,3 @@ def object_name(tenant: str, folder: str, id: str) -> str:
         id: Of the object.
     """
     return f"{tenant}/{folder}/{id}"
-
-
-def main_of(tenant: str) -> Partition:
-    """Where the state of a tenant's backups lies."""
-    return Partition(tenant)

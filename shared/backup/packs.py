@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.backup.models import Location, PackRef, object_name
+from shared.backup.models import PackRef, object_name
+from shared.backup.state import Location
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, NotFound
 from shared.base.streams import hashing, run_in_thread

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.backup.contents import ContentBackup, Ledger
-from shared.backup.models import Attempt, PartIndex, SegmentLine, SegmentRef
+from shared.backup.models import PartIndex, SegmentLine, SegmentRef
 from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
+from shared.backup.state import Attempt
 from shared.base.partitions import Partition
 from shared.ports.records import Changes, Record, RecordStore
 
@@ -45,9 +46,7 @@ class PartBackup:
     segments: Segments
     contents: ContentBackup
 
-    async def update(
-        self, attempt: Attempt, part: str, before: PartIndex | None
-    ) -> UpdatedPart | None:
+    async def update(self, attempt: Attempt, part: str, before: PartIndex | None) -> UpdatedPart:
         """Back up what changed in a partition.
 
         Args:
@@ -55,17 +54,12 @@ class PartBackup:
             part: The partition.
             before: What the set before has of it; None: nothing.
 
-        Returns:
-            None: nothing changed that belongs into a set.
-
         Raises:
             Conflict: Another process backs up the same tenant.
             Unavailable: A store or the key vault does not respond.
         """
         partition = Partition(attempt.tenant, part)
         index = before or PartIndex(part=part)
-        if not index.missing and not await self._has_news(partition, index.position):
-            return None
         ledger = Ledger.of(index)
         await self.contents.retry_missing(attempt, partition, ledger)
         position, changed = index.position, 0
@@ -91,8 +85,11 @@ class PartBackup:
         updated = ledger.index(part, position, (*kept, segment), changed)
         return UpdatedPart(updated, ledger.new_bytes + segment.size)
 
-    async def _has_news(self, partition: Partition, after: str | None) -> bool:
-        async for page in self._feed(partition, after):
+    async def has_news(self, partition: Partition, before: PartIndex | None) -> bool:
+        """Whether anything changed that belongs into a set, or is missing in the last one."""
+        if before is not None and before.missing:
+            return True
+        async for page in self._feed(partition, before.position if before else None):
             if any(is_news(record) for record in page.records):
                 return True
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.backup.models import LOCATION_KIND, STATE_KIND
+from shared.backup.state import LOCATION_KIND, STATE_KIND
 from shared.base.models import JsonObject
 from shared.documents.store import DOCUMENT_KIND, ERASURE_KIND, UPLOAD_KIND, VERSION_KIND
 from shared.identity.lockout import ATTEMPTS_KIND

@@ -36,6 +36,10 @@ class Task(StrEnum):
     EXPIRE_UPLOADS = "expire-uploads"
     SWEEP_OBJECTS = "sweep-objects"
     ROTATE_TENANT_KEY = "rotate-tenant-key"
+    EMPTY_TRASH = "empty-trash"
+    HELD_TRASH = "held-trash"
+    BACK_UP = "back-up"
+    PRUNE_BACKUPS = "prune-backups"
 
 
 class AgendaItem(Model):

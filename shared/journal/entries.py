@@ -53,6 +53,7 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_ROTATE = "key.rotate"
     AUDIT_READ = "audit.read"
+    BACKUP_CREATE = "backup.create"
     EVENTS_READ = "events.read"
     EVENTS_REPLAY = "events.replay"
     KEY_REWRAP = "key.rewrap"

@@ -108,7 +108,10 @@ class Outbox:
             self._left.discard(partition)
         horizon = self._runtime.now() + (WINDOW + MARGIN if everything else timedelta())
         async for item in self._agenda.due(Task.RELAY_EVENTS, horizon):
-            relayed += await self._relay(Partition.parse(item.value.partition), everything)
+            partition = Partition.parse(item.value.partition)
+            relayed += await self._relay(partition, everything)
+            # Something was committed there: the next set of the backups looks at it.
+            await self._agenda.add(Task.BACK_UP, partition, item.value.due)
             await self._agenda.remove(Task.RELAY_EVENTS, [item])
         return relayed
 

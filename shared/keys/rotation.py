@@ -25,7 +25,7 @@ from typing import Final
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError, Unavailable
 from shared.base.ids import created_at
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.keys import KEY_SIZE
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored
@@ -144,7 +144,9 @@ class KeyRotation:
         await self.agenda.add(Task.ROTATE_TENANT_KEY, Partition(tenant), due)
 
     def _due(self, tenant: str, state: Stored[RotationState]) -> datetime:
-        return (state.value.rotated_at or created_at(tenant)) + self.every
+        # The operator's key is made for its first backup, and its name is no id that has a time.
+        made_at = created_at(state.value.intermediate if tenant == OPERATOR else tenant)
+        return (state.value.rotated_at or made_at) + self.every
 
     async def _has_key(self, tenant: str) -> bool:
         try:

@@ -18,6 +18,7 @@ from shared.documents.service import Documents
 from shared.documents.staged import StagedContentSealer
 from shared.documents.store import DocumentRecords
 from shared.documents.sweep import Sweep
+from shared.documents.trash import Trash
 from shared.documents.uploads import Uploads
 from shared.handlers import Handlers, event_handlers
 from shared.identity.accounts import Accounts
@@ -39,6 +40,7 @@ from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
 from shared.wiring.adapters import Adapters
+from shared.wiring.backups import Backups, build_backups
 from shared.wiring.settings import Settings, get_settings
 
 
@@ -60,8 +62,10 @@ class Services:
     sign_in: SignIn
     key_rotation: KeyRotation
     policies: Policies
+    backups: Backups
     reader: DocumentReader
     documents: Documents
+    trash: Trash
     uploads: Uploads
     sweep: Sweep
     replication: Replication
@@ -129,11 +133,12 @@ def build(
         every=timedelta(days=settings.tenant_key_rotation_days),
     )
     accounts = Accounts(records, journal, hasher, idempotency, runtime)
+    tenant_keys = TenantKeys(key_vault, key_rotation)
     tenants = Tenants(
         records,
         journal,
         accounts,
-        TenantKeys(key_vault, key_rotation),
+        tenant_keys,
         idempotency,
         runtime,
     )
@@ -153,6 +158,7 @@ def build(
     )
     replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
     audit_log = AuditLog(records, journal, runtime)
+    policies = Policies(records, journal, settings.retention_bounds, runtime)
     return Services(
         settings=settings,
         topology=topology,
@@ -167,7 +173,10 @@ def build(
         bootstrap=Bootstrap(records, journal, accounts, settings.bootstrap_secret_sha256),
         sign_in=SignIn(journal, accounts, tenants, tokens, Lockout(records, runtime), runtime),
         key_rotation=key_rotation,
-        policies=Policies(records, journal, settings.retention_bounds, runtime),
+        policies=policies,
+        backups=build_backups(
+            adapters, environment, agenda, journal, tenant_keys, intermediates, policies, runtime
+        ),
         reader=reader,
         documents=Documents(
             store,
@@ -178,6 +187,7 @@ def build(
             runtime,
             max_bytes=settings.max_direct_upload_bytes,
         ),
+        trash=Trash(store, journal, policies, runtime),
         uploads=uploads,
         sweep=Sweep(uploads, adapters.primary, adapters.replica, runtime),
         replication=replication,

@@ -48,6 +48,8 @@ AZURE_SERVICES = (
     "primary_account_url",
     "replica_account_url",
     "staging_account_url",
+    "backup_account_url",
+    "backup_keys_account_url",
     "cosmos_endpoint",
     "key_vault_url",
     "service_bus_namespace",
@@ -63,6 +65,10 @@ class Settings(BaseSettings):
         environment: Bound into tokens and into the encryption; objects and tokens of one environment
             are worthless in another.
         data_dir: Where the embedded adapters keep everything.
+        backup_dir: Embedded: where the backups are kept; unset: ``backup`` in the data folder. Keep them
+            on other media than the data.
+        targets_dir: Embedded: the folder below which tenants may have targets of the kind ``folder``; it
+            must exist. Unset: they may not.
         root_key_file: Embedded: the file whose 32 bytes protect the key vault, made if it is missing;
             unset: ``root.key`` in the data folder. Keep it elsewhere than the data's backups.
         key_passphrase: Embedded: protects the key vault instead of a root key file; at least 12
@@ -88,6 +94,7 @@ class Settings(BaseSettings):
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
         tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
+        backup_schedule: When sets are made of what changed, and expired ones are removed.
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
         trash_schedule: When documents whose time in the trash is over are erased.
         backup_retention_min: The fewest hourly, daily, monthly and yearly backup sets that a tenant's
@@ -98,6 +105,10 @@ class Settings(BaseSettings):
         replica_account_url: The same of the account in the second region, container ``replica``.
         staging_account_url: The same of the account that takes staged uploads, container
             ``staging``.
+        backup_account_url: The same of the account in the second region that takes backups, container
+            ``backup``, whose objects cannot be changed or removed before their date.
+        backup_keys_account_url: The same of the account of the backups' keys, container ``backup-keys``,
+            which keeps no version and no deleted copy of an object.
         cosmos_endpoint: The endpoint of the Cosmos DB account.
         cosmos_database: The database, with the containers ``records`` and ``directory``.
         key_vault_url: The URL of the Key Vault of tenant keys.
@@ -114,6 +125,8 @@ class Settings(BaseSettings):
     profile: Profile = "embedded"
     environment: Environment = "development"
     data_dir: Path = Field(default=Path("data"), json_schema_extra=EMBEDDED)
+    backup_dir: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
+    targets_dir: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
     root_key_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
     key_passphrase: Passphrase | None = Field(default=None, json_schema_extra=EMBEDDED)
     public_base_url: BaseUrl = "http://127.0.0.1:7071"
@@ -132,6 +145,7 @@ class Settings(BaseSettings):
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
     tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
+    backup_schedule: Schedule = "30 * * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     trash_schedule: Schedule = "30 */10 * * * *"
     backup_retention_min: Counts = "24 7 0 0"
@@ -139,6 +153,8 @@ class Settings(BaseSettings):
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None
+    backup_account_url: Service | None = None
+    backup_keys_account_url: Service | None = None
     cosmos_endpoint: Service | None = None
     cosmos_database: str = "strongroom"
     key_vault_url: Service | None = None
