@@ -22,7 +22,8 @@ class WriteOnceStore(Protocol):
     """A flat store of objects that are retained: until an object's date it can only be read.
 
     Names, ranges and ``Unavailable`` are those of ``BlobStore``. A date can be moved later, never earlier,
-    whoever asks.
+    whoever asks. Dates are kept in whole seconds, rounded up; one without a time zone, or more than 146,000
+    days ahead, raises ``ValueError``.
     """
 
     async def put(
@@ -34,6 +35,7 @@ class WriteOnceStore(Protocol):
 
         Raises:
             Conflict: An object of this name exists; it is untouched.
+            ValueError: The date has passed.
         """
         ...
 
@@ -45,6 +47,7 @@ class WriteOnceStore(Protocol):
         Raises:
             NotFound: The source has no such object.
             Conflict: ``name`` exists here; it is untouched.
+            ValueError: The date has passed.
         """
         ...
 
@@ -75,7 +78,9 @@ class WriteOnceStore(Protocol):
         ...
 
     async def extend(self, name: str, retain_until: datetime) -> None:
-        """Retain the object until a later date; where its own date is as late already, do nothing.
+        """Retain the object until a later date.
+
+        Where its own date is as late already, or the later one has passed, do nothing.
 
         Raises:
             NotFound: There is no such object.

@@ -9,6 +9,8 @@ from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus, EventSource
 from shared.ports.keys import KeyVault
 from shared.ports.records import RecordStore
+from shared.ports.targets import TargetConnector
+from shared.ports.write_once import WriteOnceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,11 @@ class Adapters:
         primary: Sealed content.
         replica: Sealed content in the second region.
         staging: Content on its way in.
+        backup: Backups, which nobody can change or remove before their date; in another region.
+        backup_keys: The keys of the content in the backups, in a store that can forget: what is deleted
+            there is gone, with no version or soft-deleted copy of it.
         records: Records.
+        targets: Opens external storage that tenants own.
         key_vault: Keys.
         bus: The sending side of the bus.
         source: The receiving side, for hosts that pump messages themselves.
@@ -33,7 +39,10 @@ class Adapters:
     primary: BlobStore
     replica: BlobStore
     staging: BlobStore
+    backup: WriteOnceStore
+    backup_keys: BlobStore
     records: RecordStore
+    targets: TargetConnector
     key_vault: KeyVault
     bus: EventBus
     source: EventSource

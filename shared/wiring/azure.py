@@ -10,6 +10,8 @@ from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
+from shared.adapters.azure.write_once import AzureWriteOnce
+from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
@@ -27,6 +29,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     namespace = named(settings.service_bus_namespace)
     bus = AzureBus(clients, namespace, topology)
     source = AzureSource(clients, namespace, topology, clock)
+    targets = ExternalTargets(runtime, folders=None)
     stores = {
         "primary": AzureBlobs(clients, named(settings.primary_account_url), "primary", clock),
         "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),
@@ -37,17 +40,23 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
             clock,
             settings.staged_public_base_url,
         ),
+        "backup-keys": AzureBlobs(
+            clients, named(settings.backup_keys_account_url), "backup-keys", clock
+        ),
     }
+    backup = AzureWriteOnce(clients, named(settings.backup_account_url), "backup", clock)
+    marked: Mapping[str, AzureBlobs | AzureWriteOnce] = {**stores, "backup": backup}
 
     async def environments() -> Mapping[str, str | None]:
         return {
-            f"the container {name}": await store.environment() for name, store in stores.items()
+            f"the container {name}": await store.environment() for name, store in marked.items()
         }
 
     async def upgrade() -> None:
         """Nothing: a release that changes the form of what Azure holds says so in its notes."""
 
     async def close() -> None:
+        await targets.close()
         await source.close()
         await bus.close()
         await clients.close()
@@ -56,9 +65,12 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
         primary=stores["primary"],
         replica=stores["replica"],
         staging=stores["staging"],
+        backup=backup,
+        backup_keys=stores["backup-keys"],
         records=AzureRecords(
             clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
         ),
+        targets=targets,
         key_vault=AzureKeys(clients, named(settings.key_vault_url)),
         bus=bus,
         source=source,

@@ -12,6 +12,8 @@ from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
 from shared.adapters.embedded.sealed import SealedBlobs
+from shared.adapters.embedded.write_once import FileWriteOnce
+from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
@@ -23,8 +25,10 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     """Files and SQLite below the data folder."""
     clock, entropy = runtime.clock, runtime.entropy
     data = settings.data_dir
+    backup = settings.backup_dir or data / "backup"
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
+    targets = ExternalTargets(runtime, settings.targets_dir)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:
@@ -44,6 +48,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         await upgrade_data_folder(data, runtime)
 
     async def close() -> None:
+        await targets.close()
         await records.close()
         await bus.close()
 
@@ -51,7 +56,10 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         primary=FileBlobs(data / "primary", clock),
         replica=FileBlobs(data / "replica", clock),
         staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
+        backup=FileWriteOnce(backup / "sets", clock),
+        backup_keys=FileBlobs(backup / "keys", clock),
         records=records,
+        targets=targets,
         key_vault=key_vault,
         bus=bus,
         source=bus,

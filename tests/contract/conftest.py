@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 
 from tests.support.contract import azure, embedded, memory
-from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
+from tests.support.contract.harness import (
+    BlobsHarness,
+    BusHarness,
+    KeysHarness,
+    RecordsHarness,
+    WriteOnceHarness,
+)
 
 Factory = Callable[[Path], AbstractAsyncContextManager[Any]]
 
@@ -29,6 +35,10 @@ BLOBS: Mapping[str, Factory] = {
     "embedded": embedded.blobs,
     "embedded, sealed": embedded.sealed_blobs,
     "memory": memory.blobs,
+}
+WRITE_ONCE: Mapping[str, Factory] = {
+    "embedded": embedded.write_once,
+    "memory": memory.write_once,
 }
 KEYS: Mapping[str, Factory] = {
     "azure": azure.keys,
@@ -59,6 +69,15 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[B
 async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobsHarness]:
     _note(request, "BlobStore")
     async with BLOBS[request.param](tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(params=sorted(WRITE_ONCE))
+async def write_once(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[WriteOnceHarness]:
+    _note(request, "WriteOnceStore")
+    async with WRITE_ONCE[request.param](tmp_path) as harness:
         yield harness
 
 

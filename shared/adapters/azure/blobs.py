@@ -20,6 +20,7 @@ from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
 if TYPE_CHECKING:
+    from azure.storage.blob import ImmutabilityPolicy
     from azure.storage.blob.aio import BlobClient, ContainerClient
 
 T = TypeVar("T")
@@ -64,11 +65,23 @@ class AzureBlobs:
         self._access = SharedAccess(clients, account, container, clock)
         self._unreachable: set[str] = set()
 
-    async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
+    async def put(
+        self,
+        name: str,
+        content: AsyncIterator[Buffer],
+        *,
+        retain_until: datetime | None = None,
+    ) -> int:
         """See ``BlobStore.put``.
 
         Each put stages blocks under ids of its own, so that writers of one name never mix. Blocks
         that were never committed are invisible, and the service drops them after a week.
+
+        Args:
+            name: The object.
+            content: Its content.
+            retain_until: The service keeps the object until then, from its first moment on; for a
+                container with immutability of versions.
         """
         check_blob_name(name)
         put_id = uuid.uuid4().hex
@@ -83,7 +96,7 @@ class AzureBlobs:
                 del pending[:_PIECE]
         if pending:
             blocks.append(await self._stage(name, put_id, len(blocks), bytes(pending)))
-        await self._commit(name, blocks)
+        await self._commit(name, blocks, retain_until)
         return size
 
     async def get(
@@ -93,10 +106,22 @@ class AzureBlobs:
         check_blob_name(name)
         check_range(start, end)
         size = (await self.head(name)).size
-        end = size if end is None else min(end, size)
+        async for piece in self.read(name, start, size if end is None else min(end, size)):
+            yield piece
+
+    async def read(
+        self, name: str, start: int, end: int, *, version: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """Stream a range within an object.
+
+        Args:
+            name: The object.
+            start: The first byte.
+            end: The byte after the last; at most the object's size.
+            version: The id of the version to read; None: the current one.
+        """
         while start < end:
-            length = min(_PIECE, end - start)
-            piece = await self._read(name, start, length)
+            piece = await self._read(name, start, min(_PIECE, end - start), version)
             yield piece
             start += len(piece)
 
@@ -130,8 +155,15 @@ class AzureBlobs:
         except NotFound:
             return
 
-    async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
-        """See ``BlobStore.copy_from``.
+    async def copy_from(
+        self,
+        source: BlobStore,
+        source_name: str,
+        name: str,
+        *,
+        retain_until: datetime | None = None,
+    ) -> int:
+        """See ``BlobStore.copy_from``, and ``put`` for the date.
 
         Between accounts the service copies by itself, if this account may reach the other;
         otherwise the content passes through here.
@@ -140,10 +172,10 @@ class AzureBlobs:
         if isinstance(source, AzureBlobs) and source._account not in self._unreachable:
             blocks = await self._stage_from(source, source_name, name)
             if blocks is not None:
-                await self._commit(name, blocks)
+                await self._commit(name, blocks, retain_until)
                 return (await self.head(name)).size
             self._unreachable.add(source._account)
-        return await self.put(name, source.get(source_name))
+        return await self.put(name, source.get(source_name), retain_until=retain_until)
 
     async def grant_upload(self, name: str, *, max_size: int, expires_at: datetime) -> UploadGrant:
         """See ``BlobStore.grant_upload``. The service cannot bind the size; its check is the reader's.
@@ -172,7 +204,9 @@ class AzureBlobs:
         await self._call(lambda: self._blob(name).stage_block(block, data, validate_content=True))
         return block
 
-    async def _commit(self, name: str, blocks: Sequence[str]) -> None:
+    async def _commit(
+        self, name: str, blocks: Sequence[str], retain_until: datetime | None
+    ) -> None:
         """Make the blocks an object, unless there is one of this name.
 
         The mark tells whose object it is, where the name is taken.
@@ -184,6 +218,7 @@ class AzureBlobs:
         from azure.storage.blob import BlobBlock
 
         mark = uuid.uuid4().hex
+        policy = None if retain_until is None else locked_policy(retain_until)
 
         async def commit(_attempts: Attempts) -> None:
             try:
@@ -191,6 +226,7 @@ class AzureBlobs:
                     [BlobBlock(block) for block in blocks],
                     metadata={"mark": mark},
                     match_condition=MatchConditions.IfMissing,
+                    immutability_policy=policy,
                 )
             except Exception as error:
                 classification = classify(error)
@@ -206,10 +242,10 @@ class AzureBlobs:
 
         await call(commit, classify, self._clients.timeouts)
 
-    async def _read(self, name: str, start: int, length: int) -> bytes:
+    async def _read(self, name: str, start: int, length: int, version: str | None) -> bytes:
         async def read() -> bytes:
             reading = await self._blob(name).download_blob(
-                offset=start, length=length, validate_content=True
+                offset=start, length=length, validate_content=True, version_id=version
             )
             return await reading.readall()
 
@@ -270,6 +306,13 @@ class AzureBlobs:
             return await operation()
 
         return await call(attempt, classify, self._clients.timeouts)
+
+
+def locked_policy(retain_until: datetime) -> ImmutabilityPolicy:
+    """A policy that nobody can remove or end earlier, whatever rights they have in the account."""
+    from azure.storage.blob import ImmutabilityPolicy
+
+    return ImmutabilityPolicy(expiry_time=retain_until, policy_mode="Locked")
 
 
 def _block_id(put_id: str, number: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -105,7 +106,7 @@ class FileBlobs:
     async def delete(self, name: str) -> None:
         """See ``BlobStore.delete``."""
         check_blob_name(name)
-        await on_disk(self._delete, name)
+        await on_disk(self.remove, name)
 
     async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
         """See ``BlobStore.copy_from``."""
@@ -120,6 +121,41 @@ class FileBlobs:
         if self._grants is None:
             raise Forbidden("This store takes no uploads from clients.")
         return self._grants.issue(name, max_size=max_size, expires_at=expires_at)
+
+    @contextlib.contextmanager
+    def locked(self, name: str, *, alone: bool) -> Iterator[int]:
+        """An open object that none of those who lock it deletes meanwhile, in whatever process.
+
+        Blocks: for adapters that build on this one, beside the event loop.
+
+        Args:
+            name: The object.
+            alone: Lock out all others, and open it for writing too; otherwise to share the lock.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+        *segments, last = name.split("/")
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = opened.enter_context(self._folder(segments))
+                flags = (os.O_RDWR if alone else os.O_RDONLY) | os.O_NOFOLLOW
+                descriptor = os.open(last + _MARK, flags, dir_fd=folder)
+                opened.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+                present = os.stat(last + _MARK, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                raise NotFound("There is no such object.") from None
+            if not os.path.samestat(present, os.fstat(descriptor)):
+                raise NotFound("There is no such object.")  # deleted before the lock was ours
+            yield descriptor
+
+    def remove(self, name: str) -> None:
+        """``delete``, for whoever is beside the event loop already."""
+        *segments, last = name.split("/")
+        with contextlib.suppress(FileNotFoundError), self._folder(segments) as folder:
+            os.unlink(last + _MARK, dir_fd=folder)
+            os.fsync(folder)
 
     def _prepare(self) -> None:
         """Make the folders, and remove what writers that died have left behind."""
@@ -174,12 +210,6 @@ class FileBlobs:
         if not stat.S_ISREG(status.st_mode):
             raise NotFound("There is no such object.")
         return _info(name, status)
-
-    def _delete(self, name: str) -> None:
-        *segments, last = name.split("/")
-        with contextlib.suppress(FileNotFoundError), self._folder(segments) as folder:
-            os.unlink(last + _MARK, dir_fd=folder)
-            os.fsync(folder)
 
     def _walk(self, segments: Sequence[str], prefix: str) -> Generator[BlobInfo]:
         """The objects below a folder that have names with ``prefix``, in the order of their names.

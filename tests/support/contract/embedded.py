@@ -13,10 +13,17 @@ from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import RootKeyFile
 from shared.adapters.embedded.sealed import SealedBlobs
+from shared.adapters.embedded.write_once import FileWriteOnce
 from shared.base.topology import load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
-from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
+from tests.support.contract.harness import (
+    BlobsHarness,
+    BusHarness,
+    KeysHarness,
+    RecordsHarness,
+    WriteOnceHarness,
+)
 
 
 @asynccontextmanager
@@ -71,6 +78,20 @@ async def sealed_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
             return SealedBlobs(await plain.reopen(), bytes(32), system_entropy)
 
         yield BlobsHarness(await reopen(), plain.other, plain.now, reopen)
+
+
+@asynccontextmanager
+async def write_once(folder: Path) -> AsyncIterator[WriteOnceHarness]:
+    clock = FakeClock()
+
+    async def reopen() -> FileWriteOnce:
+        return FileWriteOnce(folder / "sets", clock)
+
+    async def advance(seconds: float) -> None:
+        clock.advance(seconds)
+
+    other = FileBlobs(folder / "other", clock)
+    yield WriteOnceHarness(await reopen(), other, clock.now, advance, reopen)
 
 
 @asynccontextmanager

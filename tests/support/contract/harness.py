@@ -16,6 +16,7 @@ from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus, EventSource
 from shared.ports.keys import KeyVault
 from shared.ports.records import RecordStore
+from shared.ports.write_once import WriteOnceStore
 
 Advance = Callable[[float], Awaitable[None]]
 Now = Callable[[], datetime]
@@ -47,6 +48,15 @@ class BlobsHarness:
     other: BlobStore
     now: Now
     reopen: Callable[[], Awaitable[BlobStore]]
+
+
+@dataclass
+class WriteOnceHarness:
+    store: WriteOnceStore
+    other: BlobStore
+    now: Now
+    advance: Advance
+    reopen: Callable[[], Awaitable[WriteOnceStore]]
 
 
 @dataclass

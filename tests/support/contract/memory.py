@@ -10,10 +10,17 @@ from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.bus import MemoryBus
 from shared.adapters.memory.keys import MemoryKeyVault
 from shared.adapters.memory.records import MemoryRecords
+from shared.adapters.memory.write_once import MemoryWriteOnce
 from shared.base.topology import load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
-from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
+from tests.support.contract.harness import (
+    BlobsHarness,
+    BusHarness,
+    KeysHarness,
+    RecordsHarness,
+    WriteOnceHarness,
+)
 
 
 @asynccontextmanager
@@ -53,6 +60,20 @@ async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
         return store
 
     yield BlobsHarness(store, MemoryBlobs(clock), clock.now, reopen)
+
+
+@asynccontextmanager
+async def write_once(_folder: Path) -> AsyncIterator[WriteOnceHarness]:
+    clock = FakeClock()
+    store = MemoryWriteOnce(clock)
+
+    async def reopen() -> MemoryWriteOnce:
+        return store
+
+    async def advance(seconds: float) -> None:
+        clock.advance(seconds)
+
+    yield WriteOnceHarness(store, MemoryBlobs(clock), clock.now, advance, reopen)
 
 
 @asynccontextmanager
