@@ -1,0 +1,1 @@
+"""The `strongroom` command: recovers from a target without a server, and talks to the API."""

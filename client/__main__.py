@@ -1,0 +1,5 @@
+"""``python -m client``: the same as ``strongroom``."""
+
+from client.main import run
+
+run()

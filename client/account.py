@@ -1,0 +1,64 @@
+"""``strongroom sign-in`` and ``strongroom sign-out``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from client.session import Session, SessionStore, check_server
+
+
+def sign_in(
+    server: Annotated[str, typer.Option(metavar="URL", help="The server.", show_default=False)],
+    tenant: Annotated[str, typer.Option(metavar="SLUG", help="Your tenant.", show_default=False)],
+    username: Annotated[str, typer.Option(metavar="NAME", help="Yourself.", show_default=False)],
+) -> None:
+    """Sign in for two hours.
+
+    The password is asked for, or read from standard input. The token is kept in your configuration
+    folder, readable by you alone.
+    """
+    from client.api import Api, Problem
+    from client.views import SignedIn
+
+    base_url = check_server(server)
+    api = Api(base_url, None)
+    credentials = {
+        "tenant": tenant,
+        "username": username,
+        "password": _secret("Password"),
+    }
+    try:
+        signed_in = api.post("auth/sign-in", SignedIn, credentials)
+    except Problem as problem:
+        if problem.slug != "password-change-required":
+            raise
+        sys.stderr.write("This password was temporary: choose one of your own.\n")
+        credentials["new_password"] = _new_secret()
+        signed_in = api.post("auth/sign-in", SignedIn, credentials)
+    session = Session(base_url, signed_in.token, signed_in.expires_at.isoformat())
+    SessionStore(os.environ).save(session)
+    typer.echo(f"Signed in at {base_url} until {signed_in.expires_at:%Y-%m-%d %H:%M %Z}.")
+
+
+def sign_out() -> None:
+    """Forget the sign-in on this machine."""
+    forgotten = SessionStore(os.environ).forget()
+    typer.echo("Signed out." if forgotten else "Nobody was signed in.")
+
+
+def _secret(prompt: str) -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt(prompt, hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _new_secret() -> str:
+    if sys.stdin.isatty():
+        return str(
+            typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+        )
+    return sys.stdin.readline().rstrip("\n")

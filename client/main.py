@@ -1,0 +1,35 @@
+"""The ``strongroom`` command. What a command needs is imported when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from client import account, backups, restores
+from client.errors import CommandError
+from client.output import print_error
+from client.recover import cli as recovery
+
+app = typer.Typer(
+    no_args_is_help=True,
+    # A traceback with local variables would show keys and tokens.
+    pretty_exceptions_enable=False,
+    help="Recover documents with keys of your own; verify and restore backups.",
+    epilog="Exit codes: 0 done, 1 something could not be done, 2 usage, 3 the identities do not fit, "
+    "130 interrupted.",
+)
+app.command()(recovery.recover)
+app.command("sign-in")(account.sign_in)
+app.command("sign-out")(account.sign_out)
+app.add_typer(backups.app, name="backups")
+app.command()(restores.restore)
+
+
+def run() -> None:
+    """Run the command that the arguments name, and exit as ``docs/cli.md`` says."""
+    try:
+        app(prog_name="strongroom")
+    except CommandError as error:
+        print_error(error.message)
+        sys.exit(error.code)

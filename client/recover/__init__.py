@@ -1,0 +1,1 @@
+"""Recovering documents from a target with age identities alone; ``docs/formats.md`` has the format."""
