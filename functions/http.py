@@ -15,7 +15,9 @@ from fastapi import FastAPI
 
 from functions.bridge import respond
 
-CAPABILITIES: Final = ("auth", "tenants", "users", "documents", "uploads", "audit", "dead-letters")
+CAPABILITIES: Final = (
+    *("auth", "tenants", "users", "policy", "documents", "uploads", "audit", "dead-letters"),
+)
 """Each is a path below ``v1`` and all that lies below it: the prefix of one of the API's routers."""
 
 PAGES: Final = ("health", "openapi.json", "docs")

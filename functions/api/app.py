@@ -14,6 +14,7 @@ from functions.api import (
     dead_letters,
     documents,
     pages,
+    policy,
     problems,
     tenants,
     uploads,
@@ -26,7 +27,7 @@ from shared.wiring.services import Services
 
 PREFIX: Final = "/api/v1"
 
-CAPABILITIES: Final = (auth, tenants, users, documents, uploads, audit, dead_letters)
+CAPABILITIES: Final = (auth, tenants, users, policy, documents, uploads, audit, dead_letters)
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 
 STANDARD_HEADERS: Final = {

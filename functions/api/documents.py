@@ -1,17 +1,16 @@
-"""Documents: direct upload, list, description, content, versions, deletion."""
+"""Documents: direct upload, list, description, content, versions, deletion, recovery, hold."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
 from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.document_views import DeletionView, DocumentView
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import (
     ConditionsDep,
@@ -29,7 +28,6 @@ from functions.api.response_headers import (
 )
 from shared.access.permissions import Permission
 from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
-from shared.documents.reading import DocumentVersion
 from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
@@ -39,6 +37,16 @@ Number = Annotated[
     int | None,
     Query(
         ge=1, alias="version", description="The number of a version; by default the current one."
+    ),
+]
+State = Annotated[
+    Literal["live", "trash"],
+    Query(description="`trash`: those that were deleted; it needs the permission to delete."),
+]
+Erase = Annotated[
+    bool,
+    Query(
+        description="Erase it now, also from the trash; it needs the permission `documents.erase`."
     ),
 ]
 KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("documents"))]
@@ -61,42 +69,6 @@ _CONTENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 _RANGE_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
     206: _BINARY | response_headers(*_CONTENT_HEADERS, "Content-Range")
 }
-
-
-class DocumentView(BaseModel):
-    """A version of a document.
-
-    `etag` is for `If-Match`; `replicated` says whether a verified copy lies in the second region.
-    """
-
-    id: str
-    version: int
-    name: str
-    media_type: str
-    metadata: dict[str, str]
-    size: int
-    repr_digest: str
-    etag: str
-    created_at: datetime
-    created_by: str
-    replicated: bool
-
-    @classmethod
-    def of(cls, found: DocumentVersion) -> DocumentView:
-        """Return the view of a version."""
-        return cls(
-            id=found.document.id,
-            version=found.version.number,
-            name=found.names.name,
-            media_type=found.names.media_type,
-            metadata=found.names.metadata,
-            size=found.version.size,
-            repr_digest=digest_header(found.names.sha256),
-            etag=etag_header(found.etag),
-            created_at=found.version.created_at,
-            created_by=found.version.created_by,
-            replicated=found.version.replica is not None,
-        )
 
 
 @router.post(
@@ -134,10 +106,16 @@ async def upload_document(
 @router.get("", summary="List documents")
 @requires(Permission.DOCUMENTS_READ)
 async def list_documents(
-    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+    services: ServicesDep,
+    principal: PrincipalDep,
+    state: State = "live",
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> PageView[DocumentView]:
     """List the documents of your tenant, newest first, each in its current version."""
-    page = await services.reader.page(principal, limit=limit, cursor=cursor)
+    page = await services.reader.page(
+        principal, limit=limit, cursor=cursor, trashed=state == "trash"
+    )
     return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
 
 
@@ -247,10 +225,53 @@ async def download_document_content(
     return StreamingResponse(stream, outcome.status, headers)
 
 
-@router.delete("/{document}", status_code=204, summary="Delete a document")
+@router.delete("/{document}", summary="Delete a document")
 @requires(Permission.DOCUMENTS_DELETE)
 async def delete_document(
-    document: DocumentId, services: ServicesDep, principal: PrincipalDep, if_match: IfMatchDep
+    document: DocumentId,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    if_match: IfMatchDep,
+    erase: Erase = False,
+) -> DeletionView:
+    """Move a document with all of its versions to the trash, for as long as your policy says.
+
+    With `erase`, or where the policy has no trash, the keys of its content are destroyed at once instead,
+    in every copy. `outcome` says which of the two happened.
+    """
+    deletion = await services.trash.delete(principal, document, if_match, erase=erase)
+    return DeletionView.of(deletion)
+
+
+@router.post(
+    "/{document}/recover",
+    summary="Recover a document from the trash",
+    responses={200: response_headers("ETag")},
+)
+@requires(Permission.DOCUMENTS_DELETE)
+async def recover_document(
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep, response: Response
+) -> DocumentView:
+    """Take a document with all of its versions out of the trash. Recovering it twice is no error."""
+    await services.trash.recover(principal, document)
+    found = await services.reader.find(principal, document)
+    response.headers["ETag"] = etag_header(found.etag)
+    return DocumentView.of(found)
+
+
+@router.put("/{document}/hold", status_code=204, summary="Hold a document")
+@requires(Permission.HOLDS_MANAGE)
+async def hold_document(
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> None:
-    """Delete a document with all of its versions. Their keys are destroyed at once, in every copy."""
-    await services.documents.delete(principal, document, if_match)
+    """Put a legal hold on a document, in the trash or not: it can be neither deleted nor erased."""
+    await services.trash.hold(principal, document)
+
+
+@router.delete("/{document}/hold", status_code=204, summary="Release a document")
+@requires(Permission.HOLDS_MANAGE)
+async def release_document(
+    document: DocumentId, services: ServicesDep, principal: PrincipalDep
+) -> None:
+    """End the legal hold on a document. A hold on your whole tenant stays: see the policy."""
+    await services.trash.release(principal, document)

@@ -30,11 +30,10 @@ from starlette.requests import ClientDisconnect
 from functions.api.bodies import with_json_body
 from functions.api.dependencies import limits_of, origin_of, services_of
 from functions.api.limits import FirstRefusal
-from shared.access.permissions import Permission, may
+from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
     FAILURES,
-    Forbidden,
     InternalError,
     RateLimited,
     StrongroomError,
@@ -157,8 +156,7 @@ class GuardedRoute(APIRoute):
             raise
         request.state.principal = principal
         limits_of(request).user.take(principal.user)
-        if not may(principal.roles, permission):
-            raise Forbidden(f"This needs the permission {permission.value}.")
+        check(principal.roles, permission)
 
     async def _audit(self, request: Request, error: StrongroomError) -> None:
         if isinstance(error, FAILURES):

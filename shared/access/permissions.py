@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
-from shared.base.errors import InvalidInput
+from shared.base.errors import Forbidden, InvalidInput
 from shared.base.partitions import OPERATOR
 
 
@@ -95,6 +95,16 @@ STAFF_ROLES: Final = frozenset({Role.OPERATOR, Role.SUPPORT, Role.OFFICER})
 def may(roles: Iterable[Role], permission: Permission) -> bool:
     """Whether any of the roles has the permission."""
     return any(permission in PERMISSIONS[role] for role in roles)
+
+
+def check(roles: Iterable[Role], permission: Permission) -> None:
+    """Refuse what a part of a request needs beyond the permission of its route.
+
+    Raises:
+        Forbidden: None of the roles has the permission.
+    """
+    if not may(roles, permission):
+        raise Forbidden(f"This needs the permission {permission.value}.")
 
 
 def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:

@@ -98,6 +98,13 @@ class Retained(Conflict):
     title = "The object is retained"
 
 
+class LegalHold(Conflict):
+    """A legal hold forbids deleting; nothing was changed, and only the end of the hold can change that."""
+
+    slug = "legal-hold"
+    title = "A legal hold forbids this"
+
+
 class PreconditionFailed(StrongroomError):
     """An ``If-Match`` condition does not hold."""
 

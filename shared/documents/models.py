@@ -105,12 +105,18 @@ class Document(Model):
     Attributes:
         id: Never changes, never used again.
         created_at: When it was first uploaded.
-        current: The latest version; None once the document is deleted.
+        current: The latest version; None once the document is erased.
+        trashed_at: When it was moved to the trash; None: it is not there.
+        erase_at: From when on the timer erases it from the trash; fixed when it was moved there.
+        held: Whether a legal hold on the document forbids deleting and erasing it.
     """
 
     id: str
     created_at: UtcDatetime
     current: Version | None
+    trashed_at: UtcDatetime | None = None
+    erase_at: UtcDatetime | None = None
+    held: bool = False
 
 
 UPLOAD_KEPT: Final = timedelta(days=7)

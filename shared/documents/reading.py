@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.events import EventType, VersionData
 from shared.base.listing import Listing
@@ -47,14 +48,17 @@ class DocumentReader:
     opener: ContentOpener
 
     async def page(
-        self, principal: Principal, *, limit: int, cursor: str | None
+        self, principal: Principal, *, limit: int, cursor: str | None, trashed: bool = False
     ) -> Listing[DocumentVersion]:
-        """A page of the caller's tenant's documents, newest first.
+        """A page of the caller's tenant's documents, or of its trash, newest first.
 
         Raises:
+            Forbidden: The trash is for those who may delete and recover documents.
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self.store.documents(principal.tenant, limit, cursor)
+        if trashed:
+            check(principal.roles, Permission.DOCUMENTS_DELETE)
+        page = await self.store.documents(principal.tenant, limit, cursor, trashed=trashed)
         await self.journal.commit(
             self.journal.entry(
                 Action.DOCUMENT_LIST, by=principal, details={"documents": len(page.items)}
@@ -135,7 +139,7 @@ class DocumentReader:
         async def report(place: Place, name: str) -> str:
             # An object is deleted only after the record has ceased to name it, so one that is still named
             # after it failed is damaged indeed.
-            stored = await self.store.document(principal.tenant, document.id)
+            stored = await self.store.kept(principal.tenant, document.id)
             named = (await self.store.version(stored, version.number)).version.at(place)
             if named != name or name in reported:
                 return named or name

@@ -1,4 +1,4 @@
-"""Documents: direct uploads, new versions, deleting."""
+"""Documents: direct uploads and new versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from shared.access.principal import Principal
 from shared.base.buffers import Buffer
 from shared.base.errors import Conflict, NotFound, PreconditionFailed
-from shared.base.events import EventType, ReleasedData, VersionData
+from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
 from shared.documents.reading import DocumentReader, DocumentVersion, content_etag
@@ -22,7 +22,7 @@ from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import Change
 
-# So that deleting a document with all of its versions fits into one commit.
+# So that erasing a document with all of its versions fits into one commit.
 MAX_VERSIONS: Final = 90
 
 _CHANGED: Final = "The document was changed while the content arrived; read it and try again."
@@ -30,7 +30,7 @@ _CHANGED: Final = "The document was changed while the content arrived; read it a
 
 @dataclass(slots=True)
 class Documents:
-    """Changes the documents of the tenants.
+    """Adds to the documents of the tenants.
 
     Attributes:
         store: Finds and changes the records.
@@ -135,52 +135,6 @@ class Documents:
             raise PreconditionFailed(_CHANGED) from None
         # After any other error the record may name the object all the same: it is left to the sweep.
         return DocumentVersion(updated, version, sealed.names)
-
-    async def delete(self, principal: Principal, document: str, if_match: str | None) -> None:
-        """Delete a document with all of its versions.
-
-        Its wrapped data keys are destroyed in this commit, so no copy of its contents can be opened from
-        then on; the objects themselves are removed by the replication function.
-
-        Raises:
-            NotFound: There is no such document.
-            PreconditionFailed: The current version's etag is not ``if_match``.
-            Unavailable: The document was concurrently modified all the time; nothing was done.
-        """
-        await retry_conflicts(lambda: self._delete(principal, document, if_match), self.runtime)
-
-    async def _delete(self, principal: Principal, document: str, if_match: str | None) -> None:
-        stored = await self.store.document(principal.tenant, document)
-        if if_match is not None and if_match != content_etag(document, stored.current):
-            raise PreconditionFailed("The document has another version now; read it first.")
-        earlier = [
-            await self.store.version(stored, number) for number in range(1, stored.current.number)
-        ]
-        versions = [stored.current, *(each.version for each in earlier)]
-        deleted = stored.document.model_copy(update={"current": None})
-        event = self.journal.event(
-            EventType.DOCUMENT_DELETED,
-            principal.tenant,
-            document,
-            ReleasedData(
-                objects=tuple(version.object for version in versions),
-                replicas=tuple(version.replica for version in versions if version.replica),
-            ),
-            principal.origin.traceparent,
-        )
-        await self.journal.commit(
-            self.journal.entry(
-                Action.DOCUMENT_DELETE,
-                document,
-                by=principal,
-                details={"versions": len(versions)},
-            ),
-            [
-                self.store.replace_document(stored, deleted),
-                *(self.store.delete_version(each) for each in earlier),
-            ],
-            [event],
-        )
 
     async def _follow(
         self, principal: Principal, stored: StoredDocument, version: Version

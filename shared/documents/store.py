@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,12 +25,16 @@ MONTH_KIND: Final = "document-month"
 ERASURE_KIND: Final = "erasure"
 
 LIVE: Final = {"state": "live"}
+TRASHED: Final = {"state": "trash"}
 GRANTED: Final = {"state": "granted"}
 
 GRANT_LIFETIME: Final = timedelta(hours=1)
 
 EXPIRY_WINDOW: Final = timedelta(minutes=1)
 """Uploads whose grants expire in the same window are looked at together."""
+
+ERASURE_WINDOW: Final = timedelta(minutes=10)
+"""Documents of one month whose time in the trash ends in the same window are erased together."""
 
 _NO_DOCUMENT: Final = "There is no such document in your tenant."
 
@@ -49,7 +53,7 @@ class Erasure(Model):
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document that is not deleted, as last committed, with what it takes to change it.
+    """A document that is not erased, as last committed, with what it takes to change it.
 
     Attributes:
         tenant: Whose it is.
@@ -88,7 +92,7 @@ class DocumentRecords:
 
     Attributes:
         records: Where they are kept.
-        agenda: Learns where uploads may be left behind.
+        agenda: Learns where uploads may be left behind, and where trash has to be emptied.
     """
 
     records: RecordStore
@@ -106,7 +110,7 @@ class DocumentRecords:
             Document,
             DOCUMENT_KIND,
             lambda document: document.id,
-            index_of=lambda document: LIVE if document.current is not None else {},
+            index_of=_state_of,
             missing=_NO_DOCUMENT,
         )
         self._versions = Collection(
@@ -125,7 +129,18 @@ class DocumentRecords:
         )
 
     async def document(self, tenant: str, document: str) -> StoredDocument:
-        """A document that is not deleted.
+        """A document that is neither in the trash nor erased.
+
+        Raises:
+            NotFound: There is no such document.
+        """
+        found = await self.kept(tenant, document)
+        if found.document.trashed_at is not None:
+            raise NotFound(_NO_DOCUMENT)
+        return found
+
+    async def kept(self, tenant: str, document: str) -> StoredDocument:
+        """A document that is not erased, be it in the trash or not.
 
         Raises:
             NotFound: There is no such document.
@@ -139,8 +154,10 @@ class DocumentRecords:
             raise NotFound(_NO_DOCUMENT)
         return StoredDocument(tenant, stored, stored.value.current)
 
-    async def documents(self, tenant: str, limit: int, cursor: str | None) -> StoredPage[Document]:
-        """A page of the documents that are not deleted, newest first.
+    async def documents(
+        self, tenant: str, limit: int, cursor: str | None, *, trashed: bool = False
+    ) -> StoredPage[Document]:
+        """A page of the documents that are not deleted, or of those in the trash, newest first.
 
         Raises:
             InvalidInput: The cursor does not belong to this list.
@@ -149,9 +166,21 @@ class DocumentRecords:
             Partition(tenant, month.value.id)
             async for month in self._months.scan(Partition(tenant), order="descending")
         ]
+        where = TRASHED if trashed else LIVE
         return await page_across(
-            self._documents, months, where=LIVE, order="descending", limit=limit, cursor=cursor
+            self._documents, months, where=where, order="descending", limit=limit, cursor=cursor
         )
+
+    async def trash(self, partition: Partition, due: datetime | None) -> AsyncIterator[Document]:
+        """The documents of a month that are in the trash.
+
+        Args:
+            partition: Of the month.
+            due: Only those whose time there ends in the window before, as ``erasure_due`` gives it.
+        """
+        where = TRASHED if due is None else _erasure(due)
+        async for stored in self._documents.scan(partition, where=where):
+            yield stored.value
 
     async def version(self, stored: StoredDocument, number: int | None) -> StoredVersion:
         """A version of a document; None: the current one.
@@ -200,6 +229,10 @@ class DocumentRecords:
         """Before an object is put: make sure that the sweep finds it if no record comes to name it."""
         await self.agenda.add(Task.SWEEP_OBJECTS, Partition(partition.tenant), sweep_due(at))
 
+    async def prepare_trash(self, partition: Partition, erase_at: datetime) -> None:
+        """Before a document is moved to the trash: make sure that the timer erases it."""
+        await self.agenda.add(Task.EMPTY_TRASH, partition, erasure_due(erase_at))
+
     def create_document(self, tenant: str, document: Document) -> Change:
         """The change that adds a document."""
         return self._documents.create(partition_of(tenant, document.id), document)
@@ -239,6 +272,18 @@ def _index_of(upload: Upload) -> Mapping[str, str]:
     return {"state": upload.state} if upload.state in {"granted", "completed"} else {}
 
 
+def _state_of(document: Document) -> Mapping[str, str]:
+    if document.current is None:
+        return {}
+    if document.erase_at is None:
+        return LIVE
+    return TRASHED | _erasure(erasure_due(document.erase_at))
+
+
+def _erasure(due: datetime) -> Mapping[str, str]:
+    return {"erasure": f"{due:%Y%m%dT%H%M%SZ}"}
+
+
 def _version_id(document: str, number: int) -> str:
     return f"{document}.{number:06d}"
 
@@ -246,3 +291,8 @@ def _version_id(document: str, number: int) -> str:
 def expiry_due(expires_at: datetime) -> datetime:
     """When the sweep looks for uploads whose grants expire at a time: then, or up to a minute later."""
     return end_of_window(expires_at - timedelta(microseconds=1), EXPIRY_WINDOW)
+
+
+def erasure_due(erase_at: datetime) -> datetime:
+    """When the timer erases what is to leave the trash at a time: then, or up to 10 minutes later."""
+    return end_of_window(erase_at - timedelta(microseconds=1), ERASURE_WINDOW)

@@ -110,7 +110,7 @@ class Sweep:
             return False  # nothing of ours has such a name, so no record can hold it
         store = self.uploads.store
         try:
-            stored = await store.document(tenant, form["document"])
+            stored = await store.kept(tenant, form["document"])
             version = (await store.version(stored, int(form["number"]))).version
         except NotFound:
             return False

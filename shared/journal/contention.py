@@ -43,7 +43,8 @@ async def retry_conflicts(
     """The result of ``attempt``, which reads, changes and commits, tried again at each ``Conflict``.
 
     Args:
-        attempt: Reads afresh at each call. What is no reason to try again it raises as another error.
+        attempt: Reads afresh at each call. What is no reason to try again it raises as another error, or
+            as a kind of ``Conflict`` of its own, such as ``LegalHold``.
         runtime: Randomness for the pauses, and the waiting.
         backoff: How long to go on.
 
@@ -54,7 +55,9 @@ async def retry_conflicts(
     while True:
         try:
             return await attempt()
-        except Conflict:
+        except Conflict as conflict:
+            if type(conflict) is not Conflict:
+                raise
             pause = runtime.fraction() * bound
             spent += pause
             if spent > backoff.budget:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated
 
 from pydantic import Field
 
 from shared.base.errors import InvalidInput
 from shared.base.models import Model
 
-MAX_TRASH_DAYS: Final = 90
-MAX_VERIFICATION_DAYS: Final = 90
+# The upper limits keep every retain-until date within what a calendar can hold.
+HourlySets = Annotated[int, Field(ge=0, le=8_784)]
+DailySets = Annotated[int, Field(ge=0, le=3_660)]
+MonthlySets = Annotated[int, Field(ge=0, le=1_200)]
+YearlySets = Annotated[int, Field(ge=0, le=100)]
+TrashDays = Annotated[int, Field(ge=0, le=90)]
+VerificationDays = Annotated[int, Field(ge=1, le=90)]
 
 
 class Retention(Model):
     """How many backup sets are kept: the first of each hour, day, month and year, UTC.
-
-    The upper limits keep every retain-until date within what a calendar can hold.
 
     Attributes:
         hourly: Hours whose first set is kept.
@@ -26,10 +29,10 @@ class Retention(Model):
         yearly: Years.
     """
 
-    hourly: int = Field(default=24, ge=0, le=8_784)
-    daily: int = Field(default=30, ge=0, le=3_660)
-    monthly: int = Field(default=12, ge=0, le=1_200)
-    yearly: int = Field(default=7, ge=0, le=100)
+    hourly: HourlySets = 24
+    daily: DailySets = 30
+    monthly: MonthlySets = 12
+    yearly: YearlySets = 7
 
     @classmethod
     def parse(cls, text: str) -> Retention:
@@ -100,7 +103,7 @@ class TenantPolicy(Model):
         legal_hold: Nothing of the tenant is deleted, erased or pruned, whatever else the policy says.
     """
 
-    trash_days: int = Field(default=30, ge=0, le=MAX_TRASH_DAYS)
+    trash_days: TrashDays = 30
     retention: Retention = Retention()
-    verification_days: int = Field(default=30, ge=1, le=MAX_VERIFICATION_DAYS)
+    verification_days: VerificationDays = 30
     legal_hold: bool = False

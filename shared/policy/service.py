@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.access.permissions import Permission, may
+from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
-from shared.base.errors import Forbidden, PreconditionFailed
+from shared.base.errors import PreconditionFailed
 from shared.base.partitions import Partition
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
@@ -93,12 +93,8 @@ class Policies:
             present = self._applied(stored)
             if if_match is not None and if_match != present.etag:
                 raise PreconditionFailed("The policy was changed since you read it; read it again.")
-            if policy.legal_hold != present.policy.legal_hold and not may(
-                principal.roles, Permission.HOLDS_MANAGE
-            ):
-                raise Forbidden(
-                    f"A legal hold needs the permission {Permission.HOLDS_MANAGE.value}."
-                )
+            if policy.legal_hold != present.policy.legal_hold:
+                check(principal.roles, Permission.HOLDS_MANAGE)
             change = (
                 self._policies.create(partition, policy)
                 if stored is None

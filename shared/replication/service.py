@@ -220,7 +220,7 @@ class Replication:
 
     async def _version(self, event: Event) -> StoredVersion | None:
         try:
-            stored = await self.store.document(event.tenant, event.subject)
+            stored = await self.store.kept(event.tenant, event.subject)
             return await self.store.version(stored, event.data_as(VersionData).version)
         except NotFound:
             return None

@@ -15,6 +15,7 @@ from shared.adapters.memory.records import MemoryRecords
 from shared.audit.log import AuditLog
 from shared.base.buffers import Buffer
 from shared.base.errors import Unavailable
+from shared.base.events import Event
 from shared.base.partitions import OPERATOR, Partition
 from shared.documents.descriptions import UploadDescriptions
 from shared.documents.models import Description
@@ -25,6 +26,7 @@ from shared.documents.service import Documents
 from shared.documents.staged import StagedContentSealer
 from shared.documents.store import DocumentRecords
 from shared.documents.sweep import Sweep
+from shared.documents.trash import Trash
 from shared.documents.uploads import Uploads
 from shared.journal.agenda import Agenda, Task
 from shared.journal.idempotency import Idempotency, IdempotencyKey
@@ -32,14 +34,17 @@ from shared.journal.journal import Journal
 from shared.journal.outbox import Outbox
 from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
+from shared.policy.models import Retention, RetentionBounds
+from shared.policy.service import Policies
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_PAGE, Change, Changes, Delete, Page, Record
 from shared.replication.service import Replication
 from tests.support.clock import FakeClock
-from tests.support.keys import TENANT, CountingVault, DeafBus, KilledError
+from tests.support.keys import TENANT, CountingVault, KilledError
 
 USER = Principal(TENANT, "usr_" + "0" * 26, (Role.MEMBER,))
+ADMIN = Principal(TENANT, "usr_" + "1" * 26, (Role.ADMINISTRATOR,))
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 MAX_BYTES = 4 << 20
 
@@ -109,6 +114,20 @@ class WatchedRecords(MemoryRecords):
         return {part for part in parts if part[:2] == "20"}
 
 
+class NotingBus:
+    """A bus to which events can be published, and that delivers none.
+
+    Attributes:
+        published: The events.
+    """
+
+    def __init__(self) -> None:
+        self.published: list[Event] = []
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        self.published += events
+
+
 @dataclass
 class DocumentProcess:
     """The services of one process that have to do with documents."""
@@ -118,6 +137,8 @@ class DocumentProcess:
     store: DocumentRecords
     reader: DocumentReader
     documents: Documents
+    policies: Policies
+    trash: Trash
     uploads: Uploads
     staged: StagedContentSealer
     sweep: Sweep
@@ -130,6 +151,10 @@ class DocumentProcess:
         """A direct upload of the user's."""
         description = Description(name="paper.txt")
         return await self.documents.create(USER, description, stream(content), None, used)
+
+    async def erase(self, document: str) -> None:
+        """Erase a document, as an administrator can."""
+        await self.trash.delete(ADMIN, document, None, erase=True)
 
     async def listed(self, limit: int = 100) -> list[str]:
         """The ids of all documents, page by page."""
@@ -166,13 +191,14 @@ class DocumentData:
         self.primary = MemoryBlobs(self.clock)
         self.replica = MemoryBlobs(self.clock)
         self.staging = MemoryBlobs(self.clock)
+        self.bus = NotingBus()
         self._outboxes: list[Outbox] = []
 
     def process(self) -> DocumentProcess:
         """A process that has just started."""
         runtime = Runtime(self.clock, os.urandom)
         agenda = Agenda(self.records, runtime)
-        outbox = Outbox(self.records, DeafBus(), agenda, runtime)  # type: ignore[arg-type]
+        outbox = Outbox(self.records, self.bus, agenda, runtime)  # type: ignore[arg-type]
         self._outboxes.append(outbox)
         journal = Journal(self.records, outbox, "development", runtime)
         idempotency = Idempotency(self.records, runtime)
@@ -183,6 +209,8 @@ class DocumentData:
         sealer = ContentSealer(self.primary, epochs, store, "development", runtime)
         opener = ContentOpener(self.primary, self.replica, epochs, "development")
         reader = DocumentReader(store, journal, opener)
+        bounds = RetentionBounds(Retention(), Retention())
+        policies = Policies(self.records, journal, bounds, runtime)
         uploads = Uploads(
             store,
             journal,
@@ -198,6 +226,8 @@ class DocumentData:
             store,
             reader,
             Documents(store, journal, sealer, reader, idempotency, runtime, max_bytes=MAX_BYTES),
+            policies,
+            Trash(store, journal, policies, runtime),
             uploads,
             StagedContentSealer(uploads, sealer),
             Sweep(uploads, self.primary, self.replica, runtime),

@@ -18,8 +18,7 @@ from shared.base.events import EventType, VersionData
 from shared.base.partitions import Partition, month_of
 from shared.documents.models import Description
 from shared.documents.reading import DocumentVersion
-from shared.documents.store import DocumentRecords, StoredDocument
-from tests.support.documents import USER, DocumentData, DocumentProcess, key, stored, stream
+from tests.support.documents import ADMIN, USER, DocumentData, DocumentProcess, key, stored, stream
 from tests.support.keys import TENANT, KilledError
 
 pytestmark = pytest.mark.anyio
@@ -118,12 +117,13 @@ async def test_an_update_that_comes_second_is_refused_and_keeps_nothing(
     assert await process.content(made.document.id) == b"winner"
 
 
+@pytest.mark.parametrize("erase", [False, True])
 async def test_an_update_of_a_concurrently_deleted_document_keeps_nothing(
-    data: DocumentData,
+    data: DocumentData, erase: bool
 ) -> None:
     process = data.process()
     made = await process.create()
-    deletion = after(lambda: process.documents.delete(USER, made.document.id, None))
+    deletion = after(lambda: process.trash.delete(ADMIN, made.document.id, None, erase=erase))
     with pytest.raises(PreconditionFailed):
         await update(process, made, deletion)
     assert await stored(data.primary) == [made.version.object], "left to the event"
@@ -150,31 +150,6 @@ async def test_an_update_whose_response_is_lost_keeps_its_object(data: DocumentD
         await update(process, made, stream(b"newer"))
     data.records.silent_after = ""
     assert await process.content(made.document.id) == b"newer"
-
-
-async def test_deleting_is_not_refused_because_of_a_replica(data: DocumentData) -> None:
-    process = data.process()
-    made = await process.create()
-    event = process.journal.event(
-        EventType.DOCUMENT_SEALED, TENANT, made.document.id, VersionData(version=1)
-    )
-    reads = 0
-
-    class Interrupted(DocumentRecords):
-        async def document(self, tenant: str, document: str) -> StoredDocument:
-            nonlocal reads
-            reads += 1
-            found = await super().document(tenant, document)
-            if reads == 1:
-                await process.replication.replicate(event)
-            return found
-
-    process.documents.store = Interrupted(data.records, process.agenda)
-    await process.documents.delete(USER, made.document.id, made.etag)
-    assert reads == 2
-    assert len(await stored(data.replica)) == 1, "left to the event"
-    with pytest.raises(NotFound):
-        await process.reader.find(USER, made.document.id)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ async def test_a_number_that_comes_again_has_another_tag(data: DocumentData) -> 
     with pytest.raises(PreconditionFailed):
         await update(process, first.document.id, second.etag)
     with pytest.raises(PreconditionFailed):
-        await process.documents.delete(USER, first.document.id, second.etag)
+        await process.trash.delete(USER, first.document.id, second.etag)
     await update(process, first.document.id, again.etag)
 
 

@@ -150,7 +150,7 @@ async def test_erasing_is_logged_once_even_if_its_event_comes_after_the_log_was_
     process = data.process()
     made = await replicated(data, process)
     version = await current(process, made)
-    await process.documents.delete(USER, made.document.id, None)
+    await process.erase(made.document.id)
     released = ReleasedData(objects=(version.object,), replicas=(version.replica or "",))
     event = process.journal.event(EventType.DOCUMENT_DELETED, TENANT, made.document.id, released)
     await asyncio.gather(*(process.replication.erase(event) for _ in range(3)))
@@ -166,7 +166,7 @@ async def test_erasing_is_logged_once_even_if_its_event_comes_after_the_log_was_
 async def test_events_of_a_deleted_document_do_nothing(data: DocumentData) -> None:
     process = data.process()
     made = await process.create(CONTENT)
-    await process.documents.delete(USER, made.document.id, None)
+    await process.erase(made.document.id)
     await process.replication.replicate(about(process, made))
     await process.replication.repair(about(process, made, EventType.DOCUMENT_DAMAGED))
     assert await stored(data.replica) == []
