@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.process import ROOT
 
-COPIED = ("functions", "shared", "standalone", "pyproject.toml", "function_app.py")
+COPIED = ("client", "functions", "shared", "standalone", "pyproject.toml", "function_app.py")
 
 
 @pytest.fixture
@@ -55,6 +55,11 @@ def test_the_code_as_it_is_passes(copy: Path) -> None:
         ("shared/adapters/checks.py", "import shared.identity.models"),
         ("shared/crypto/keys.py", "import os"),
         ("functions/http.py", "import shared.adapters.checks"),
+        ("client/recover/source.py", "import shared.ports.blobs"),
+        ("client/api.py", "import shared.wiring.settings"),
+        ("client/session.py", "import standalone.errors"),
+        ("client/output.py", "import fastapi"),
+        ("standalone/errors.py", "import client.errors"),
     ],
 )
 def test_an_import_in_the_wrong_direction_is_refused(copy: Path, module: str, line: str) -> None:
