@@ -182,6 +182,20 @@ class DocumentRecords:
         async for stored in self._documents.scan(partition, where=where):
             yield stored.value
 
+    async def all_documents(self, tenant: str, limit: int, cursor: str | None) -> StoredPage[Document]:
+        """A page of all documents, newest first, in whatever state; those that are erased have no version.
+
+        Raises:
+            InvalidInput: The cursor does not belong to this list.
+        """
+        months = [
+            Partition(tenant, month.value.id)
+            async for month in self._months.scan(Partition(tenant), order="descending")
+        ]
+        return await page_across(
+            self._documents, months, order="descending", limit=limit, cursor=cursor
+        )
+
     async def version(self, stored: StoredDocument, number: int | None) -> StoredVersion:
         """A version of a document; None: the current one.
 

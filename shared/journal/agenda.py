@@ -36,6 +36,7 @@ class Task(StrEnum):
     EXPIRE_UPLOADS = "expire-uploads"
     SWEEP_OBJECTS = "sweep-objects"
     ROTATE_TENANT_KEY = "rotate-tenant-key"
+    COPY_TO_TARGETS = "copy-to-targets"
     EMPTY_TRASH = "empty-trash"
     HELD_TRASH = "held-trash"
     BACK_UP = "back-up"

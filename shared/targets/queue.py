@@ -1,0 +1,51 @@
+"""What happens to documents, noted for each target of the tenant; the timer does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.base.events import Event, VersionData
+from shared.targets.models import WaitingCopy
+from shared.targets.store import TargetRecords
+
+
+@dataclass(slots=True)
+class TargetQueue:
+    """Lets copies and erasures wait. A tenant without targets costs one read.
+
+    Attributes:
+        store: Finds the targets, and keeps what waits.
+    """
+
+    store: TargetRecords
+
+    async def copy(self, event: Event) -> None:
+        """Let a version wait for each target; the effect of ``document.sealed``.
+
+        Raises:
+            Unavailable: The record store does not respond; try again.
+        """
+        await self._put(event, "copy", event.data_as(VersionData).version)
+
+    async def erase(self, event: Event) -> None:
+        """Let a document wait to be erased at each target; the effect of ``document.deleted``.
+
+        Raises:
+            Unavailable: The record store does not respond; try again.
+        """
+        await self._put(event, "erase", 0)
+
+    async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
+        targets = await self.store.of_tenant(event.tenant)
+        copies = [
+            WaitingCopy(
+                target=target.value.id,
+                document=event.subject,
+                version=version,
+                what=what,
+                since=event.time,
+            )
+            for target in targets
+        ]
+        await self.store.put_waiting(event.tenant, copies)
