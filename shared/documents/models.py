@@ -63,6 +63,10 @@ class SealedNames(Description):
 
     sha256: Base64UrlBytes
 
+    def description(self) -> Description:
+        """What the client said."""
+        return Description(**self.model_dump(include=set(Description.model_fields)))
+
 
 class Version(Model):
     """One immutable content of a document, as sealed.

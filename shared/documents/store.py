@@ -255,6 +255,14 @@ class DocumentRecords:
         """The change of a document; a conflict if it was changed since."""
         return self._documents.replace(stored.stored, document)
 
+    def replace(self, stored: Stored[Document], document: Document) -> Change:
+        """The change of a document in whatever state; a conflict if it was changed since."""
+        return self._documents.replace(stored, document)
+
+    def create_version(self, partition: Partition, document: str, version: Version) -> Change:
+        """The change that adds the record of an earlier version."""
+        return self._versions.create(partition, version, _version_id(document, version.number))
+
     def supersede(self, stored: StoredDocument) -> Change:
         """The change that gives the current version a record of its own, before a newer one comes."""
         name = _version_id(stored.document.id, stored.current.number)

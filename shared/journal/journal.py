@@ -183,6 +183,17 @@ class Journal:
         )
         self._outbox.schedule_publish(events)
 
+    async def announce(self, partition: Partition, events: Sequence[Event]) -> None:
+        """Make events durable whose cause was committed with its audit entry before.
+
+        Args:
+            partition: Of the events.
+            events: 1 to ``MAX_CHANGES``.
+        """
+        await self._outbox.prepare(partition)
+        await self._records.commit(partition, self._outbox.changes(partition, events))
+        self._outbox.schedule_publish(events)
+
     def _recorded(self, entry: Entry, partition: Partition) -> Event:
         return Event(
             id=self._runtime.new_id("evt", entry.time),

@@ -1,0 +1,118 @@
+"""Restoring records: users, keys, settings, and audit logs; what exists is left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND
+from shared.audit.models import LoggedEntry, PartHead
+from shared.backup.models import SegmentLine
+from shared.backup.outcomes import Outcome
+from shared.backup.snapshot import LOG_PART, PartState, Snapshot
+from shared.base.errors import Conflict
+from shared.base.partitions import Partition
+from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
+from shared.journal.collections import Collection
+from shared.journal.journal import ENTRY_KIND
+from shared.ports.records import Create, Record, RecordStore
+
+BATCH: Final = 90
+
+
+@dataclass(slots=True)
+class RecordRestorer:
+    """Makes records again that the service lacks.
+
+    Attributes:
+        records: Where they are kept.
+    """
+
+    records: RecordStore
+    _logged: Collection[LoggedEntry] = field(init=False)
+    _heads: Collection[PartHead] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._logged = Collection(self.records, LoggedEntry, LOGGED_KIND)
+        self._heads = Collection(self.records, PartHead, HEAD_KIND)
+
+    async def restore(self, snapshot: Snapshot, state: PartState, outcome: Outcome) -> None:
+        """Make the records of a partition again that are no documents and no versions.
+
+        Raises:
+            Unavailable: The record store does not respond; repeat it.
+        """
+        partition = Partition(snapshot.manifest.tenant, state.part)
+        lines: list[SegmentLine] = []
+        for (kind, _), line in sorted(state.lines.items()):
+            if kind in {DOCUMENT_KIND, VERSION_KIND, HEAD_KIND}:
+                continue
+            if kind == ENTRY_KIND and await self._is_logged(snapshot, line.id):
+                continue  # it was on its way into the log
+            lines.append(line)
+        await self._create_all(partition, lines, outcome)
+
+    async def restore_log(self, snapshot: Snapshot, part: str, outcome: Outcome) -> None:
+        """Make a part of an audit log again, unless the service has begun that part.
+
+        Its head comes last, so that an append finds all of the part or nothing.
+
+        Raises:
+            Unavailable: The record store does not respond; repeat it.
+        """
+        partition = Partition(snapshot.manifest.tenant, part)
+        state = await snapshot.part(part)
+        head = state.lines.get((HEAD_KIND, HEAD_ID))
+        if head is None:
+            return
+        wanted = PartHead.model_validate(head.body)
+        live = await self._heads.find(partition, HEAD_ID)
+        if live is not None:
+            if live.value.tree.size < wanted.tree.size:
+                outcome.add("conflict")
+            return
+        batch: list[SegmentLine] = []
+        async for line in snapshot.logged(part):
+            batch.append(line)
+            if len(batch) == BATCH:
+                await self._create_all(partition, batch, outcome)
+                batch = []
+        await self._create_all(partition, [*batch, head], outcome)
+
+    async def _is_logged(self, snapshot: Snapshot, entry: str) -> bool:
+        """Whether an entry that waited is in one of the newest parts of the log."""
+        tenant = snapshot.manifest.tenant
+        parts = [part.part for part in snapshot.manifest.parts if part.part.startswith(LOG_PART)]
+        for part in sorted(parts)[-2:]:
+            if await self._logged.find(Partition(tenant, part), entry) is not None:
+                return True
+        return False
+
+    async def _create_all(
+        self, partition: Partition, lines: Sequence[SegmentLine], outcome: Outcome
+    ) -> None:
+        for start in range(0, len(lines), BATCH):
+            batch = [_create(partition, line) for line in lines[start : start + BATCH]]
+            try:
+                await self.records.commit(partition, batch)
+                outcome.records += len(batch)
+            except Conflict:
+                for create in batch:
+                    with suppress(Conflict):
+                        await self.records.commit(partition, [create])
+                        outcome.records += 1
+
+
+def _create(partition: Partition, line: SegmentLine) -> Create:
+    return Create(
+        Record(
+            partition,
+            line.kind,
+            line.id,
+            line.body,
+            index=line.index,
+            expires_at=line.expires_at,
+        )
+    )
