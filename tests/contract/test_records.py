@@ -380,3 +380,191 @@ async def test_a_replace_can_put_off_the_expiry(records):
     await records.store.commit(HERE, [Replace(replace(record, expires_at=None))])
     await records.advance(3_600)
     assert (await records.store.get(HERE, "document", "doc_0001")).expires_at is None
+
+
+async def changed(
+    harness: RecordsHarness, after: str | None = None, **how
+) -> tuple[list[str], str]:
+    """The ids that the feed gives after a position, all pages of it, and where it ends."""
+    partition, found = how.pop("partition", HERE), []
+    while True:
+        feed = await harness.store.changes(partition, after=after, **how)
+        found += [record.id for record in feed.records]
+        after = feed.position
+        if not feed.more:
+            return found, after
+
+
+async def test_the_feed_gives_every_record_of_every_kind_from_the_beginning(records):
+    upload = Record(HERE, "upload", "upl_1", {"deep": [{}]}, {"state": "new"})
+    await records.store.commit(HERE, [Create(document(1, state="new")), Create(upload)])
+    feed = await records.store.changes(HERE)
+    assert sorted(record.id for record in feed.records) == ["doc_0001", "upl_1"]
+    for record in feed.records:
+        assert record == await records.store.get(HERE, record.kind, record.id)
+    assert feed.more is False
+
+
+async def test_an_empty_partition_has_a_position_after_which_changes_come(records):
+    found, position = await changed(records)
+    assert found == []
+    await records.store.commit(HERE, [Create(document(1))])
+    assert (await changed(records, position))[0] == ["doc_0001"]
+
+
+async def test_after_a_position_the_feed_gives_what_changed_since(records):
+    await records.store.commit(HERE, [Create(document(number)) for number in range(4)])
+    _, position = await changed(records)
+    assert (await changed(records, position))[0] == []
+    second = await records.store.get(HERE, "document", "doc_0002")
+    await records.store.commit(HERE, [Replace(replace(second, body={"new": True}))])
+    await records.store.commit(HERE, [Create(document(9))])
+    feed = await records.store.changes(HERE, after=position)
+    assert sorted(record.id for record in feed.records) == ["doc_0002", "doc_0009"]
+    [second] = [record for record in feed.records if record.id == "doc_0002"]
+    assert second == await records.store.get(HERE, "document", "doc_0002")
+    assert second.body == {"new": True}
+    assert (await changed(records, feed.position))[0] == []
+
+
+async def test_a_record_that_changed_often_comes_once_as_it_is_now(records):
+    await records.store.commit(HERE, [Create(document(1)), Create(document(2))])
+    _, position = await changed(records)
+    for number in range(3):
+        stored = await records.store.get(HERE, "document", "doc_0001")
+        await records.store.commit(HERE, [Replace(replace(stored, body={"number": number}))])
+    feed = await records.store.changes(HERE, after=position)
+    assert [record.body for record in feed.records] == [{"number": 2}]
+
+
+async def test_a_position_is_good_for_as_long_as_nothing_changes(records):
+    await records.store.commit(HERE, [Create(document(1))])
+    _, position = await changed(records)
+    for _ in range(3):
+        feed = await records.store.changes(HERE, after=position)
+        assert (list(feed.records), feed.more) == ([], False)
+        position = feed.position
+    await records.store.commit(HERE, [Create(document(2))])
+    assert (await changed(records, position))[0] == ["doc_0002"]
+
+
+async def test_the_feed_can_be_read_again_from_an_earlier_position(records):
+    await records.store.commit(HERE, [Create(document(1))])
+    _, first = await changed(records)
+    await records.store.commit(HERE, [Create(document(2))])
+    for _ in range(2):
+        assert (await changed(records, first))[0] == ["doc_0002"]
+        assert (await changed(records))[0] == ["doc_0001", "doc_0002"]
+
+
+async def test_the_feed_does_not_give_what_was_deleted_or_has_expired(records):
+    expires_at = records.now() + timedelta(seconds=60)
+    mortal = replace(document(3), expires_at=expires_at)
+    await records.store.commit(HERE, [Create(document(1)), Create(document(2)), Create(mortal)])
+    _, position = await changed(records)
+    await records.store.commit(HERE, [Delete("document", "doc_0001")])
+    assert (await changed(records, position))[0] == []
+    assert (await changed(records))[0] == ["doc_0002", "doc_0003"]
+    await records.advance(60)
+    assert (await changed(records))[0] == ["doc_0002"]
+
+
+async def test_a_record_that_was_made_anew_comes_again(records):
+    await records.store.commit(HERE, [Create(document(1)), Create(document(2))])
+    _, position = await changed(records)
+    await records.store.commit(HERE, [Delete("document", "doc_0002")])
+    await records.store.commit(HERE, [Create(document(2))])
+    assert (await changed(records, position))[0] == ["doc_0002"]
+
+
+async def test_a_new_record_in_the_place_of_an_expired_one_comes(records):
+    mortal = replace(document(1), expires_at=records.now() + timedelta(seconds=60))
+    await records.store.commit(HERE, [Create(mortal)])
+    _, position = await changed(records)
+    await records.advance(60)
+    await records.store.commit(HERE, [Create(document(1))])
+    assert (await changed(records, position))[0] == ["doc_0001"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 12, MAX_PAGE])
+async def test_the_pages_of_the_feed_lose_nothing(records, limit):
+    """Commits of several records, too, that a page may end within."""
+    for first in (0, 4, 8):
+        await records.store.commit(HERE, [Create(document(first + n)) for n in range(4)])
+    found, position = await changed(records, limit=limit)
+    assert sorted(found) == [f"doc_{number:04}" for number in range(12)]
+    assert (await changed(records, position))[0] == []
+    feed = await records.store.changes(HERE, limit=limit)
+    assert feed.more is (limit < 12)
+
+
+@pytest.mark.parametrize("other", [OTHER_PART, OTHER_TENANT], ids=["part", "tenant"])
+async def test_the_feed_is_of_one_partition(records, other):
+    for partition in (HERE, other):
+        await records.store.commit(partition, [Create(document(1, partition))])
+    _, position = await changed(records)
+    await records.store.commit(other, [Create(document(2, other))])
+    assert (await changed(records, position))[0] == []
+    assert (await changed(records))[0] == ["doc_0001"]
+    assert (await changed(records, partition=other))[0] == ["doc_0001", "doc_0002"]
+    with pytest.raises(ValueError):
+        await records.store.changes(other, after=position)
+
+
+async def test_a_reader_that_follows_many_writers_loses_nothing(records):
+    await records.store.commit(HERE, [Create(replace(document(0), body={"count": 0}))])
+    writers, rounds = 8, 6
+    seen: dict[str, object] = {}
+
+    async def write(writer: int) -> None:
+        for number in range(rounds):
+            mine = 100 * (writer + 1) + 2 * number
+            await records.store.commit(HERE, [Create(document(mine)), Create(document(mine + 1))])
+            stored = await records.store.get(HERE, "document", f"doc_{mine:04}")
+            await records.store.commit(HERE, [Replace(replace(stored, body={"again": number}))])
+
+    async def follow(after: str | None) -> str:
+        while True:
+            feed = await records.store.changes(HERE, after=after, limit=5)
+            seen.update((record.id, record.body) for record in feed.records)
+            after = feed.position
+            if not feed.more:
+                return after
+
+    writing = asyncio.gather(*(write(writer) for writer in range(writers)))
+    position = None
+    while not writing.done():
+        position = await follow(position)
+    await writing
+    await follow(position)
+    page = await records.store.query(HERE, "document", limit=MAX_PAGE)
+    assert len(page.records) == 1 + writers * rounds * 2
+    assert seen == {record.id: record.body for record in page.records}
+
+
+async def test_a_position_outlives_the_process(records):
+    await records.store.commit(HERE, [Create(document(1)), Create(document(2))])
+    _, position = await changed(records)
+    # The newest record's position must not be used again, whoever is the next to write.
+    await records.store.commit(HERE, [Delete("document", "doc_0002")])
+    again = await records.reopen()
+    assert list((await again.changes(HERE, after=position)).records) == []
+    await again.commit(HERE, [Create(document(3))])
+    feed = await again.changes(HERE, after=position)
+    assert [record.id for record in feed.records] == ["doc_0003"]
+
+
+async def test_a_position_that_is_not_ours_is_refused(records):
+    await records.store.commit(HERE, [Create(document(number)) for number in range(4)])
+    page = await records.store.query(HERE, "document", limit=2)
+    _, position = await changed(records)
+    assert page.cursor is not None
+    for bad in ["", "x", "é", "!!!!", "bnVsbA", page.cursor, position[:-4], position[4:]]:
+        with pytest.raises(ValueError):
+            await records.store.changes(HERE, after=bad)
+
+
+@pytest.mark.parametrize("limit", [-1, 0, MAX_PAGE + 1])
+async def test_a_limit_of_the_feed_out_of_range_is_refused(records, limit):
+    with pytest.raises(ValueError):
+        await records.store.changes(HERE, limit=limit)

@@ -18,6 +18,9 @@ from shared.base.models import JsonObject
 from shared.base.partitions import Partition
 from shared.ports.records import Record
 
+NOT_EXPIRED: Final = "(NOT IS_DEFINED(c.expires_at) OR c.expires_at > @now)"
+"""The condition of a query that leaves out what the service has not removed yet."""
+
 SEPARATOR: Final = "\x1f"
 _MAX_ITEM_ID: Final = 1_023
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

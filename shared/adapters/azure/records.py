@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from shared.adapters.azure.calls import Attempts, Classification, call, classify_http
+from shared.adapters.azure.calls import Attempts, call
+from shared.adapters.azure.changes import FeedPosition
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.items import (
+    NOT_EXPIRED,
     has_expired,
     item_id,
     microseconds,
@@ -17,23 +20,29 @@ from shared.adapters.azure.items import (
     to_item,
     to_record,
 )
+from shared.adapters.azure.record_errors import classify_commit, classify_read
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import decode_cursor, encode_cursor
-from shared.base.errors import Conflict, InternalError, NotFound
+from shared.base.errors import Conflict, NotFound
 from shared.base.models import JsonObject
 from shared.base.partitions import OPERATOR, Partition
 from shared.ports.clock import Clock
-from shared.ports.records import MAX_PAGE, Change, Create, Delete, Page, Record, Replace
+from shared.ports.records import (
+    MAX_PAGE,
+    Change,
+    Changes,
+    Create,
+    Delete,
+    Page,
+    Record,
+    Replace,
+)
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy
 
 TENANTS_CONTAINER: Final = "records"
 DIRECTORY_CONTAINER: Final = "directory"
-
-_OWNER_MISSING: Final = 1_003
-_PARTITION_FULL: Final = 1_014
-"""Sub-statuses: of 404, and of 403 at 20 GB in one partition."""
 
 Order = Literal["ascending", "descending"]
 
@@ -62,7 +71,7 @@ class AzureRecords:
         async def read(_attempts: Attempts) -> dict[str, Any]:
             return await container.read_item(name, partition_key=str(partition))
 
-        item = await call(read, _classify_read, self._clients.timeouts)
+        item = await call(read, classify_read, self._clients.timeouts)
         if has_expired(item, self._clock.now()):
             raise NotFound("There is no such record.")
         return to_record(item)
@@ -89,6 +98,18 @@ class AzureRecords:
             return Page(page, None)
         return Page(page, encode_cursor(scope, [_place(items[limit - 1])]))
 
+    async def changes(
+        self, partition: Partition, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> Changes:
+        """See ``RecordStore.changes``."""
+        check_limit(limit, MAX_PAGE)
+        position = FeedPosition() if after is None else FeedPosition.parse(after, partition)
+        sql, values = position.select(partition, limit, self._clock.now())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        items = await self._rows(partition, sql, values)
+        return position.page(partition, items, limit, took=loop.time() - began)
+
     async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
         """See ``RecordStore.commit``.
 
@@ -107,7 +128,7 @@ class AzureRecords:
             try:
                 await container.execute_item_batch(batch, partition_key=str(partition))
             except Exception as error:
-                classification = _classify_commit(error)
+                classification = classify_commit(error)
                 if classification is None or not isinstance(classification.error, Conflict):
                     raise
                 # Even at the first attempt: the SDK sends a batch again by itself after a 503.
@@ -117,7 +138,7 @@ class AzureRecords:
                     raise
                 await container.execute_item_batch(batch, partition_key=str(partition))
 
-        await call(execute, _classify_commit, self._clients.timeouts)
+        await call(execute, classify_commit, self._clients.timeouts)
 
     def _operation(self, change: Change, mark: str) -> tuple[Any, ...]:
         """One operation of a transactional batch, in the form that the SDK takes."""
@@ -200,7 +221,7 @@ class AzureRecords:
             "@high": high,
             "@now": microseconds(self._clock.now()),
         }
-        clauses = ["(NOT IS_DEFINED(c.expires_at) OR c.expires_at > @now)"]
+        clauses = [NOT_EXPIRED]
         for number, (field, value) in enumerate(where):
             clauses.append(f"c.index[{json.dumps(field)}] = @value{number}")
             values[f"@value{number}"] = value
@@ -227,58 +248,12 @@ class AzureRecords:
             )
             return [row async for row in rows]
 
-        return await call(read, _classify_read, self._clients.timeouts)
+        return await call(read, classify_read, self._clients.timeouts)
 
     def _container(self, partition: Partition) -> ContainerProxy:
         client = self._clients.cosmos(self._account)
         name = DIRECTORY_CONTAINER if partition.tenant == OPERATOR else TENANTS_CONTAINER
         return client.get_database_client(self._database).get_container_client(name)
-
-
-def _classify_read(error: Exception) -> Classification | None:
-    """What Cosmos DB's errors mean when reading."""
-    if _status(error) == 404 and not _container_is_missing(error):
-        return Classification(NotFound("There is no such record."))
-    return _classify_else(error)
-
-
-def _classify_commit(error: Exception) -> Classification | None:
-    """What Cosmos DB's errors mean when writing."""
-    status = _status(error)
-    if status in {404, 409, 412} and not _container_is_missing(error):
-        return Classification(Conflict("A record was created, changed or removed; read it again."))
-    if status == 413:
-        return Classification(InternalError("A commit was too large as a whole."))
-    return _classify_else(error)
-
-
-def _classify_else(error: Exception) -> Classification | None:
-    if _status(error) == 404:
-        return Classification(InternalError("The record store lacks a container; deploy again."))
-    if _status(error) == 403 and getattr(error, "sub_status", None) == _PARTITION_FULL:
-        return Classification(InternalError("A partition of the record store is full."))
-    return classify_http("The record store", error)
-
-
-def _container_is_missing(error: Exception) -> bool:
-    """Whether a 404 is about the container or the database, and not about an item.
-
-    The SDK asks for a container's properties before it first uses it. Later on, the service says in
-    a sub-status that what would own the item is gone.
-    """
-    from azure.cosmos.exceptions import CosmosResourceNotFoundError
-
-    if not isinstance(error, CosmosResourceNotFoundError):
-        return False
-    request: Any = error.response.request if error.response else None
-    about_an_item = request is None or "/docs/" in request.url.rstrip("/")
-    return error.sub_status == _OWNER_MISSING or not about_an_item
-
-
-def _status(error: Exception) -> int | None:
-    from azure.core.exceptions import HttpResponseError
-
-    return error.status_code if isinstance(error, HttpResponseError) else None
 
 
 def _place(item: Mapping[str, Any]) -> str:
