@@ -83,6 +83,9 @@ class Target(Model):
     created_by: str
 
 
+_WELL: Final = {"attempts": 0, "failed_since": None, "next_at": None}
+
+
 class TargetStatus(Model):
     """How copying to a target fares; changed by the timer alone.
 
@@ -94,6 +97,7 @@ class TargetStatus(Model):
         attempts: Failures since the last success.
         failed_since: The first of them.
         next_at: Not before that time is anything tried.
+        revived_at: When an administrator last repaired or probed it: what failed before is tried again.
         last_success_at: When something was last copied or erased.
         last_error: The slug of the last failure.
         last_error_at: When.
@@ -105,17 +109,18 @@ class TargetStatus(Model):
     attempts: int = 0
     failed_since: UtcDatetime | None = None
     next_at: UtcDatetime | None = None
+    revived_at: UtcDatetime | None = None
     last_success_at: UtcDatetime | None = None
     last_error: str = ""
     last_error_at: UtcDatetime | None = None
 
     def succeeded(self, now: datetime) -> TargetStatus:
         """After something was done."""
-        return self.unblocked().model_copy(update={"last_success_at": now})
+        return self.model_copy(update=_WELL | {"last_success_at": now})
 
-    def unblocked(self) -> TargetStatus:
-        """With its failures forgotten, so that the next try is at once."""
-        return self.model_copy(update={"attempts": 0, "failed_since": None, "next_at": None})
+    def revived(self, now: datetime) -> TargetStatus:
+        """After an administrator has repaired the target."""
+        return self.model_copy(update=_WELL | {"revived_at": now})
 
     def failed(self, now: datetime, error: str, next_at: datetime) -> TargetStatus:
         """After a failure of the target itself.
@@ -144,6 +149,7 @@ class WaitingCopy(Model):
         since: When it began to wait.
         attempts: Failures so far.
         failed_since: The first of them.
+        failed_at: The last of them.
         next_at: Not before that time is it tried again.
         reported: Whether the audit log has its failure.
     """
@@ -155,8 +161,22 @@ class WaitingCopy(Model):
     since: UtcDatetime
     attempts: int = 0
     failed_since: UtcDatetime | None = None
+    failed_at: UtcDatetime | None = None
     next_at: UtcDatetime | None = None
     reported: bool = False
+
+    def pause_until(self, now: datetime, revived_at: datetime | None) -> datetime | None:
+        """When it is to be tried again; None: now.
+
+        Args:
+            now: The time.
+            revived_at: Of the target.
+        """
+        if self.next_at is None or self.failed_at is None or self.next_at <= now:
+            return None
+        if revived_at is not None and revived_at >= self.failed_at:
+            return None
+        return self.next_at
 
     @property
     def id(self) -> str:

@@ -267,7 +267,8 @@ class Targets:
             await self.store.prepare(target)
         await retry_conflicts(attempt, self.store.runtime)
         if revive:
-            await self.store.update_status(target, lambda status: status.unblocked())
+            now = self.store.runtime.now()
+            await self.store.update_status(target, lambda status: status.revived(now))
         return await self.store.targets.get(target.partition, target.id)
 
     async def _measured(self, tenant: str, stored: Stored[Target]) -> DescribedTarget:

@@ -50,6 +50,7 @@ class _Turn:
     Attributes:
         until: When no more copies are begun.
         at_once: How many copies are under way at most.
+        revived_at: Of the target: copies that failed before are tried again.
         ended: The backlogs that hold nothing that is due any more.
         succeeded: Whether something was copied or erased.
         failure: Of the target itself.
@@ -59,6 +60,7 @@ class _Turn:
 
     until: datetime
     at_once: int
+    revived_at: datetime | None
     ended: list[Backlog] = field(default_factory=list)
     succeeded: bool = False
     failure: StrongroomError | None = None
@@ -118,7 +120,7 @@ class TargetTurns:
             return backlogs
         configuration = await self.connections.configurations.open(target.tenant, found.value)
         rate = found.value.bytes_per_second
-        turn = _Turn(now + TURN, at_once=1 if rate else COPIES_AT_ONCE)
+        turn = _Turn(now + TURN, 1 if rate else COPIES_AT_ONCE, status.revived_at)
         try:
             async with self.connections.connected(target.tenant, configuration, rate) as store:
                 to = Destination(target.tenant, store, configuration.recipients)
@@ -146,10 +148,11 @@ class TargetTurns:
         left = False
         try:
             async for stored in self.store.waiting(backlog):
-                next_at = stored.value.next_at
-                if next_at is not None and next_at > self.store.runtime.now():
+                now = self.store.runtime.now()
+                paused_until = stored.value.pause_until(now, turn.revived_at)
+                if paused_until is not None:
                     turn.leave(stored.value)
-                    again.append(next_at)
+                    again.append(paused_until)
                     continue
                 await places.acquire()
                 if turn.is_over(self.store.runtime.now()):

@@ -79,6 +79,7 @@ class Waits:
             update={
                 "attempts": waiting.attempts + 1,
                 "failed_since": since,
+                "failed_at": now,
                 "next_at": next_at,
                 "reported": waiting.reported or report,
             }
