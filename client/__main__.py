@@ -1,5 +1,5 @@
 """``python -m client``: the same as ``strongroom``."""
 
-from client.main import run
+from client.main import main
 
-run()
+main()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import traceback
 
 import typer
 
 from client import account, backups, restores
-from client.errors import CommandError
+from client.errors import CommandError, ExitCode
 from client.output import print_error
 from client.recover import cli as recovery
 
@@ -26,10 +29,28 @@ app.add_typer(backups.app, name="backups")
 app.command()(restores.restore)
 
 
-def run() -> None:
-    """Run the command that the arguments name, and exit as ``docs/cli.md`` says."""
+def main() -> None:
+    """Run the command in a process of its own, which ends with it."""
+    try:
+        code = run()
+    except Exception:
+        traceback.print_exc()
+        code = ExitCode.INCOMPLETE
+    with contextlib.suppress(OSError):  # nobody reads on
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Threads of obstore that still hold objects of Python would abort the process while Python
+    # takes itself down.
+    os._exit(code)
+
+
+def run() -> int:
+    """Run the command that the arguments name; its exit code, as ``docs/cli.md`` says."""
     try:
         app(prog_name="strongroom")
     except CommandError as error:
         print_error(error.message)
-        sys.exit(error.code)
+        return error.code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitCode.DONE
+    return ExitCode.DONE

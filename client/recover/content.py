@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from client.recover.format import KeyFile
-from client.recover.source import Source
+from client.recover.source import Source, SourceError
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
 from shared.base.streams import convert_stream, prefetch, run_in_thread
@@ -97,6 +97,10 @@ class ContentFetcher:
             except Damaged:
                 self._path.unlink()
                 self._count(-self._counted)
+                raise
+            except SourceError:
+                if not os.fstat(descriptor).st_size:
+                    self._path.unlink()
                 raise
 
     def _last_begun(self, size: int) -> Segment | None:

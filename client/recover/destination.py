@@ -154,7 +154,9 @@ def open_destination(folder: Path) -> Iterator[Destination]:
         CommandError: Another command is using it, or it cannot be made or written.
     """
     try:
-        (folder / STATE_FOLDER / PARTIAL_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for each in (folder, folder / STATE_FOLDER, folder / STATE_FOLDER / PARTIAL_FOLDER):
+            each.mkdir(exist_ok=True, mode=0o700)
         lock = os.open(
             folder / STATE_FOLDER / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )

@@ -13,15 +13,13 @@ from client.recover.catalogue import problem_of
 from client.recover.concurrency import for_each
 from client.recover.content import ContentFetcher
 from client.recover.destination import Destination, Presence
-from client.recover.format import KeyFile
+from client.recover.format import TARGET_FILE, KeyFile
 from client.recover.problems import Problem, ProblemKind
 from client.recover.source import Missing, Refused, Source, Unreachable
 from client.units import size_text
 from shared.base.errors import Damaged
 
 RESTORED_AT_ONCE: Final = 8
-FAILURES_IN_A_ROW: Final = 3
-"""So many contents that cannot be reached one after the other mean that none can."""
 
 
 @dataclass(slots=True)
@@ -69,7 +67,6 @@ class Restoring:
         self._names = names
         self._output = output
         self._overwrite = overwrite
-        self._failures = 0
         self.outcome = Outcome()
 
     async def look(self, versions: Sequence[KeyFile]) -> list[KeyFile]:
@@ -123,19 +120,25 @@ class Restoring:
         except Refused as error:
             self._add(problem_of(key, ProblemKind.REFUSED, str(error)))
         except Unreachable as error:
-            self._failures += 1
-            if self._failures == FAILURES_IN_A_ROW:
-                raise CommandError(
-                    f"SOURCE cannot be read any more: {error}. Run the same command again to go on."
-                ) from None
+            await self._check_source()
             self._add(problem_of(key, ProblemKind.UNREACHABLE, str(error)))
         except OSError as error:
             raise CommandError(
                 f"The folder cannot be written: {error.strerror}. Run the same command again to go on."
             ) from None
         else:
-            self._failures = 0
             self._count(key)
+
+    async def _check_source(self) -> None:
+        """Tell one content that cannot be read from a target that cannot be read."""
+        try:
+            await self._source.read(TARGET_FILE, 0, 1)
+        except (Missing, Refused):
+            return
+        except Unreachable as error:
+            raise CommandError(
+                f"SOURCE cannot be read any more: {error}. Run the same command again to go on."
+            ) from None
 
     def _finish(self, key: KeyFile) -> None:
         self._destination.finish(key, self._names[key.object_name])

@@ -31,6 +31,10 @@ _CLIENT: Final[ClientConfig] = {
 _RETRIES: Final[RetryConfig] = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 
 
+_PAST_THE_END: Final = ("status code: 416", "InvalidRange")
+"""How obstore says that an object ends before a range begins."""
+
+
 class SourceError(Exception):
     """An object cannot be read. The text says why, in a part of a sentence, without secrets."""
 
@@ -57,7 +61,10 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A range of an object, and the size of the whole object, bytes."""
+    """A range of an object, and the size of the whole object, bytes.
+
+    Where the object ends before the range, there is no data, and the size is where the range began.
+    """
 
     data: bytes
     object_size: int
@@ -85,6 +92,8 @@ class Source:
             found = await obstore.get_async(self._store, name, options={"range": (start, end)})
             return Read(bytes(await found.bytes_async()), found.meta["size"])
         except (BaseError, OSError) as error:
+            if any(sign in str(error) for sign in _PAST_THE_END):
+                return Read(b"", start)
             raise _source_error(error) from None
 
     async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
@@ -174,6 +183,9 @@ def _source_error(error: Exception) -> SourceError:
 
 
 _CAUSES: Final = (
+    ("<Code>NoSuchBucket</Code>", "there is no such bucket"),
+    ("<Code>ContainerNotFound</Code>", "there is no such container"),
+    ("without LOCATION", "the bucket is in another region; set AWS_REGION"),
     # Without credentials in the environment, the service of the machine that gives them is asked.
     ("169.254.169.254", "there are no credentials for it in the environment"),
     ("metadata.google.internal", "there are no credentials for it in the environment"),

@@ -35,6 +35,14 @@ BOOTSTRAP_SECRET = "the secret of the first start"
 PASSWORD = "correct horse battery staple"
 BASE_URL = "http://app.test"
 
+POLICY: dict[str, Any] = {
+    "trash_days": 7,
+    "retention": {"hourly": 48, "daily": 14, "monthly": 6, "yearly": 3},
+    "verification_days": 10,
+    "legal_hold": False,
+}
+"""A valid policy, and not the default one."""
+
 
 @dataclass
 class App:
@@ -104,6 +112,11 @@ class App:
     async def etag(self, auth: dict[str, str], document: str) -> str:
         """The entity tag of a document's current version, in quotes."""
         return str((await self.http.get(f"documents/{document}", headers=auth)).json()["etag"])
+
+    async def erase(self, auth: dict[str, str], document: str) -> None:
+        """Erase a document, as an administrator can."""
+        answer = await self.http.delete(f"documents/{document}?erase=true", headers=auth)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "erased"), answer.text
 
     async def entries(self, tenant: str, resource: str | None = None) -> list[dict[str, Any]]:
         """The tenant's audit entries with their positions, oldest first; None while one waits."""

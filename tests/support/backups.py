@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.access.permissions import Role
+from shared.access.principal import Principal
+from shared.backup.jobs import RestoreJob
 from shared.backup.models import Manifest
+from shared.backup.restores import RestoreRequest
 from shared.wiring.backups import Backups
 from tests.support.app import App, open_app
 
@@ -47,6 +52,35 @@ class BackedUp:
         answer = await self.app.http.put(path, content=content, headers=self.auth | headers)
         assert answer.status_code == 200, answer.text
 
+    async def content(self, document: str, number: int | None = None) -> bytes:
+        """The content of a version, as a client gets it."""
+        query = "" if number is None else f"?version={number}"
+        path = f"documents/{document}/content{query}"
+        answer = await self.app.http.get(path, headers=self.auth)
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    async def documents(self) -> dict[str, tuple[str, list[bytes]]]:
+        """The name and the contents of every document, oldest version first, by id."""
+        found: dict[str, tuple[str, list[bytes]]] = {}
+        listed = await self.app.http.get("documents?limit=100", headers=self.auth)
+        assert listed.status_code == 200, listed.text
+        for item in listed.json()["items"]:
+            versions = range(1, item["version"] + 1)
+            contents = [await self.content(item["id"], number) for number in versions]
+            found[item["id"]] = (item["name"], contents)
+        return found
+
+    async def restore(self, **request: Any) -> RestoreJob:
+        """Plan a restore of the tenant, start it, and let the timer finish it."""
+        restores = self.backups.restores
+        principal = Principal(self.tenant, "usr_administrator", (Role.ADMINISTRATOR,))
+        planned = await restores.plan(principal, RestoreRequest(**request))
+        await restores.start(principal, planned.id)
+        await self.backups.restore_timer.run()
+        await self.app.settle()
+        return await restores.read(principal, planned.id)
+
     async def erase(self, document: str) -> None:
         """Erase a document now."""
         path = f"documents/{document}?erase=true"
@@ -79,3 +113,12 @@ async def open_backed_up(data: Path, **settings: Any) -> AsyncIterator[BackedUp]
     async with open_app(data, **settings) as app:
         tenant = await app.tenant("alpha")
         yield BackedUp(app, tenant, await app.auth(tenant))
+
+
+def lose(data: Path, *, records: bool = True) -> None:
+    """Destroy what a data folder holds, but for the key vault and the backups."""
+    for folder in ("primary", "replica", "staging"):
+        shutil.rmtree(data / folder, ignore_errors=True)
+    if records:
+        for path in [*data.glob("records.db*"), *data.glob("bus.db*")]:
+            path.unlink()

@@ -74,12 +74,7 @@ def invoke(*arguments: object) -> Ran:
     sys.argv = ["strongroom", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                run()
-                code: object = 0
-            except SystemExit as ended:
-                code = ended.code
+            code = run()
     finally:
         sys.argv = former
-    assert isinstance(code, int) or code is None
-    return Ran(int(code or 0), out.getvalue(), err.getvalue())
+    return Ran(code, out.getvalue(), err.getvalue())

@@ -15,13 +15,16 @@ from azure.storage.blob import BlobServiceClient
 from shared.adapters.azure.records import DIRECTORY_CONTAINER, TENANTS_CONTAINER
 from shared.base.environment import ENVIRONMENT_TAG
 from shared.base.topology import TOPOLOGY_FILE
+from shared.ports.clock import SystemClock
 from tests.support.contract.azure import EMULATOR_KEY, fresh_cosmosdb, machine
-from tests.support.emulators.front import ACCOUNT, ACCOUNT_KEY, StorageFront
+from tests.support.emulators.front import ACCOUNT, ACCOUNT_KEY
+from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 
 DATABASE = "strongroom-journey"
-STORES = ("primary", "replica", "staging")
+STORES = ("primary", "replica", "staging", "backup", "backup-keys")
+"""The containers, each of an account of its own, which a setting names."""
 
 
 class Profile(Protocol):
@@ -70,7 +73,8 @@ class Azure:
 
     def __init__(self, stack: ExitStack) -> None:
         certificate, accepts = machine().certificate, machine().identity.issued.__contains__
-        self._front = StorageFront(machine().azurite(), certificate).start()
+        now = SystemClock().now
+        self._front = ImmutableFront(machine().azurite(), certificate, "backup", now).start()
         stack.callback(self._front.stop)
         key_vault = Vault(certificate, accepts, purge_protection=True).start()
         stack.callback(key_vault.stop)
@@ -88,7 +92,7 @@ class Azure:
         self._deploy()
         self.settings = {
             "profile": "azure",
-            **{f"{store}_account_url": account for store in STORES},
+            **{f"{store.replace('-', '_')}_account_url": account for store in STORES},
             "cosmos_database": DATABASE,
             "cosmos_endpoint": f"https://127.0.0.1:{machine().cosmosdb()}",
             "key_vault_url": key_vault.url,

@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,12 +33,21 @@ from shared.adapters.azure.records import (
     AzureRecords,
 )
 from shared.adapters.azure.source import AzureSource
+from shared.adapters.azure.write_once import AzureWriteOnce
 from shared.base.topology import TOPOLOGY_FILE, load_topology
 from shared.ports.clock import SystemClock
 from tests.support.clock import FakeClock
-from tests.support.contract.harness import BlobsHarness, BusHarness, KeysHarness, RecordsHarness
+from tests.support.contract.harness import (
+    BlobsHarness,
+    BusHarness,
+    KeysHarness,
+    RecordsHarness,
+    WriteOnceHarness,
+)
 from tests.support.emulators import node
+from tests.support.emulators.front import ACCOUNT
 from tests.support.emulators.identity import IdentityEndpoint
+from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 from tests.support.emulators.tls import Certificate, make_certificate, trusted
@@ -149,6 +158,36 @@ async def blobs(_folder: Path) -> AsyncIterator[BlobsHarness]:
             return AzureBlobs(clients, address, container, clock)
 
         yield BlobsHarness(await reopen(), await reopen(containers[1]), clock.now, reopen)
+
+
+@asynccontextmanager
+async def write_once(_folder: Path) -> AsyncIterator[WriteOnceHarness]:
+    # Azurite dates what it takes by the machine's clock.
+    clock = FakeClock(datetime.now(UTC).replace(microsecond=0))
+    containers = [f"backup-{uuid.uuid4().hex}", f"other-{uuid.uuid4().hex}"]
+    azurite, certificate = machine().azurite(), machine().certificate
+    front = ImmutableFront(azurite, certificate, containers[0], clock.now).start()
+    account = f"{front.url}/{ACCOUNT}"
+    async with AsyncExitStack() as stack:
+        stack.callback(front.stop)
+        stack.push_async_callback(sockets_closed)
+
+        def opened() -> AzureClients:
+            clients = AzureClients()
+            stack.push_async_callback(clients.close)
+            return clients
+
+        for container in containers:
+            await opened().blob_service(account).create_container(container)
+
+        async def reopen() -> AzureWriteOnce:
+            return AzureWriteOnce(opened(), account, containers[0], clock)
+
+        async def advance(seconds: float) -> None:
+            clock.advance(seconds)
+
+        other = AzureBlobs(opened(), account, containers[1], SystemClock())
+        yield WriteOnceHarness(await reopen(), other, clock.now, advance, reopen)
 
 
 class BothSides:

@@ -189,7 +189,9 @@ class Client:
         if not self._own:
             return
         document = self._own.pop(self._chance.randrange(len(self._own)))
-        answer = await self._try("DELETE", f"documents/{document}")
+        erase = self._chance.random() < 0.5
+        query = "?erase=true" if erase else ""
+        answer = await self._try("DELETE", f"documents/{document}{query}")
         if answer is None:
             self._ledger.count("deletions without an answer")
             found = await self._insist("GET", f"documents/{document}")
@@ -198,7 +200,8 @@ class Client:
                 self._own.append(document)
                 return
         else:
-            assert answer.status_code == 204, answer.text
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["outcome"] == ("erased" if erase else "trashed")
             self._ledger.count("deletions acknowledged")
         self._ledger.deleted.add(document)
 
