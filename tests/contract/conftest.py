@@ -37,6 +37,7 @@ BLOBS: Mapping[str, Factory] = {
     "memory": memory.blobs,
 }
 WRITE_ONCE: Mapping[str, Factory] = {
+    "azure": azure.write_once,
     "embedded": embedded.write_once,
     "memory": memory.write_once,
 }
