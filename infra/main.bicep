@@ -214,6 +214,49 @@ var logAlerts logAlertPlan[] = [
     severity: 0
   }
   {
+    // A timer that does not run writes no line either, so its runs are counted; it runs each minute.
+    name: 'backup-late'
+    query: 'union isfuzzy=true (AppTraces | where Message startswith "backup.late" | project Message), (AppRequests | where OperationName == "backup" | summarize runs = count() | where runs == 0 | project Message = "the timer does not run")'
+    threshold: 0
+    every: 'PT15M'
+    severity: 0
+  }
+  {
+    name: 'backup-finding'
+    query: 'AppTraces | where Message startswith "backup.finding"'
+    threshold: 0
+    every: 'PT15M'
+    severity: 0
+  }
+  {
+    name: 'restore-drill-failed'
+    query: 'AppTraces | where Message startswith "drill.failed"'
+    threshold: 0
+    every: 'PT1H'
+    severity: 1
+  }
+  {
+    name: 'restore-failed'
+    query: 'AppTraces | where Message startswith "restore.failed"'
+    threshold: 0
+    every: 'PT15M'
+    severity: 1
+  }
+  {
+    name: 'target-failed'
+    query: 'AppTraces | where Message startswith "target.failed"'
+    threshold: 0
+    every: 'PT1H'
+    severity: 1
+  }
+  {
+    name: 'trash-failed'
+    query: 'AppTraces | where Message startswith "trash.failed"'
+    threshold: 0
+    every: 'PT1H'
+    severity: 1
+  }
+  {
     name: 'document-lost'
     query: 'AppTraces | where Message startswith "document.lost"'
     threshold: 0

@@ -93,6 +93,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
               automatic: true
               indexingMode: 'consistent'
               // What queries ask for. Bodies hold sealed names and wrapped keys: nothing to search.
+              // By id and _ts, which the feed of changes is in the order of, Cosmos DB always indexes.
               includedPaths: [
                 { path: '/partition/?' }
                 { path: '/place/?' }

@@ -128,7 +128,10 @@ def test_promise_holds_after_fail_over(promise: Promise) -> None:
 def test_fail_over_finds_the_same_data() -> None:
     def stores(snapshot: Snapshot) -> dict[str, str]:
         given = snapshot.one(SITE)["properties"]["siteConfig"]["appSettings"]
-        names = ("PRIMARY", "REPLICA", "COSMOS", "KEY_VAULT", "SERVICE_BUS")
+        names = (
+            *("PRIMARY", "REPLICA", "BACKUP_ACCOUNT", "BACKUP_KEYS"),
+            *("COSMOS", "KEY_VAULT", "SERVICE_BUS"),
+        )
         return {
             item["name"]: item["value"]
             for item in given
@@ -136,5 +139,5 @@ def test_fail_over_finds_the_same_data() -> None:
         }
 
     found = stores(_loaded("production.failover"))
-    assert len(found) == 6
+    assert len(found) == 8
     assert found == stores(_loaded("production"))
