@@ -25,20 +25,16 @@ def sign_in(
     from client.views import SignedIn
 
     base_url = check_server(server)
-    api = Api(base_url, None)
-    credentials = {
-        "tenant": tenant,
-        "username": username,
-        "password": _secret("Password"),
-    }
-    try:
-        signed_in = api.post("auth/sign-in", SignedIn, credentials)
-    except Problem as problem:
-        if problem.slug != "password-change-required":
-            raise
-        sys.stderr.write("This password was temporary: choose one of your own.\n")
-        credentials["new_password"] = _new_secret()
-        signed_in = api.post("auth/sign-in", SignedIn, credentials)
+    credentials = {"tenant": tenant, "username": username, "password": _secret("Password")}
+    with Api(base_url, None) as api:
+        try:
+            signed_in = api.post("auth/sign-in", SignedIn, credentials)
+        except Problem as problem:
+            if problem.slug != "password-change-required":
+                raise
+            sys.stderr.write("This password was temporary: choose one of your own.\n")
+            credentials["new_password"] = _new_secret()
+            signed_in = api.post("auth/sign-in", SignedIn, credentials)
     session = Session(base_url, signed_in.token, signed_in.expires_at.isoformat())
     SessionStore(os.environ).save(session)
     typer.echo(f"Signed in at {base_url} until {signed_in.expires_at:%Y-%m-%d %H:%M %Z}.")

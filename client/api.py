@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -50,23 +50,29 @@ class Problem(CommandError):
 
 
 class Api:
-    """The API of a server.
+    """The API of a server, until the end of a ``with`` block.
 
     Args:
         server: Its base URL.
         token: Of the user; None before signing in.
-        wait: Waits for so many seconds before a request is tried again.
+        wait: Waits for so many seconds; by default it sleeps.
     """
 
     def __init__(
-        self, server: str, token: str | None, wait: Callable[[float], None] = time.sleep
+        self, server: str, token: str | None, wait: Callable[[float], None] | None = None
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._server = server
         self._http = httpx.Client(
             base_url=server + BASE_PATH, headers=headers, timeout=TIMEOUT_SECONDS
         )
-        self._wait = wait
+        self._wait = wait or time.sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def get(self, path: str, view: type[M], **parameters: str | int) -> M:
         """GET an object.

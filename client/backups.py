@@ -25,7 +25,8 @@ def list_sets(as_json: Json = False) -> None:
     from client.api import open_api
     from client.views import Backup
 
-    sets = list(open_api().get_all("backups", Backup))
+    with open_api() as api:
+        sets = list(api.get_all("backups", Backup))
     fields = [each.model_dump(mode="json") for each in sets]
     open_output(as_json=as_json).table("backup", COLUMNS, [_row(each) for each in sets], fields)
 
@@ -39,7 +40,8 @@ def show_set(
     from client.api import open_api
     from client.views import BackupDetails
 
-    found = open_api().get(f"backups/{set_id}", BackupDetails)
+    with open_api() as api:
+        found = api.get(f"backups/{set_id}", BackupDetails)
     _print_members(open_output(as_json=as_json), "backup", found.model_dump(mode="json"))
 
 
@@ -49,7 +51,8 @@ def show_report(as_json: Json = False) -> None:
     from client.api import open_api
     from client.views import Report
 
-    found = open_api().get("backups/report", Report)
+    with open_api() as api:
+        found = api.get("backups/report", Report)
     _print_members(open_output(as_json=as_json), "report", found.model_dump(mode="json"))
 
 
@@ -67,21 +70,21 @@ def verify(
     from client.api import open_api
     from client.views import Verification
 
-    api = open_api()
     output = open_output(as_json=as_json)
-    started = state = api.post("backups/verifications", Verification, {"set": set_id})
-    states = api.poll(
-        f"backups/verifications/{started.id}", Verification, lambda each: each.state == "done"
-    )
-    try:
-        with output.progress("Verifying", started.total_objects, "objects") as meter:
-            for state in states:
-                meter.update(state.checked_objects, state.total_objects)
-    except KeyboardInterrupt:
-        raise CommandError(
-            "interrupted; the server goes on verifying: strongroom backups report",
-            ExitCode.INTERRUPTED,
-        ) from None
+    with open_api() as api:
+        started = state = api.post("backups/verifications", Verification, {"set": set_id})
+        states = api.poll(
+            f"backups/verifications/{started.id}", Verification, lambda each: each.state == "done"
+        )
+        try:
+            with output.progress("Verifying", started.total_objects, "objects") as meter:
+                for state in states:
+                    meter.update(state.checked_objects, state.total_objects)
+        except KeyboardInterrupt:
+            raise CommandError(
+                "interrupted; the server goes on verifying: strongroom backups report",
+                ExitCode.INTERRUPTED,
+            ) from None
     _print_findings(output, state)
 
 

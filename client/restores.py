@@ -86,33 +86,33 @@ def restore(
 
     from client.api import open_api
 
-    api = open_api()
-    restoring = Restoring(api, open_output(as_json=as_json))
-    if list_only:
-        restoring.list()
-    elif pause is not None:
-        restoring.pause(pause)
-    elif cancel is not None:
-        restoring.cancel(cancel)
-    elif resume is not None:
-        restoring.resume(resume)
-    else:
-        planned = restoring.plan(
-            {
-                "set": set_id,
-                "at": moment,
-                "document": document,
-                "version": version,
-                "overwrite": overwrite,
-                "new_tenant": new_tenant,
-            }
-        )
-        if plan_only:
-            restoring.say_how_to_go_on(planned)
-        elif yes or typer.confirm("Start?"):
-            restoring.start(planned)
+    with open_api() as api:
+        restoring = Restoring(api, open_output(as_json=as_json))
+        if list_only:
+            restoring.list()
+        elif pause is not None:
+            restoring.pause(pause)
+        elif cancel is not None:
+            restoring.cancel(cancel)
+        elif resume is not None:
+            restoring.resume(resume)
         else:
-            restoring.cancel(planned.id)
+            planned = restoring.plan(
+                {
+                    "set": set_id,
+                    "at": moment,
+                    "document": document,
+                    "version": version,
+                    "overwrite": overwrite,
+                    "new_tenant": new_tenant,
+                }
+            )
+            if plan_only:
+                restoring.say_how_to_go_on(planned)
+            elif yes or typer.confirm("Start?"):
+                restoring.start(planned)
+            else:
+                restoring.cancel(planned.id)
 
 
 class Restoring:
