@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.documents.models import Document
+from shared.base.partitions import month_of
 from shared.documents.store import DocumentRecords
 from shared.targets.models import WaitingCopy
-from shared.targets.store import TargetKey, TargetRecords
+from shared.targets.store import Backlog, TargetKey, TargetRecords
 
 PAGE: Final = 50
 """Documents in one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step did.
+
+    Attributes:
+        last: Whether there are no more documents.
+        backlogs: Where copies wait now.
+    """
+
+    last: bool
+    backlogs: Sequence[Backlog]
 
 
 @dataclass(slots=True)
@@ -26,29 +40,31 @@ class Backfill:
     documents: DocumentRecords
     store: TargetRecords
 
-    async def step(self, target: TargetKey) -> bool:
-        """Let the versions of the next documents wait; return whether these were the last.
+    async def step(self, target: TargetKey) -> Step:
+        """Let the versions of the next documents wait.
 
-        It may end anywhere: what it let wait twice is copied once, or the second time for nothing.
+        It may end anywhere: what is let wait again while it waits is copied once.
         """
         status = await self.store.status(target)
         if status.backfilled:
-            return True
+            return Step(True, ())
         page = await self.documents.all_documents(target.tenant, PAGE, status.backfill)
-        for stored in page.items:
-            await self._put(target, stored.value)
-        walked = {"backfill": page.cursor, "backfilled": page.cursor is None}
+        found = [(each.value.id, each.value.current) for each in page.items]
+        latest = {document: version.number for document, version in found if version is not None}
+        for document, number in latest.items():
+            await self._put(target, document, number)
+        last = page.cursor is None
+        walked = {"backfill": page.cursor, "backfilled": last}
         await self.store.update_status(target, lambda status: status.model_copy(update=walked))
-        return page.cursor is None
+        months = dict.fromkeys(month_of(document) for document in latest)
+        return Step(last, [Backlog(target, month) for month in months])
 
-    async def _put(self, target: TargetKey, document: Document) -> None:
-        if document.current is None:
-            return
-        now = self.store.runtime.now()
+    async def _put(self, target: TargetKey, document: str, latest: int) -> None:
+        since = self.store.runtime.now()
         copies = [
             WaitingCopy(
-                target=target.id, document=document.id, version=number, what="copy", since=now
+                target=target.id, document=document, version=number, what="copy", since=since
             )
-            for number in range(1, document.current.number + 1)
+            for number in range(1, latest + 1)
         ]
-        await self.store.put_waiting(target.tenant, copies, at=now)
+        await self.store.put_waiting(target.tenant, copies)

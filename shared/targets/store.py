@@ -37,6 +37,8 @@ COUNTED: Final = 10_000
 """Waiting copies are counted so far and no further."""
 
 _MONTHS_AT_ONCE: Final = 8
+_SECOND: Final = timedelta(seconds=1)
+_MOMENT: Final = timedelta(microseconds=1)
 _PLACES_ID: Final = "current"
 
 
@@ -175,9 +177,7 @@ class TargetRecords:
 
         return await retry_conflicts(attempt, self.runtime)
 
-    async def put_waiting(
-        self, tenant: str, copies: Sequence[WaitingCopy], at: datetime | None = None
-    ) -> None:
+    async def put_waiting(self, tenant: str, copies: Sequence[WaitingCopy]) -> None:
         """Let copies of one document wait; durable and on the agenda on return.
 
         A copy that waits already is marked as asked for again: who is at it will not end its wait.
@@ -185,7 +185,6 @@ class TargetRecords:
         Args:
             tenant: Whose document.
             copies: At most ``MAX_CHANGES``.
-            at: As for ``schedule``.
         """
         if not copies:
             return
@@ -198,7 +197,7 @@ class TargetRecords:
             for copy in copies:
                 await retry_conflicts(partial(self._put, partition, copy), self.runtime)
         for target in dict.fromkeys(copy.target for copy in copies):
-            await self.schedule(Backlog(TargetKey(tenant, target), partition.part), at)
+            await self.schedule(Backlog(TargetKey(tenant, target), partition.part))
 
     async def _put(self, partition: Partition, copy: WaitingCopy) -> None:
         found = await self.copies.find(partition, copy.id)
@@ -214,10 +213,14 @@ class TargetRecords:
 
         Args:
             backlog: Where the work lies.
-            at: Not before that time; None: soon, and later than any process sees the present time.
+            at: When, in the future; None: soon, and later than any process sees the present time.
         """
-        due = at or end_of_window(self.runtime.now(), WINDOW) + MARGIN
+        # In whole seconds, as items are named: one that is due now, and about to be taken off, is another.
+        due = end_of_window(at - _MOMENT, _SECOND) if at else self._soon()
         await self.agenda.add(Task.COPY_TO_TARGETS, backlog.on_agenda, due)
+
+    def _soon(self) -> datetime:
+        return end_of_window(self.runtime.now(), WINDOW) + MARGIN
 
     async def prepare(self, target: TargetKey) -> None:
         """Before a change to a target: make sure that the timer looks at all that may wait for it.

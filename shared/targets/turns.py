@@ -134,11 +134,21 @@ class TargetTurns:
         if turn.is_over(self.store.runtime.now()):
             return
         if backlog.part == MAIN:
-            ended = await self.backfill.step(backlog.target)
+            ended = await self._fill(turn, to, backlog)
         else:
             ended = await self._work_off(turn, to, backlog)
         if ended:
             turn.ended.append(backlog)
+
+    async def _fill(self, turn: _Turn, to: Destination, backlog: Backlog) -> bool:
+        """Copy what was there before the target, a few documents at a time; return whether that is all."""
+        while not turn.is_over(self.store.runtime.now()):
+            step = await self.backfill.step(backlog.target)
+            for month in step.backlogs:
+                await self._work_off(turn, to, month)
+            if step.last:
+                return True
+        return False
 
     async def _work_off(self, turn: _Turn, to: Destination, backlog: Backlog) -> bool:
         """Copy and erase what waits in a month; return whether nothing that is due is left."""
