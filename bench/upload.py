@@ -124,8 +124,9 @@ def post(
 def remove(server: Server, location: str, token: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
     headers = {"Authorization": f"Bearer {token}"}
-    connection.request("DELETE", location[location.index("/api/") :], headers=headers)
-    if connection.getresponse().status != 204:
+    path = location[location.index("/api/") :] + "?erase=true"
+    connection.request("DELETE", path, headers=headers)
+    if connection.getresponse().status != 200:
         raise RuntimeError("a document could not be deleted")
     connection.close()
 

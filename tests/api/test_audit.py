@@ -17,7 +17,7 @@ from shared.base.errors import Damaged, Unavailable
 from shared.base.partitions import OPERATOR, Partition
 from shared.identity.lockout import FREE_ATTEMPTS
 from shared.ports.records import Change, Create, Replace
-from tests.support.app import PASSWORD, App, problem
+from tests.support.app import PASSWORD, POLICY, App, problem
 from tests.support.uploads import begin, complete, put
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +64,8 @@ async def busy(app: App, tenant: str, auth: dict[str, str]) -> str:
     for path in ("documents", f"documents/{document}", f"documents/{document}/content", "users"):
         assert (await app.http.get(path, headers=auth)).status_code == 200
     await app.http.delete(f"documents/{gone}", headers=auth)
+    await app.http.post(f"documents/{gone}/recover", headers=auth)
+    await app.erase(auth, gone)
     await app.http.get(f"documents/{gone}", headers=auth)
     await app.http.get("tenants", headers=auth)
     await app.settle()
@@ -161,6 +163,8 @@ async def test_without_its_entry_nothing_is_answered(
 ) -> None:
     document = await busy(app, alpha, auth)
     etag = await app.etag(auth, document)
+    trashed = (await app.upload(auth, CONTENT)).json()["id"]
+    await app.http.delete(f"documents/{trashed}", headers=auth)
     user = (await app.found(alpha, "member")).value.id
     upload = await begin(app, auth)
     before = app.stored("primary")
@@ -180,6 +184,13 @@ async def test_without_its_entry_nothing_is_answered(
                 {"content": b"new", "headers": named | {"If-Match": etag}},
             ),
             ("DELETE", f"documents/{document}", {}),
+            ("DELETE", f"documents/{document}?erase=true", {}),
+            ("GET", "documents?state=trash", {}),
+            ("POST", f"documents/{trashed}/recover", {}),
+            ("PUT", f"documents/{document}/hold", {}),
+            ("DELETE", f"documents/{document}/hold", {}),
+            ("GET", "policy", {}),
+            ("PUT", "policy", {"json": POLICY}),
             ("POST", "uploads", {"json": {"name": "a", "size": 1}}),
             ("GET", f"uploads/{upload['id']}", {}),
             ("DELETE", f"uploads/{upload['id']}", {}),
@@ -204,6 +215,9 @@ async def test_without_its_entry_nothing_is_answered(
         anonymous = await app.http.get("documents")
         assert anonymous.status_code == 503, "a refusal is logged before it is told, too"
         assert deaf.refused == len(requests) + 1
+    recovered = await app.http.get(f"documents/{trashed}", headers=auth)
+    assert recovered.status_code == 404, "it is where it was"
+    assert (await app.http.get("policy", headers=auth)).json() != POLICY
     assert (await app.http.get(f"documents/{document}", headers=auth)).json()["version"] == 1
     assert (await app.http.get(f"users/{user}", headers=auth)).json()["disabled"] is False
     answer = await app.http.get(f"documents/{document}/content", headers=auth)
@@ -221,6 +235,8 @@ async def outcomes(app: App, tenant: str) -> Counter[tuple[str, str]]:
 async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, str]) -> None:
     document = (await app.upload(auth, CONTENT)).json()["id"]
     content = f"documents/{document}/content"
+    held = (await app.upload(auth, CONTENT)).json()["id"]
+    assert (await app.http.put(f"documents/{held}/hold", headers=auth)).status_code == 204
     member = (await app.found(alpha, "member")).value.id
     admin = (await app.found(alpha, "admin")).value.id
     named = {"Content-Disposition": 'attachment; filename="a"'}
@@ -232,6 +248,12 @@ async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, s
         ("GET", content, {"headers": {"If-Match": '"x"'}}, "request", "precondition-failed"),
         ("DELETE", f"documents/{document}", {"headers": {"If-Match": '"x"'}}, "request",
          "precondition-failed"),
+        ("DELETE", f"documents/{held}", {}, "request", "legal-hold"),
+        ("DELETE", f"documents/{held}?erase=true", {}, "request", "legal-hold"),
+        ("POST", "documents/doc_" + "0" * 26 + "/recover", {}, "request", "not-found"),
+        ("PUT", "documents/doc_" + "0" * 26 + "/hold", {}, "request", "not-found"),
+        ("PUT", "policy", {"json": POLICY | {"retention": dict.fromkeys(POLICY["retention"], 0)}},
+         "request", "invalid-input"),
         ("POST", "documents", {"content": b"x", "headers": named | digest}, "request",
          "digest-mismatch"),
         ("POST", "users", {"json": {"username": "member", "roles": ["reader"]}}, "request",

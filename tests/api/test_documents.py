@@ -308,13 +308,12 @@ async def test_a_document_has_an_end_to_its_versions_and_all_go(
     status, view = await put(app, auth, document, b"x", etag)
     assert (status, view["type"]) == (409, "urn:strongroom:problem:conflict")
     await app.settle()
-    answer = await app.http.delete(f"documents/{document}", headers=auth)
-    assert answer.status_code == 204
+    await app.erase(auth, document)
     await app.settle()
     assert app.stored("primary") == app.stored("replica") == []
 
 
-async def test_deleting_destroys_keys_and_objects(
+async def test_erasing_destroys_keys_and_objects(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
     document = await uploaded(app, auth, b"one")
@@ -324,10 +323,11 @@ async def test_deleting_destroys_keys_and_objects(
     await app.settle()
     assert len(app.stored("primary")) == len(app.stored("replica")) == 2
     path = f"documents/{document}"
+    erase = f"{path}?erase=true"
     stale = auth | {"If-Match": former}
-    assert (await app.http.delete(path, headers=stale)).status_code == 412
+    assert (await app.http.delete(erase, headers=stale)).status_code == 412
     fresh = auth | {"If-Match": etag}
-    assert (await app.http.delete(path, headers=fresh)).status_code == 204
+    assert (await app.http.delete(erase, headers=fresh)).status_code == 200
 
     # From here on nothing can be opened, though the objects still lie there.
     records = app.services.adapters.records
@@ -338,7 +338,8 @@ async def test_deleting_destroys_keys_and_objects(
     for address in (path, f"{path}/content", f"{path}?version=1", f"{path}/versions"):
         answer = await app.http.get(address, headers=auth)
         assert (answer.status_code, problem(answer)) == (404, "not-found")
-    assert (await app.http.delete(path, headers=auth)).status_code == 404
+    for again in (path, erase):
+        assert (await app.http.delete(again, headers=auth)).status_code == 404
     assert (await put(app, auth, document, b"x", etag))[0] == 404
     assert (await app.http.get("documents", headers=auth)).json()["items"] == []
 
@@ -346,11 +347,9 @@ async def test_deleting_destroys_keys_and_objects(
     assert app.stored("primary") == app.stored("replica") == []
 
 
-async def test_deleting_before_replication_leaves_no_replica(
-    app: App, auth: dict[str, str]
-) -> None:
+async def test_erasing_before_replication_leaves_no_replica(app: App, auth: dict[str, str]) -> None:
     document = await uploaded(app, auth, b"x")
-    assert (await app.http.delete(f"documents/{document}", headers=auth)).status_code == 204
+    await app.erase(auth, document)
     await app.settle()
     assert app.stored("primary") == app.stored("replica") == []
 

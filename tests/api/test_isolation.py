@@ -18,7 +18,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from functions.api.guard import GuardedRoute, public, requires
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BASE_URL, App, Opened, SeededApp, problem
+from tests.support.app import BASE_URL, POLICY, App, Opened, SeededApp, problem
 from tests.support.records import find_records
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +89,7 @@ class Victim:
             "/users": {"username": "intruder", "roles": ["reader"]},
             "/users/{user}": {"disabled": True},
             "/uploads": {"name": "other.txt", "size": 1},
+            "/policy": POLICY,
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
@@ -115,7 +116,7 @@ def facts(app: App, tenant: str) -> dict[str, Any]:
     """Every record of a tenant but the audit log's and the bus's: what must not change."""
     kinds = (
         *("document", "version", "upload", "user", "username", "epoch", "intermediate-key"),
-        *("document-month", "idempotency", "idempotency-reservation"),
+        *("document-month", "idempotency", "idempotency-reservation", "policy"),
     )
     return {
         f"{record.kind} {record.partition} {record.id}": record.body

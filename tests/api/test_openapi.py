@@ -25,7 +25,7 @@ from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BASE_URL, App, SeededApp
+from tests.support.app import BASE_URL, POLICY, App, SeededApp
 
 CHECKS = [
     not_a_server_error,
@@ -168,6 +168,18 @@ DIGEST = f"sha-256=:{'A' * 43}=:"
             [{"repr_digest": each} for each in ("", "A" * 44, DIGEST[:-2], f"x{DIGEST}")],
         ),
         (
+            "PolicyView",
+            POLICY,
+            [
+                {"trash_days": 91},
+                {"verification_days": 0},
+                {"legal_hold": None},
+                {"retention": POLICY["retention"] | {"daily": -1}},
+                {"retention": {"daily": 30}},
+                {"weekly": 1},
+            ],
+        ),
+        (
             "Replay",
             {"subscription": "audit", "message_ids": ["evt_1"]},
             [{"subscription": "another"}],
@@ -267,6 +279,9 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
     user = f"users/{added['user']['id']}"
     ask("GET", user, 200)
     ask("PATCH", user, 200, json={"disabled": True})
+    ask("DELETE", content.removesuffix("/content"), 200)
+    ask("POST", content.replace("/content", "/recover"), 200)
+    ask("PUT", "policy", 200, json=ask("GET", "policy", 200).json())
     assert seen >= {
         (method, path.removeprefix(f"{PREFIX}/"), status)
         for path, method, operation in operations(served.document)

@@ -67,8 +67,7 @@ async def test_a_document_deleted_meanwhile_is_not_found(
     app: App, alpha: str, auth: dict[str, str], document: str, before_the_first_read: Any
 ) -> None:
     async def delete() -> None:
-        answer = await app.http.delete(f"documents/{document}", headers=auth)
-        assert answer.status_code == 204
+        await app.erase(auth, document)
         await app.settle()
 
     before_the_first_read(delete)
@@ -144,7 +143,7 @@ async def test_what_is_deleted_while_it_streams_breaks_off_without_damage(
         flip(5 * SEGMENT_SIZE + 1)(copy)
     opened = await app.services.reader.find(reader, document)
     stream = await app.services.reader.open(reader, opened, 0, opened.version.size)
-    await app.http.delete(f"documents/{document}", headers=auth)
+    await app.erase(auth, document)
     await app.settle()
     with pytest.raises(NotFound):
         async for _ in stream:

@@ -82,7 +82,7 @@ async def test_events_of_what_is_gone_do_nothing(
     app: App, alpha: str, auth: dict[str, str], document: str
 ) -> None:
     await app.settle()
-    await app.http.delete(f"documents/{document}", headers=auth)
+    await app.erase(auth, document)
     await app.settle()
     await app.services.replication.replicate(event(app, alpha, document, EventType.DOCUMENT_SEALED))
     await app.services.replication.repair(event(app, alpha, document, EventType.DOCUMENT_DAMAGED))
@@ -96,7 +96,7 @@ async def test_erasing_is_in_the_log_once_however_often_its_event_comes(
 ) -> None:
     await app.settle()
     version = await app.version(alpha, document)
-    await app.http.delete(f"documents/{document}", headers=auth)
+    await app.erase(auth, document)
     await app.settle()
     [erased] = [
         body
@@ -126,7 +126,7 @@ async def test_nothing_is_called_erased_before_it_is(
 ) -> None:
     await app.settle()
     version = await app.version(alpha, document)
-    await app.http.delete(f"documents/{document}", headers=auth)
+    await app.erase(auth, document)
     released = ReleasedData(objects=(version.object,), replicas=(version.replica or "",))
     deleted = event(app, alpha, document, EventType.DOCUMENT_DELETED, released)
 
@@ -151,8 +151,7 @@ async def test_deleting_while_replicating_leaves_nothing(
 
     async def slow(*args: Any) -> int:
         size: int = await real(*args)
-        answer = await app.http.delete(f"documents/{document}", headers=auth)
-        assert answer.status_code == 204
+        await app.erase(auth, document)
         return size
 
     monkeypatch.setattr(replica, "copy_from", slow)
@@ -204,7 +203,7 @@ async def test_a_copy_that_went_while_it_was_copied_is_not_lost(
     async def late(*args: Any) -> int:
         monkeypatch.setattr(replica, "copy_from", real)
         if deleted:
-            await app.http.delete(f"documents/{document}", headers=auth)
+            await app.erase(auth, document)
         else:
             await replication.repair(event(app, alpha, document, EventType.DOCUMENT_DAMAGED))
         await app.settle()

@@ -345,8 +345,9 @@ async def completed_event(app: App) -> Event:
     return Event.from_json(delivery.body)
 
 
+@pytest.mark.parametrize("erased", [False, True])
 async def test_an_event_that_comes_twice_takes_effect_once(
-    app: App, alpha: str, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str], erased: bool
 ) -> None:
     upload = await begin(app, auth)
     await put(app, upload)
@@ -356,7 +357,10 @@ async def test_an_event_that_comes_twice_takes_effect_once(
     for _ in range(3):
         await app.seal(event)
     assert len(app.stored("primary")) == 1
-    await app.http.delete(f"documents/{upload['document']}", headers=auth)
+    if erased:
+        await app.erase(auth, upload["document"])
+    else:
+        await app.http.delete(f"documents/{upload['document']}", headers=auth)
     await app.seal(event)
     answer = await app.http.get(f"documents/{upload['document']}", headers=auth)
     assert answer.status_code == 404, "a late delivery must not bring it back"

@@ -295,8 +295,7 @@ async def test_every_message_comes_twice_and_takes_effect_once(story: Story) -> 
         put = await app.http.put(upload["grant"]["url"], content=CONTENT)
         assert put.status_code == 201
         await app.http.post(f"uploads/{upload['id']}/complete", headers=story.auth)
-        gone = await app.http.delete(f"documents/{deleted}", headers=story.auth)
-        assert gone.status_code == 204
+        await app.erase(story.auth, deleted)
         await eventually(lambda: len(story.outcomes()) == 4)
         story.clock.advance(LOCK_SECONDS + 1)
         await eventually(lambda: len(story.outcomes()) == 8)
@@ -320,8 +319,7 @@ async def test_every_message_comes_twice_and_takes_effect_once(story: Story) -> 
 
 async def test_a_deletion_that_comes_before_the_sealing(story: Story) -> None:
     document = await story.upload()
-    gone = await story.app.http.delete(f"documents/{document}", headers=story.auth)
-    assert gone.status_code == 204
+    await story.app.erase(story.auth, document)
     await story.app.services.outbox.close()
     await story.put_back(EventType.DOCUMENT_DELETED, EventType.DOCUMENT_SEALED)
     async with story.pumping(concurrency=1):

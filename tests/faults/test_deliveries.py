@@ -127,8 +127,7 @@ async def test_a_message_that_comes_twice_takes_effect_once(story: Story) -> Non
 
 async def test_a_deletion_that_comes_before_the_sealing_leaves_nothing(story: Story) -> None:
     document = await story.upload()
-    gone = await story.app.http.delete(f"documents/{document}", headers=story.auth)
-    assert gone.status_code == 204
+    await story.app.erase(story.auth, document)
     await story.app.services.outbox.close()
     by_type = {Event.from_json(each.body).type: each for each in await story.receive(2)}
     for kind in (EventType.DOCUMENT_DELETED, EventType.DOCUMENT_SEALED):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -92,11 +91,7 @@ async def test_a_new_version_gives_way_to_another_and_leaves_nothing(
 async def test_a_new_version_gives_way_to_a_deletion_and_leaves_nothing(
     app: App, auth: dict[str, str], document: str
 ) -> None:
-    async def delete() -> None:
-        answer = await app.http.delete(f"documents/{document}", headers=auth)
-        assert answer.status_code == 204
-
-    refused = await update(app, auth, document, delete)
+    refused = await update(app, auth, document, lambda: app.erase(auth, document))
     assert (refused.status_code, problem(refused)) == (412, "precondition-failed")
     await app.settle()
     assert app.stored("primary") == app.stored("replica") == []
@@ -118,8 +113,7 @@ async def test_a_deletion_does_not_mind_the_replication(
         return found
 
     monkeypatch.setattr(records, "get", get_and_replicate)
-    deleted: Any = await app.http.delete(f"documents/{document}", headers=auth)
-    assert deleted.status_code == 204, deleted.text
+    await app.erase(auth, document)
     assert replicated
     await app.settle()
     assert app.stored("primary") == app.stored("replica") == []

@@ -187,7 +187,13 @@ def test_a_paper_is_kept_confidential_intact_and_recoverable(
     assert not (server.data / FILE_NAME).exists()
     assert ada.content(paper).content == PAPER
     assert ada.content(larger).content == LARGER
-    assert ada.request("DELETE", f"documents/{paper}").status_code == 204
+    deleted = ada.request("DELETE", f"documents/{paper}").json()
+    assert (deleted["id"], deleted["outcome"]) == (paper, "trashed")
+    assert ada.content(paper).status_code == 404
+    assert ada.request("POST", f"documents/{paper}/recover").status_code == 200
+    assert ada.content(paper).content == PAPER
+    erased = ada.request("DELETE", f"documents/{paper}?erase=true").json()
+    assert erased["outcome"] == "erased"
     assert ada.content(paper).status_code == 404
     wait_until(lambda: not objects_of(paper, "primary", "replica", "staging"), "its objects to go")
     server.stop()
