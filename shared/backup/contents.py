@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from shared.backup.mending import KeyPageMender, erasable, partition_of_page
 from shared.backup.models import (
     Counts,
-    Erasable,
     MissingContent,
     PackRef,
     PartIndex,
@@ -22,6 +22,7 @@ from shared.backup.models import (
 from shared.backup.packs import MAX_BYTES, MAX_CONTENTS, Content, Packs
 from shared.backup.pages import KeyPages
 from shared.backup.state import Attempt, Location, locations_of
+from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.documents.models import Document, Version
 from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
@@ -106,8 +107,10 @@ class ContentBackup:
     _documents: Collection[Document] = field(init=False)
     _versions: Collection[Version] = field(init=False)
     _locations: Collection[Location] = field(init=False)
+    mender: KeyPageMender = field(init=False)
 
     def __post_init__(self) -> None:
+        self.mender = KeyPageMender(self.records, self.pages)
         self._documents = Collection(self.records, Document, DOCUMENT_KIND)
         self._versions = Collection(self.records, Version, VERSION_KIND)
         self._locations = locations_of(self.records)
@@ -140,7 +143,7 @@ class ContentBackup:
         """Try again the contents that were good in no store."""
         again: list[Content] = []
         for each in list(ledger.missing.values()):
-            version = await self._version(partition, each.document, each.number)
+            version = await self.mender.version(partition, each.document, each.number)
             del ledger.missing[version_id(each.document, each.number)]
             if version is not None:
                 again.append(Content(each.document, version))
@@ -164,13 +167,8 @@ class ContentBackup:
             )
         if packed.pack is None:
             return
-        erasable = {
-            version_id(each.document, each.version.number): Erasable(
-                wrapped_key=each.version.wrapped_key, names=each.version.names
-            )
-            for each in contents
-        }
-        held = {each.id: erasable[each.id] for each in packed.locations}
+        versions = {version_id(one.document, one.version.number): one.version for one in contents}
+        held = {each.id: erasable(versions[each.id]) for each in packed.locations}
         await self.pages.write(attempt.tenant, page, held)
         for start in range(0, len(packed.locations), BATCH):
             batch = packed.locations[start : start + BATCH]
@@ -188,10 +186,43 @@ class ContentBackup:
             tenant: Whose.
             page: As ``flush`` named it.
         """
-        partition = Partition(tenant, page.partition("/")[2].rpartition("-")[0])
+        try:
+            unnamed = await self.unnamed(tenant, page)
+        except Damaged:
+            await self._mend(tenant, page)
+        else:
+            await self.pages.forget(tenant, page, unnamed)
+
+    async def unnamed(self, tenant: str, page: str) -> Sequence[str]:
+        """The versions that a key page holds and that no location has there.
+
+        Raises:
+            Damaged: The page is not what was written.
+            Unavailable: A store does not respond.
+        """
         held = list(await self.pages.read(tenant, page))
-        named = {each.id for each in await self._find(partition, held) if each.page == page}
-        await self.pages.forget(tenant, page, [name for name in held if name not in named])
+        found = await self.find(partition_of_page(tenant, page), held)
+        named = {each.id for each in found if each.page == page}
+        return [name for name in held if name not in named]
+
+    async def drop(self, partition: Partition, locations: Sequence[Location]) -> None:
+        """Let the backup have versions no more, because what it has of them cannot be used.
+
+        A set that reads the partition anew then packs them again.
+
+        Raises:
+            Unavailable: A store does not respond.
+        """
+        # As with erased documents, the page comes first: no key may stay where nothing names it.
+        by_page: defaultdict[str, list[str]] = defaultdict(list)
+        for location in locations:
+            by_page[location.page].append(location.id)
+        for page, versions in by_page.items():
+            await self._forget_in(partition.tenant, page, versions)
+        found = [await self._locations.find(partition, location.id) for location in locations]
+        # One that is another by now is of a set that has packed the version again.
+        same = [each for each in found if each is not None and each.value in locations]
+        await self._remove(partition, same)
 
     async def _plan(
         self, attempt: Attempt, partition: Partition, ledger: Ledger, contents: Sequence[Content]
@@ -200,31 +231,40 @@ class ContentBackup:
         new = {version_id(each.document, each.version.number): each for each in contents}
         new = {name: each for name, each in new.items() if name not in ledger.pending}
         if attempt.search or ledger.new_contents:
-            for location in await self._find(partition, new):
-                del new[location.id]
-                await self._adopt(attempt, ledger, location)
+            for location in await self.find(partition, new):
+                if await self._adopt(attempt, ledger, location):
+                    del new[location.id]
+                else:
+                    await self.drop(partition, [location])
         for name, content in new.items():
             ledger.pending[name] = content
             ledger.pending_bytes += content.size
             if ledger.pending_bytes >= MAX_BYTES or len(ledger.pending) == MAX_CONTENTS:
                 await self.flush(attempt, partition, ledger)
 
-    async def _adopt(self, attempt: Attempt, ledger: Ledger, location: Location) -> None:
-        """Count a version that an attempt packed which ended without a set."""
+    async def _adopt(self, attempt: Attempt, ledger: Ledger, location: Location) -> bool:
+        """Count a version that is packed already; False: its pack is missing, or ends before it."""
         if location.pack in ledger.packs and location.pack not in ledger.adopted:
-            return
+            return True
         if location.pack not in ledger.packs:
             name = object_name(attempt.tenant, "packs", location.pack)
-            await self.packs.store.extend(name, attempt.retain_until)
-            size = (await self.packs.store.head(name)).size
+            try:
+                await self.packs.store.extend(name, attempt.retain_until)
+                size = (await self.packs.store.head(name)).size
+            except NotFound:
+                return False
             ledger.packs[location.pack] = PackRef(id=location.pack, size=size, live=0)
             ledger.adopted[location.pack] = set()
             ledger.new_contents += 1
+        if location.offset + location.size > ledger.packs[location.pack].size:
+            return False
         if location.id not in ledger.adopted[location.pack]:
             ledger.adopted[location.pack].add(location.id)
             ledger.add([location])
+        return True
 
-    async def _find(self, partition: Partition, versions: Iterable[str]) -> list[Location]:
+    async def find(self, partition: Partition, versions: Iterable[str]) -> list[Location]:
+        """Where the backup has versions, by their ids; those that it does not have are left out."""
         places = asyncio.Semaphore(FOUND_AT_ONCE)
 
         async def find(name: str) -> Stored[Location] | None:
@@ -247,17 +287,25 @@ class ContentBackup:
             by_page[stored.value.page].append(stored.value.id)
         # The pages come first: where this ends in between, the next run finds the locations again.
         for page, versions in by_page.items():
-            await self.pages.forget(partition.tenant, page, versions)
+            await self._forget_in(partition.tenant, page, versions)
+        await self._remove(partition, lost)
+        ledger.add([each.value for each in lost if each.value.pack in ledger.packs], sign=-1)
+
+    async def _remove(self, partition: Partition, lost: Sequence[Stored[Location]]) -> None:
         for start in range(0, len(lost), BATCH):
             deletes = [self._locations.delete(each) for each in lost[start : start + BATCH]]
             await remove_all(self.records, partition, deletes)
-        ledger.add([each.value for each in lost if each.value.pack in ledger.packs], sign=-1)
 
-    async def _version(self, partition: Partition, document: str, number: int) -> Version | None:
-        found = await self._documents.find(partition, document)
-        if found is None or found.value.current is None:
-            return None
-        if found.value.current.number == number:
-            return found.value.current
-        version = await self._versions.find(partition, version_id(document, number))
-        return None if version is None else version.value
+    async def _forget_in(self, tenant: str, page: str, versions: Sequence[str]) -> None:
+        """Forget versions in a key page, whatever became of it."""
+        try:
+            await self.pages.forget(tenant, page, versions)
+        except Damaged:
+            await self._mend(tenant, page)
+            await self.pages.forget(tenant, page, versions)
+
+    async def _mend(self, tenant: str, page: str) -> None:
+        """Make a damaged key page anew."""
+        # The operators' alert looks for this line.
+        _log.error("backup.finding %s, key-page %s: damaged, made anew", tenant, page)
+        await self.mender.mend(tenant, page)

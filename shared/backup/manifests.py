@@ -60,6 +60,18 @@ class Manifests:
         await self.store.put(name, single(signed), retain_until=manifest.retain_until)
         return PrecedingSet(id=manifest.id, sha256=hashlib.sha256(signed).digest())
 
+    async def preceding(self, tenant: str, name: str) -> PrecedingSet:
+        """How the manifest after a set names it.
+
+        Raises:
+            NotFound: As for ``read``, and so are the others.
+            Damaged: See ``read``.
+            Unavailable: See ``read``.
+        """
+        signed = await self._get(tenant, name)
+        await self._checked(tenant, name, signed)
+        return PrecedingSet(id=name, sha256=hashlib.sha256(signed).digest())
+
     async def read(self, tenant: str, id: str, sha256: bytes | None = None) -> Manifest:
         """The manifest of a set.
 
@@ -73,14 +85,18 @@ class Manifests:
             Damaged: It is not what was signed, or belongs elsewhere.
             Unavailable: The key vault or the backup store does not respond.
         """
-        signed = b""
-        name = object_name(tenant, "sets", id)
-        async for piece in self.store.get(name, end=MAX_BYTES):
-            signed += piece
+        signed = await self._get(tenant, id)
         if sha256 is not None and not hmac.compare_digest(hashlib.sha256(signed).digest(), sha256):
             raise Damaged("A backup's manifest is not the one that was written.")
+        return await self._checked(tenant, id, signed)
+
+    async def _get(self, tenant: str, name: str) -> bytes:
+        content = self.store.get(object_name(tenant, "sets", name), end=MAX_BYTES)
+        return b"".join([piece async for piece in content])
+
+    async def _checked(self, tenant: str, name: str, signed: bytes) -> Manifest:
         manifest = await self._opened(signed)
-        if (manifest.environment, manifest.tenant, manifest.id) != (self.environment, tenant, id):
+        if (manifest.environment, manifest.tenant, manifest.id) != (self.environment, tenant, name):
             raise Damaged("A backup's manifest belongs to another set.")
         return manifest
 

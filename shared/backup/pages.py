@@ -71,6 +71,14 @@ class KeyPages:
         """
         await retry_conflicts(lambda: self._forget(tenant, page, versions), self.runtime)
 
+    async def replace(self, tenant: str, page: str, versions: Mapping[str, Erasable]) -> None:
+        """Let a page hold these versions and nothing else, whatever there is of it now.
+
+        Raises:
+            Unavailable: The store does not respond, or the page was changed all the time.
+        """
+        await retry_conflicts(lambda: self._replace(tenant, page, versions), self.runtime)
+
     async def pages_of(self, tenant: str, attempt: str = "") -> list[str]:
         """The names of the pages that an attempt wrote, or of all of a tenant."""
         prefix = f"{tenant}/{attempt}/" if attempt else f"{tenant}/"
@@ -91,6 +99,14 @@ class KeyPages:
         for name in await self._revisions(tenant, page):
             if name < found or (name == found and not keep):
                 await self.store.delete(name)
+
+    async def _replace(self, tenant: str, page: str, versions: Mapping[str, Erasable]) -> None:
+        former = await self._revisions(tenant, page)
+        if versions:
+            revision = int(former[-1].rpartition(".")[2]) + 1 if former else 1
+            await self._put(tenant, page, f"{revision:06d}", KeyPage(versions=dict(versions)))
+        for name in former:
+            await self.store.delete(name)
 
     async def _newest(self, tenant: str, page: str) -> str | None:
         names = await self._revisions(tenant, page)

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -13,11 +15,12 @@ from shared.backup.manifests import Manifests
 from shared.backup.models import Manifest, PartIndex, PartRef, SegmentLine, object_name
 from shared.backup.segments import Segments
 from shared.base.errors import Damaged, NotFound
+from shared.base.ids import created_at
 from shared.keys.models import IntermediateKey
 from shared.ports.keys import KeyVault, WrappedKey
 from shared.ports.write_once import WriteOnceStore
 
-MAX_INDEX_BYTES = 64 << 20
+MAX_INDEX_BYTES: Final = 64 << 20
 
 
 @dataclass(slots=True)
@@ -41,6 +44,27 @@ class SetReader:
     def key_vault(self) -> KeyVault:
         """Unwraps the intermediate keys."""
         return self.manifests.key_vault
+
+    async def sets(self, tenant: str) -> list[str]:
+        """The ids of a tenant's sets, oldest first.
+
+        Raises:
+            Unavailable: The backup store does not respond.
+        """
+        prefix = object_name(tenant, "sets", "")
+        return [info.name.removeprefix(prefix) async for info in self.store.list(prefix)]
+
+    async def newest(self, tenant: str, at: datetime | None = None) -> str:
+        """The id of a tenant's newest set, or of the newest that was made up to a moment.
+
+        Raises:
+            NotFound: There is none.
+            Unavailable: The backup store does not respond.
+        """
+        names = [one for one in await self.sets(tenant) if at is None or created_at(one) <= at]
+        if not names:
+            raise NotFound("There is no backup set of that time.")
+        return names[-1]
 
     async def index(self, tenant: str, part: PartRef) -> PartIndex:
         """What a set has of one partition.

@@ -7,23 +7,22 @@ and never takes anything away. A document that was erased after the set stays er
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 from shared.access.principal import Principal
-from shared.backup.outcomes import Outcome
+from shared.backup.assessing import Assessment, Assessor, Run
 from shared.backup.plaintext import ContentReader
-from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState, Snapshot
+from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
 from shared.base.errors import Damaged, NotFound
 from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
-from shared.documents.models import Document, Version
+from shared.documents.models import Version
 from shared.documents.naming import object_name
 from shared.documents.sealing import ContentSealer, Incoming
-from shared.documents.store import DOCUMENT_KIND, DocumentRecords
-from shared.journal.collections import Collection, Stored
+from shared.documents.store import DocumentRecords
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action, Actor
+from shared.journal.entries import Action
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change
@@ -33,54 +32,11 @@ NO_LIMIT: Final = 1 << 62
 
 
 @dataclass(slots=True)
-class Run:
-    """One restore from one set.
-
-    Attributes:
-        snapshot: The set.
-        by: Who asked for it.
-        overwrite: Whether a document that was changed since gets the set's content as a new version.
-        outcome: What was done so far.
-    """
-
-    snapshot: Snapshot
-    by: Principal | Actor
-    overwrite: bool = False
-    outcome: Outcome = field(default_factory=Outcome)
-
-    @property
-    def tenant(self) -> str:
-        """Whose set it is."""
-        return self.snapshot.manifest.tenant
-
-
-Step = Literal["create", "follow", "overwrite", "mend", "newer", "erased", "unchanged"]
-"""What restoring a document does: makes it again, adds versions that it lacks, adds the set's content as a
-new version, puts missing contents back or takes it out of the trash; or leaves it, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """What restoring a document would do.
-
-    Attributes:
-        step: What.
-        found: The document in the set.
-        live: The document as it is; None: there is none.
-        versions: Whose content would be put back.
-    """
-
-    step: Step
-    found: BackedUpDocument
-    live: Stored[Document] | None
-    versions: Sequence[BackedUpVersion]
-
-
-@dataclass(slots=True)
 class DocumentRestorer:
     """Restores documents.
 
     Attributes:
+        assessor: Says what there is to do.
         store: Finds and changes documents.
         journal: Commits changes with their audit entries.
         sealer: Seals what becomes a new version; knows the primary store.
@@ -88,46 +44,12 @@ class DocumentRestorer:
         runtime: Time and randomness.
     """
 
+    assessor: Assessor
     store: DocumentRecords
     journal: Journal
     sealer: ContentSealer
     contents: ContentReader
     runtime: Runtime
-    _documents: Collection[Document] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._documents = Collection(self.store.records, Document, DOCUMENT_KIND)
-
-    async def assess(self, run: Run, state: PartState, document: str) -> Assessment:
-        """What restoring one document would do; nothing is changed.
-
-        Raises:
-            Damaged: The set's records of it are not what was written.
-            NotFound: The set has no such document.
-            Unavailable: A store does not respond.
-        """
-        found = await run.snapshot.document(state, document)
-        live = await self._documents.find(partition_of(run.tenant, document), document)
-        if live is None:
-            return Assessment("create", found, live, found.versions)
-        current = live.value.current
-        if current is None:
-            return Assessment("erased" if found.versions else "unchanged", found, live, ())
-        if not found.versions:
-            return Assessment("unchanged", found, live, ())
-        newest = found.versions[-1]
-        if (current.number, current.tag) != (newest.version.number, newest.version.tag):
-            if current.number < newest.version.number:
-                lacking = [one for one in found.versions if one.version.number > current.number]
-                return Assessment("follow", found, live, lacking)
-            if run.overwrite:
-                return Assessment("overwrite", found, live, [newest])
-            return Assessment("newer", found, live, ())
-        missing = [one for one in found.versions if await self._lacks(run, document, one)]
-        trashed = live.value.trashed_at is not None and found.document.trashed_at is None
-        if missing or trashed:
-            return Assessment("mend", found, live, missing)
-        return Assessment("unchanged", found, live, ())
 
     async def restore(self, run: Run, state: PartState, document: str) -> None:
         """Restore one document into the tenant of the set.
@@ -142,7 +64,7 @@ class DocumentRestorer:
         """
         run.outcome.documents += 1
         try:
-            assessed = await self.assess(run, state, document)
+            assessed = await self.assessor.assess(run, state, document)
         except Damaged:
             run.outcome.add("damaged", document)
             return
@@ -198,7 +120,7 @@ class DocumentRestorer:
             self.store.create_document(tenant, made),
             *(self.store.create_version(partition, made.id, each) for each in versions[:-1]),
         ]
-        await self._commit(run, document.id, changes, versions)
+        await self.commit(run, document.id, changes, versions)
         run.outcome.restored += 1
 
     async def _follow(self, run: Run, assessed: Assessment) -> None:
@@ -216,24 +138,8 @@ class DocumentRestorer:
                 for each in (live.value.current, *versions[:-1])
             ),
         ]
-        await self._commit(run, document, changes, versions)
+        await self.commit(run, document, changes, versions)
         run.outcome.restored += 1
-
-    async def _lacks(self, run: Run, document: str, backed_up: BackedUpVersion) -> bool:
-        """Whether the primary store has no object of a version that the service knows."""
-        number = backed_up.version.number
-        try:
-            kept = await self.store.kept(run.tenant, document)
-            stored = await self.store.version(kept, number)
-        except NotFound:
-            return False
-        if stored.version.tag != backed_up.version.tag:
-            return False
-        try:
-            await self.sealer.primary.head(stored.version.object)
-        except NotFound:
-            return True
-        return False
 
     async def _replace_missing(self, run: Run, document: str, backed_up: BackedUpVersion) -> None:
         """Put the content of a version back of which the primary store has no object."""
@@ -244,7 +150,7 @@ class DocumentRestorer:
             again = await self.store.version(kept, made.number)
             adopted = again.version.model_copy(update={"object": made.object, "replica": None})
             change = self.store.replace_version(again, adopted)
-            await self._commit(run, document, [change], [adopted])
+            await self.commit(run, document, [change], [adopted])
 
         await retry_conflicts(attempt, self.runtime)
 
@@ -253,7 +159,7 @@ class DocumentRestorer:
             stored = await self.store.kept(run.tenant, document)
             recovered = stored.document.model_copy(update={"trashed_at": None, "erase_at": None})
             change = self.store.replace_document(stored, recovered)
-            await self._commit(run, document, [change], [])
+            await self.commit(run, document, [change], [])
 
         await retry_conflicts(attempt, self.runtime)
 
@@ -264,6 +170,8 @@ class DocumentRestorer:
 
         async def attempt() -> None:
             stored = await self.store.kept(tenant, document)
+            if await self.contents.names(tenant, document, stored.current) == names:
+                return  # the same content, by an attempt that ended before it could say so
             user = run.by.user if isinstance(run.by, Principal) else run.by.id
             sealed = await self.sealer.seal(
                 Incoming(
@@ -281,7 +189,7 @@ class DocumentRestorer:
                 update={"current": sealed.version, "trashed_at": None, "erase_at": None}
             )
             changes = [self.store.supersede(stored), self.store.replace_document(stored, updated)]
-            await self._commit(run, document, changes, [sealed.version])
+            await self.commit(run, document, changes, [sealed.version])
 
         try:
             await retry_conflicts(attempt, self.runtime)
@@ -312,15 +220,20 @@ class DocumentRestorer:
             run.outcome.bytes += backed_up.location.size
         return version.model_copy(update={"object": name, "replica": None})
 
-    async def _commit(
+    async def commit(
         self, run: Run, document: str, changes: Sequence[Change], versions: Sequence[Version]
     ) -> None:
-        """Commit a restored document and announce the versions that have to be replicated."""
-        partition = partition_of(run.tenant, document)
+        """Commit a restored document and announce the versions that have to be replicated.
+
+        Raises:
+            Conflict: The document was changed since it was read.
+            Unavailable: The record store does not respond.
+        """
+        partition = partition_of(run.target, document)
         events = [
             self.journal.event(
                 EventType.DOCUMENT_SEALED,
-                run.tenant,
+                run.target,
                 document,
                 VersionData(version=version.number),
             )
@@ -329,7 +242,7 @@ class DocumentRestorer:
         room = MAX_CHANGES - len(changes) - 1
         details: Details = {"set": run.snapshot.manifest.id, "versions": len(versions)}
         entry = self.journal.entry(
-            Action.DOCUMENT_RESTORE, document, by=run.by, tenant=run.tenant, details=details
+            Action.DOCUMENT_RESTORE, document, by=run.by, tenant=run.target, details=details
         )
         await self.journal.commit(entry, changes, events[:room])
         for start in range(room, len(events), room):

@@ -165,7 +165,12 @@ class BackupSets:
         )
         written = await self.reader.manifests.write(manifest)
         await claim.renew()
-        done = BackupState(sequence=manifest.sequence, last=written, made_at=now)
+        done = BackupState(
+            sequence=manifest.sequence,
+            last=written,
+            made_at=now,
+            restored_at=state.restored_at,
+        )
         entry = self.journal.entry(
             Action.BACKUP_CREATE,
             attempt.id,
@@ -189,6 +194,8 @@ class BackupSets:
         if state.value.under_way(now):
             raise Conflict(UNDER_WAY)
         last = state.value.last
+        if state.value.whole:
+            return _Before(state, None, {})
         try:
             manifest = await self.reader.manifests.read(tenant, last.id, last.sha256)
         except (Damaged, NotFound) as error:
@@ -203,7 +210,8 @@ class BackupSets:
         pointer = await self._pointers.find(main, POINTER_ID)
         logged = 0 if pointer is None else pointer.value.part
         first = 0
-        names = {MAIN, *changed}
+        anew = before.state.value.anew if before.state else ()
+        names = {MAIN, *changed, *anew}
         if before.manifest is None:
             names |= {month.value.id async for month in self._months.scan(main)}
         else:
@@ -214,7 +222,7 @@ class BackupSets:
         names |= {log_part(tenant, number).part for number in range(first, logged + 1)}
         wanted: list[str] = []
         for name in sorted(names):
-            ref = before.manifest.part(name) if before.manifest else None
+            ref = before.manifest.part(name) if before.manifest and name not in anew else None
             if ref is not None and (index := await self._index(tenant, ref)) is not None:
                 before.indexes[name] = index
             if await self.parts.has_news(Partition(tenant, name), before.indexes.get(name)):

@@ -87,6 +87,29 @@ class PartState:
 
 
 @dataclass(slots=True)
+class Snapshots:
+    """Opens sets.
+
+    Attributes:
+        reader: Reads sets.
+        pages: Have what segments leave out.
+    """
+
+    reader: SetReader
+    pages: KeyPages
+
+    async def open(self, tenant: str, name: str) -> Snapshot:
+        """One set of a tenant, by its id.
+
+        Raises:
+            NotFound: There is no such set.
+            Damaged: Its manifest is not what was signed.
+            Unavailable: The backup store or the key vault does not respond.
+        """
+        return Snapshot(self.reader, self.pages, await self.reader.manifests.read(tenant, name))
+
+
+@dataclass(slots=True)
 class Snapshot:
     """One set, opened.
 

@@ -53,6 +53,9 @@ class BackupState(Model):
         made_at: Its point in time.
         attempt: The id of the set that is being made; None: none is.
         attempt_until: When others may take over, unless it is moved.
+        whole: Whether the next set reads all records anew, because the feed's positions are lost.
+        restored_at: When the tenant last went back in time.
+        anew: Partitions that the next set makes anew, because what the last one has of them is damaged.
         unfinished: Attempts that ended without a set; what they wrote of key pages is to be looked through.
     """
 
@@ -62,6 +65,9 @@ class BackupState(Model):
     made_at: UtcDatetime | None = None
     attempt: str | None = None
     attempt_until: UtcDatetime | None = None
+    whole: bool = False
+    restored_at: UtcDatetime | None = None
+    anew: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
 
     def under_way(self, now: datetime) -> bool:

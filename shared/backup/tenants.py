@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.audit.log import AuditLog
+from shared.backup.assessing import Run
+from shared.backup.copying import TenantCopier
 from shared.backup.models import Manifest
 from shared.backup.records import RecordRestorer
-from shared.backup.restoring import DocumentRestorer, Run
+from shared.backup.restoring import DocumentRestorer
 from shared.backup.snapshot import LOG_PART
 from shared.base.errors import Damaged, NotFound
 from shared.base.models import Model
@@ -38,15 +40,17 @@ class TenantRestorer:
     Attributes:
         records: Restores records.
         documents: Restores documents.
+        copier: Copies into another tenant.
         audit_log: Appends the entries that waited.
     """
 
     records: RecordRestorer
     documents: DocumentRestorer
+    copier: TenantCopier
     audit_log: AuditLog
 
     async def restore(self, run: Run, cursor: Cursor, checkpoint: Checkpoint) -> bool:
-        """Restore everything of a tenant that the service lacks.
+        """Restore everything of a tenant that the service lacks, or copy it all into another tenant.
 
         Args:
             run: From which set; learns what was done.
@@ -64,7 +68,8 @@ class TenantRestorer:
         for part in parts[parts.index(begun[0]) :] if begun else parts:
             try:
                 if part.startswith(LOG_PART):
-                    await self.records.restore_log(run.snapshot, part, run.outcome)
+                    if not run.into:
+                        await self.records.restore_log(run.snapshot, part, run.outcome)
                 elif not await self._restore_part(run, part, cursor, checkpoint):
                     return False
             except (Damaged, NotFound) as error:
@@ -78,12 +83,16 @@ class TenantRestorer:
         self, run: Run, part: str, cursor: Cursor, checkpoint: Checkpoint
     ) -> bool:
         state = await run.snapshot.part(part)
-        await self.records.restore(run.snapshot, state, run.outcome)
+        if run.into:
+            await self.copier.copy_users(run, state)
+        else:
+            await self.records.restore(run.snapshot, state, run.outcome)
+        restore = self.copier.copy if run.into else self.documents.restore
         after = cursor.document if part == cursor.part else ""
         documents = [each for each in state.documents() if each > after]
         for start in range(0, len(documents), AT_ONCE):
             batch = documents[start : start + AT_ONCE]
-            await asyncio.gather(*(self.documents.restore(run, state, each) for each in batch))
+            await asyncio.gather(*(restore(run, state, each) for each in batch))
             if not await checkpoint(Cursor(part=part, document=batch[-1])):
                 return False
         await self.audit_log.append_pending(Partition(run.tenant, part))

@@ -41,6 +41,8 @@ class Task(StrEnum):
     HELD_TRASH = "held-trash"
     BACK_UP = "back-up"
     PRUNE_BACKUPS = "prune-backups"
+    VERIFY_BACKUP = "verify-backup"
+    RESTORE = "restore"
 
 
 class AgendaItem(Model):

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.audit.log import AuditLog
+from shared.backup.assessing import Assessor
 from shared.backup.contents import ContentBackup
+from shared.backup.copying import TenantCopier
 from shared.backup.manifests import Manifests
 from shared.backup.packs import Packs
 from shared.backup.pages import KeyPages
 from shared.backup.parts import PartBackup
+from shared.backup.plaintext import ContentReader
+from shared.backup.planning import Planner
 from shared.backup.pruning import Pruning
 from shared.backup.reading import SetReader
+from shared.backup.records import RecordRestorer
+from shared.backup.restores import Restores
+from shared.backup.restoring import DocumentRestorer
+from shared.backup.running import RestoreTimer
 from shared.backup.segments import Segments
 from shared.backup.sets import BackupSets
+from shared.backup.snapshot import Snapshots
+from shared.backup.tenants import TenantRestorer
 from shared.backup.timer import BackupTimer
+from shared.backup.whole import WholeRestorer
+from shared.documents.opening import ContentOpener
+from shared.documents.sealing import ContentSealer
 from shared.journal.agenda import Agenda
 from shared.journal.journal import Journal
 from shared.keys.intermediate import IntermediateKeys
@@ -23,6 +37,20 @@ from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
 
 
+@dataclass(frozen=True, slots=True)
+class BackupNeeds:
+    """The services that backups stand on."""
+
+    agenda: Agenda
+    journal: Journal
+    keys: TenantKeys
+    intermediates: IntermediateKeys
+    policies: Policies
+    sealer: ContentSealer
+    opener: ContentOpener
+    audit_log: AuditLog
+
+
 @dataclass(slots=True)
 class Backups:
     """Everything that has to do with backups.
@@ -30,33 +58,56 @@ class Backups:
     Attributes:
         timer: Makes sets and prunes.
         sets: Makes sets.
-        reader: Reads sets.
-        pages: The key pages.
+        snapshots: Opens sets.
+        restores: Plans, starts and pauses restores.
+        restore_timer: Works on restores.
+        whole: Restores the whole service into an empty environment.
     """
 
     timer: BackupTimer
     sets: BackupSets
-    reader: SetReader
-    pages: KeyPages
+    snapshots: Snapshots
+    restores: Restores
+    restore_timer: RestoreTimer
+    whole: WholeRestorer
+
+    @property
+    def reader(self) -> SetReader:
+        """Reads sets."""
+        return self.snapshots.reader
+
+    @property
+    def pages(self) -> KeyPages:
+        """The key pages."""
+        return self.snapshots.pages
 
 
 def build_backups(
-    adapters: Adapters,
-    environment: str,
-    agenda: Agenda,
-    journal: Journal,
-    keys: TenantKeys,
-    intermediates: IntermediateKeys,
-    policies: Policies,
-    runtime: Runtime,
+    adapters: Adapters, environment: str, runtime: Runtime, needs: BackupNeeds
 ) -> Backups:
     """Put the services of backups together over what the others stand on."""
+    agenda, journal, policies = needs.agenda, needs.journal, needs.policies
+    store = needs.sealer.store
     segments = Segments(adapters.backup, environment, runtime)
     pages = KeyPages(adapters.backup_keys, runtime)
     packs = Packs(adapters.backup, adapters.primary, adapters.replica, runtime)
     contents = ContentBackup(adapters.records, packs, pages)
     reader = SetReader(Manifests(adapters.backup, adapters.key_vault, environment), segments)
     parts = PartBackup(adapters.records, segments, contents)
-    sets = BackupSets(journal, intermediates, policies, parts, reader, runtime)
-    pruning = Pruning(reader, policies, runtime)
-    return Backups(BackupTimer(agenda, sets, pruning, keys, runtime), sets, reader, pages)
+    sets = BackupSets(journal, needs.intermediates, policies, parts, reader, runtime)
+    snapshots = Snapshots(reader, pages)
+    assessor = Assessor(store, adapters.primary)
+    restorer = DocumentRestorer(
+        assessor, store, journal, needs.sealer, ContentReader(needs.opener), runtime
+    )
+    tenants = TenantRestorer(
+        RecordRestorer(adapters.records), restorer, TenantCopier(restorer), needs.audit_log
+    )
+    return Backups(
+        timer=BackupTimer(agenda, sets, Pruning(reader, policies, runtime), needs.keys, runtime),
+        sets=sets,
+        snapshots=snapshots,
+        restores=Restores(journal, agenda, snapshots, Planner(assessor), tenants, runtime),
+        restore_timer=RestoreTimer(journal, agenda, snapshots, tenants, runtime),
+        whole=WholeRestorer(snapshots, tenants, journal, agenda, needs.keys.key_rotation, runtime),
+    )

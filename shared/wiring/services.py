@@ -39,9 +39,12 @@ from shared.keys.tenants import TenantKeys
 from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
+from shared.targets.service import Targets
+from shared.targets.timer import TargetTimer
 from shared.wiring.adapters import Adapters
-from shared.wiring.backups import Backups, build_backups
+from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.settings import Settings, get_settings
+from shared.wiring.targets import build_targets
 
 
 @dataclass(slots=True)
@@ -69,6 +72,8 @@ class Services:
     uploads: Uploads
     sweep: Sweep
     replication: Replication
+    targets: Targets
+    target_timer: TargetTimer
     dead_letters: DeadLetters
     handlers: Handlers
     _started: bool = field(default=False, init=False)
@@ -159,6 +164,15 @@ def build(
     replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
     audit_log = AuditLog(records, journal, runtime)
     policies = Policies(records, journal, settings.retention_bounds, runtime)
+    targets = build_targets(
+        store,
+        opener,
+        journal,
+        idempotency,
+        adapters.targets,
+        runtime,
+        max_bytes=max(settings.max_direct_upload_bytes, settings.max_staged_upload_bytes),
+    )
     return Services(
         settings=settings,
         topology=topology,
@@ -175,7 +189,19 @@ def build(
         key_rotation=key_rotation,
         policies=policies,
         backups=build_backups(
-            adapters, environment, agenda, journal, tenant_keys, intermediates, policies, runtime
+            adapters,
+            environment,
+            runtime,
+            BackupNeeds(
+                agenda,
+                journal,
+                tenant_keys,
+                intermediates,
+                policies,
+                sealer,
+                opener,
+                audit_log,
+            ),
         ),
         reader=reader,
         documents=Documents(
@@ -191,8 +217,12 @@ def build(
         uploads=uploads,
         sweep=Sweep(uploads, adapters.primary, adapters.replica, runtime),
         replication=replication,
+        targets=targets.targets,
+        target_timer=targets.timer,
         dead_letters=DeadLetters(adapters.bus, topology, journal),
-        handlers=event_handlers(StagedContentSealer(uploads, sealer), replication, audit_log),
+        handlers=event_handlers(
+            StagedContentSealer(uploads, sealer), replication, targets.queue, audit_log
+        ),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,6 +74,7 @@ class BackedUp:
         """Plan a restore of the tenant, start it, and let the timer finish it."""
         restores = self.backups.restores
         principal = Principal(self.tenant, "usr_administrator", (Role.ADMINISTRATOR,))
+        self.app.clock.advance(1)
         planned = await restores.plan(principal, RestoreRequest(**request))
         await restores.start(principal, planned.id)
         await self.backups.restore_timer.run()
@@ -118,7 +118,9 @@ async def open_backed_up(data: Path, **settings: Any) -> AsyncIterator[BackedUp]
 def lose(data: Path, *, records: bool = True) -> None:
     """Destroy what a data folder holds, but for the key vault and the backups."""
     for folder in ("primary", "replica", "staging"):
-        shutil.rmtree(data / folder, ignore_errors=True)
+        for path in (data / folder).rglob("*"):
+            if path.is_file():
+                path.unlink()
     if records:
         for path in [*data.glob("records.db*"), *data.glob("bus.db*")]:
             path.unlink()
