@@ -26,15 +26,15 @@ class Use:
 
     Attributes:
         stored_gigabytes: Documents kept, in the primary store; as much again is the replica, and
-            twice as much the backups.
+            twice as much the backups: what was deleted or replaced stays in sets that are kept.
         documents: New documents.
-        record_gigabytes: Records.
+        record_gigabytes: Records; the keys of the backups are less.
         records_share: How much of the maximum throughput of records is used, on average; autoscale
             never charges for less than a tenth.
         log_gigabytes: What is logged.
         traffic_gigabytes: What the app sends and receives.
         gateway_units: Capacity units of the gateway, on average.
-        busy_gigabyte_seconds: Memory times time in which functions run on demand.
+        busy_gigabyte_seconds: Memory times time in which functions run on demand, without backups.
     """
 
     stored_gigabytes: float
@@ -65,7 +65,10 @@ READ_UNITS = 1
 RELAY_SECONDS = 15
 SWEEP_SECONDS = 600
 ROTATION_SECONDS = 600
+BACKUP_SECONDS = 60
+TRASH_SECONDS = 600
 """How often the timers run, as the schedules in active.bicep say."""
+
 
 AGENDA_SHARDS = 8
 RELAY_WINDOW_SECONDS = 120
@@ -78,6 +81,35 @@ EVENTS_A_DOCUMENT = 4
 SWEPT_STORES = 3
 """The primary store, the replica and staging."""
 
+OBJECTS_A_SET = 6
+"""A manifest; for each of two partitions, the documents' and the audit log's, an index and a segment; a
+pack. Beside them one key page, in the store that forgets."""
+
+WRITES_AN_OBJECT = 2
+"""A block, and the list of the blocks; larger packs are counted with the writes of documents."""
+
+LISTS_AN_OBJECT = 2
+READ_OBJECTS = 3
+"""An object that is retained is its name's oldest version, which a LIST finds: before it is written, and
+when it is removed. So does each read: the manifest and the two indexes of the set before."""
+
+PACKED_MONTHS = 12
+REQUESTS_A_PACK = 3
+"""How many months' packs are kept; each month a LIST and a later date for each, and a LIST to check it."""
+
+SET_VISITS = 2
+SET_UNITS = 90
+SET_GIGABYTE_SECONDS = 1
+"""How often the timer looks at a tenant for one set, because the set's audit entry is a change as well; the
+request units of the feed of changes, of the state and of the commit; memory times time."""
+
+SIGNATURE_OPERATIONS = 2
+"""The key vault is asked for the key's current version, then to sign."""
+
+VERIFICATION_DAYS = 30
+"""Within so many days all content is read and checked, as the default policy says: in the backups, the
+primary store and the replica."""
+
 
 @dataclass(frozen=True)
 class Timers:
@@ -88,17 +120,33 @@ class Timers:
         relay_units: Request units of the outbox relay, for partitions with events.
         sweep_units: Request units of the upload sweep, for tenants with uploads.
         lists: LIST calls of the upload sweep.
+        sets: Sets of backups.
+        backup_units: Request units of the sets.
     """
 
     idle_units: float
     relay_units: float
     sweep_units: float
     lists: float
+    sets: float
+    backup_units: float
 
     @property
     def units(self) -> float:
         """All request units."""
-        return self.idle_units + self.relay_units + self.sweep_units
+        return self.idle_units + self.relay_units + self.sweep_units + self.backup_units
+
+    @property
+    def set_requests(self) -> float:
+        """What making and removing the sets asks of the storage, in requests with the price of a write."""
+        objects = self.sets * OBJECTS_A_SET
+        pages = self.sets * WRITES_AN_OBJECT
+        return objects * (WRITES_AN_OBJECT + LISTS_AN_OBJECT) + pages + self.sets * READ_OBJECTS
+
+    @property
+    def pack_requests(self) -> float:
+        """The same for retaining and checking the packs of earlier sets."""
+        return self.sets * PACKED_MONTHS * REQUESTS_A_PACK
 
 
 def timers(use: Use, tenants: int = TENANTS) -> Timers:
@@ -109,22 +157,35 @@ def timers(use: Use, tenants: int = TENANTS) -> Timers:
     the relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
     write and one delete, and one LIST of up to 1,000 objects in each store; each object that is
     found there in the primary store and the replica has its document and its version read.
+
+    A set is made of a tenant's changes of one window, so there are no more sets than windows of all tenants
+    and no more than documents. Each document has one record that says where the backup keeps it.
     """
     hours = PRICES["hours_a_month"]
     seconds = hours * 3600
-    # Expired uploads and orphaned objects are two tasks of one timer.
-    runs = seconds / RELAY_SECONDS + 2 * seconds / SWEEP_SECONDS + seconds / ROTATION_SECONDS
+    # Each task of a timer reads the agenda: expired uploads and orphaned objects; sets and their removal;
+    # erasures that are due and those that a legal hold has put off.
+    runs = seconds * (
+        1 / RELAY_SECONDS
+        + 2 / SWEEP_SECONDS
+        + 1 / ROTATION_SECONDS
+        + 2 / BACKUP_SECONDS
+        + 2 / TRASH_SECONDS
+    )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
         use.documents * EVENTS_A_DOCUMENT,
     )
     tenant_hours = min(tenants * hours, use.documents)
+    sets = min(tenants * seconds / RELAY_WINDOW_SECONDS, use.documents)
     visit = WRITE_UNITS + QUERY_UNITS + WRITE_UNITS
     return Timers(
         idle_units=runs * AGENDA_SHARDS * QUERY_UNITS,
         relay_units=windows * visit,
         sweep_units=tenant_hours * 2 * WRITE_UNITS + use.documents * (visit + 2 * 2 * READ_UNITS),
         lists=tenant_hours * SWEPT_STORES,
+        sets=sets,
+        backup_units=sets * (SET_VISITS * visit + SET_UNITS) + use.documents * WRITE_UNITS,
     )
 
 
@@ -214,35 +275,51 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         size = use.record_gigabytes
         yield _used("Cosmos DB, stored", "records GB", size * regions, "GB")
         yield _used("Cosmos DB, restorable", "records backup GB", size * regions, "GB")
-    shares = {"primary": 1, "replica": 1, "backup": 2}
+    sizes = {
+        "primary": use.stored_gigabytes,
+        "replica": use.stored_gigabytes,
+        "backup": use.stored_gigabytes * 2,
+        "backupkeys": use.record_gigabytes,
+    }
     for account in _of(resources, "Microsoft.Storage/storageAccounts"):
-        for purpose, share in shares.items():
-            if purpose in account["name"]:
-                price = f"storage GB {account['sku']['name']}"
-                size = use.stored_gigabytes * share
-                yield _used(f"storage, {purpose}", price, size, "GB")
+        # stsr, three letters for the environment, what it is for, six characters.
+        purpose = account["name"][7:-6]
+        if purpose in sizes:
+            price = f"storage GB {account['sku']['name']}"
+            yield _used(f"storage, {purpose}", price, sizes[purpose], "GB")
     # Staged, sealed, replicated, backed up; each in a few blocks.
     writes = use.documents * 10 / 10_000
     yield _used("storage, writes", "storage 10,000 writes", writes, "x 10,000")
-    # A LIST costs what a write costs.
-    lists = timers(use).lists / 10_000
-    yield _used("storage, lists of the sweep", "storage 10,000 writes", lists, "x 10,000")
+    # A LIST costs what a write costs, and is taken to cost as much as giving an object a date.
+    asked = timers(use)
+    for what, requests in {
+        "storage, lists of the sweep": asked.lists,
+        "storage, sets of the backups": asked.set_requests,
+        "storage, packs of earlier sets": asked.pack_requests,
+    }.items():
+        yield _used(what, "storage 10,000 writes", requests / 10_000, "x 10,000")
     yield _used("logs", "logs GB", use.log_gigabytes, "GB")
     for workspace in _of(resources, "Microsoft.OperationalInsights/workspaces"):
         # The first 31 days are in the price of taking them in.
         months = (workspace["properties"]["retentionInDays"] - 31) / 30
         yield _used("logs, kept", "logs GB month", use.log_gigabytes * months, "GB months")
-    yield _used("functions, time", "function GB second", use.busy_gigabyte_seconds, "GB s")
+    busy = use.busy_gigabyte_seconds + asked.sets * SET_GIGABYTE_SECONDS
+    yield _used("functions, time", "function GB second", busy, "GB s")
     # Four events a document, and each of its requests.
     yield _used(
         "functions, executions", "function million executions", use.documents * 10 / 1e6, "million"
     )
-    # Each day one wrap a tenant, and one unwrap a tenant and instance.
-    operations = TENANTS * 30 * (1 + INSTANCES) / 10_000
-    yield _used("Key Vault, operations", "keys 10,000 operations", operations, "x 10,000")
+    # Each day one wrap a tenant, and one unwrap a tenant and instance; for each set a signature.
+    operations = TENANTS * 30 * (1 + INSTANCES) + asked.sets * SIGNATURE_OPERATIONS
+    yield _used("Key Vault, operations", "keys 10,000 operations", operations / 10_000, "x 10,000")
+    # Each byte that comes or goes is also one of the primary store, the replica and the backups.
     traffic = use.traffic_gigabytes
     yield _used("private endpoints, traffic", "endpoint GB", traffic * 4, "GB")
     yield _used("between regions", "traffic between regions GB", traffic * 2, "GB")
+    # Of these four copies, the backups count twice, three are in the other region.
+    verified = use.stored_gigabytes * 30 / VERIFICATION_DAYS
+    yield _used("verification, private endpoints", "endpoint GB", verified * 4, "GB")
+    yield _used("verification, between regions", "traffic between regions GB", verified * 3, "GB")
     if _of(resources, "Microsoft.Network/azureFirewalls"):
         yield _used("firewall, traffic", "firewall GB", traffic, "GB")
     if _of(resources, "Microsoft.Network/natGateways"):
@@ -280,12 +357,15 @@ def timers_table() -> str:
         "runs that find nothing, RU/s": [t.idle_units / seconds for t in asked.values()],
         "outbox relay, RU/s": [t.relay_units / seconds for t in asked.values()],
         "upload sweep, RU/s": [t.sweep_units / seconds for t in asked.values()],
+        "backups, RU/s": [t.backup_units / seconds for t in asked.values()],
         "**all timers, RU/s**": [t.units / seconds for t in asked.values()],
         "upload sweep, LIST calls a month": [t.lists for t in asked.values()],
+        "backups, sets a month": [t.sets for t in asked.values()],
+        "backups, requests a month for a set": [t.set_requests / t.sets for t in asked.values()],
     }
     lines = ["| timers | " + " | ".join(USES) + " |", "|---|" + "---:|" * len(USES)]
     for what, values in rows.items():
-        cells = [f"{v:,.0f}" if "LIST" in what else f"{v:,.1f}" for v in values]
+        cells = [f"{v:,.1f}" if "RU/s" in what else f"{v:,.0f}" for v in values]
         lines.append(f"| {what} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -92,8 +92,8 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
             indexingPolicy: {
               automatic: true
               indexingMode: 'consistent'
-              // What queries ask for. Bodies hold sealed names and wrapped keys: nothing to search.
-              // By id and _ts, which the feed of changes is in the order of, Cosmos DB always indexes.
+              // What queries ask for; `_ts`, by which changed records are found, is always indexed. Bodies hold sealed
+              // names and wrapped keys: nothing to search.
               includedPaths: [
                 { path: '/partition/?' }
                 { path: '/place/?' }

@@ -16,6 +16,7 @@ import pytest
 from shared.documents.naming import SWEEP_WINDOW
 from shared.journal.agenda import SHARDS
 from shared.journal.outbox import WINDOW
+from shared.policy.models import TenantPolicy
 from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 
@@ -129,7 +130,10 @@ def test_timers_are_counted_as_they_are_scheduled(cost: ModuleType, environment:
         "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (cost.RELAY_SECONDS, "*/{} * * * * *", 1),
         "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (cost.SWEEP_SECONDS, "0 */{} * * * *", 60),
         "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (cost.ROTATION_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_TRASH_SCHEDULE": (cost.TRASH_SECONDS, "30 */{} * * * *", 60),
     }
+    assert cost.BACKUP_SECONDS == 60
+    assert given["STRONGROOM_BACKUP_SCHEDULE"] == "30 * * * * *"
     assert {name: given[name] for name in periods} == {
         name: schedule.format(seconds // unit)
         for name, (seconds, schedule, unit) in periods.items()
@@ -149,7 +153,7 @@ def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
     one, many = cost.timers(use, tenants=1), cost.timers(use, tenants=10_000)
     assert one.idle_units == many.idle_units
     # 8 partitions with 3 RU each, every 15 seconds, and less for the slower timers.
-    assert 8 * 3 / 15 < one.idle_units / (730 * 3600) < 2
+    assert 8 * 3 / 15 < one.idle_units / (730 * 3600) < 4
 
 
 def test_timers_cost_in_proportion_to_the_work(cost: ModuleType) -> None:
@@ -163,6 +167,33 @@ def test_timers_cost_in_proportion_to_the_work(cost: ModuleType) -> None:
     busy = cost.Use(0, 10_000_000, 0, 0, 0, 0, 0, 0)
     assert cost.timers(busy, tenants=1).relay_units == 2 * 730 * 30 * (10 + 3 + 10)
     assert cost.timers(busy, tenants=1).lists == 730 * 3
+
+
+def test_a_set_costs_the_same_however_many_there_are_and_whatever_is_stored(
+    cost: ModuleType,
+) -> None:
+    small, large = cost.Use(1, 1_000, 1, 0, 0, 0, 0, 0), cost.Use(9_999, 50_000, 99, 0, 0, 0, 0, 0)
+    for use in (small, large):
+        asked = cost.timers(use)
+        assert asked.sets == use.documents
+        assert asked.set_requests / asked.sets == 6 * (2 + 2) + 2 + 3
+    # A tenant that is always busy has one in each window, however much it does there.
+    busiest = cost.timers(cost.Use(0, 10**9, 0, 0, 0, 0, 0, 0), tenants=1)
+    assert busiest.sets == 730 * 30
+    assert timedelta(seconds=cost.RELAY_WINDOW_SECONDS) <= timedelta(minutes=5)
+
+
+def test_both_accounts_of_the_backups_are_counted_once(cost: ModuleType) -> None:
+    for environment, use in cost.USES.items():
+        lines = [line for line in cost.estimate(environment) if line.what.startswith("storage, b")]
+        assert [(line.what, line.amount) for line in lines] == [
+            ("storage, backup", f"{use.stored_gigabytes * 2:g} GB"),
+            ("storage, backupkeys", f"{use.record_gigabytes:g} GB"),
+        ]
+
+
+def test_content_is_checked_as_often_as_the_default_policy_says(cost: ModuleType) -> None:
+    assert TenantPolicy().verification_days == cost.VERIFICATION_DAYS
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
