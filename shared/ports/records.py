@@ -83,7 +83,7 @@ class Changes:
     """Records that were changed, and the position that continues after them.
 
     Attributes:
-        records: In the order of their last change; of every kind.
+        records: Of every kind; in the order of their last change, as exactly as the store keeps its time.
         position: For the next call; opaque, of one partition of one store.
         more: Whether another call would find more at once.
     """

@@ -140,6 +140,23 @@ async def test_the_audit_log_keeps_its_root_and_goes_on(data: Path, clock: FakeC
         assert EXPECTED["logged"].keys() <= {item["entry"]["id"] for item in listed}
 
 
+async def test_every_record_is_in_the_feed_of_changes(data: Path, clock: FakeClock) -> None:
+    async with open_app(data, clock) as app:
+        await app.services.start()
+        store = app.services.adapters.records
+        kept = {
+            (record.partition, record.kind, record.id)
+            for record in find_records(data, "document", "version", "user", "audit-logged")
+        }
+        assert kept
+        fed = set()
+        for partition in {partition for partition, _, _ in kept}:
+            feed = await store.changes(partition)
+            assert not feed.more
+            fed |= {(record.partition, record.kind, record.id) for record in feed.records}
+        assert kept <= fed
+
+
 async def test_old_epochs_are_rewrapped_and_still_open(data: Path, clock: FakeClock) -> None:
     async with open_app(data, clock) as app:
         await app.services.start()
