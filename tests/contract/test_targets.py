@@ -21,8 +21,12 @@ pytestmark = pytest.mark.anyio
 MEBIBYTE = 1_048_576
 
 TARGETS = {
+    "azure-blob, key": factories.azure_key,
+    "azure-blob, signature": factories.azure_sas,
     "folder": factories.folder,
+    "google-cloud-storage": factories.google,
     "memory": factories.memory,
+    "s3": factories.s3,
 }
 
 
@@ -56,11 +60,11 @@ def pattern(size: int, seed: int = 0) -> bytes:
     return (block * (size // len(block) + 1))[:size]
 
 
-SIZES = [0, 1, 65_536, 5 * MEBIBYTE, 8 * MEBIBYTE, 8 * MEBIBYTE + 1, 20 * MEBIBYTE + 17]
+SIZES = [0, 1, 8 * MEBIBYTE, 8 * MEBIBYTE + 1, 17 * MEBIBYTE + 17]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("chunk", [65_536, MEBIBYTE, 9 * MEBIBYTE])
+@pytest.mark.parametrize("chunk", [300_007, 9 * MEBIBYTE])
 async def test_content_comes_back_as_it_was_put(targets, size, chunk):
     whole = pattern(size)
     await put(targets.store, "ten_a/doc", *(whole[at : at + chunk] for at in range(0, size, chunk)))
@@ -147,7 +151,7 @@ async def test_what_is_missing_is_not_found(targets):
                 await anext(targets.store.get(name, **part))
 
 
-SIZE = 35 * MEBIBYTE + 9
+SIZE = 18 * MEBIBYTE + 9
 RANGES = [
     (0, None),
     (0, 0),
@@ -155,7 +159,7 @@ RANGES = [
     (5, 5),
     (1, None),
     (MEBIBYTE - 1, MEBIBYTE + 1),
-    (100, 34 * MEBIBYTE),
+    (100, 17 * MEBIBYTE),
     (SIZE - 1, None),
     (SIZE - 1, SIZE),
     (SIZE, None),

@@ -10,6 +10,8 @@ import ipaddress
 import re
 from typing import Final
 
+HTTPS_PORT: Final = 443
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from shared.adapters.external.addresses import is_name, is_public, parse_address
+from shared.adapters.external.addresses import HTTPS_PORT, is_name, parse_address
+from shared.adapters.external.dialing import Dialer
 from shared.base.errors import InvalidInput
 from shared.ports.targets import TargetAddress, TargetCredentials, TargetKind
-
-HTTPS_PORT: Final = 443
 
 _BUCKETS: Final[Mapping[TargetKind, re.Pattern[str]]] = {
     "s3": re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
@@ -120,18 +119,18 @@ def parse_service_account(text: str) -> Mapping[str, str]:
     return account
 
 
-def endpoint_of(address: TargetAddress, *, local: bool = False) -> Endpoint:
+def endpoint_of(address: TargetAddress, dialer: Dialer) -> Endpoint:
     """The endpoint of a target that is not a folder.
 
     Args:
         address: One that ``check_address`` let pass.
-        local: Tests alone: endpoints on this machine, on any port.
+        dialer: Knows what may be connected to.
 
     Raises:
         InvalidInput: The endpoint is not one that requests may go to.
     """
     if address.endpoint:
-        return _custom(address, local=local)
+        return _custom(address, dialer)
     if address.kind == "google-cloud-storage":
         return _at("storage.googleapis.com")
     if address.kind == "azure-blob":
@@ -150,7 +149,7 @@ def _at(host: str, region: str = "", *, bucket_in_host: bool = False) -> Endpoin
     return Endpoint(f"https://{host}", host, HTTPS_PORT, region, bucket_in_host)
 
 
-def _custom(address: TargetAddress, *, local: bool) -> Endpoint:
+def _custom(address: TargetAddress, dialer: Dialer) -> Endpoint:
     try:
         url = urlsplit(address.endpoint.rstrip("/"))
         host, port = (url.hostname or "").lower(), url.port or HTTPS_PORT
@@ -165,11 +164,10 @@ def _custom(address: TargetAddress, *, local: bool) -> Endpoint:
         raise InvalidInput(
             "Invalid endpoint; send https:// and a host, without a user, a query or a fragment."
         )
-    if not local:
-        if port != HTTPS_PORT:
-            raise InvalidInput(f"The endpoint must be on port {HTTPS_PORT}; leave the port out.")
-        if not is_name(host) if literal is None else not is_public(literal):
-            raise InvalidInput("The endpoint's host must be a full name or a public address.")
+    if not dialer.takes_port(port):
+        raise InvalidInput(f"The endpoint must be on port {HTTPS_PORT}; leave the port out.")
+    if not is_name(host) if literal is None else not dialer.allows(literal):
+        raise InvalidInput("The endpoint's host must be a full name or a public address.")
     return Endpoint(
         rebuilt,
         host,

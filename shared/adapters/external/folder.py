@@ -18,18 +18,19 @@ from typing import Final
 
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range, is_blob_name
 from shared.adapters.embedded.threads import on_disk
+from shared.adapters.external.feeding import Feed
 from shared.adapters.external.pacing import Pacer
+from shared.adapters.external.probing import probe_objects
 from shared.base.buffers import Buffer
-from shared.base.errors import NotFound, StrongroomError, Unavailable
+from shared.base.errors import NotFound, Unavailable
 from shared.ports.blobs import BlobInfo
 from shared.ports.clock import Runtime
-from shared.ports.targets import ProbeResult, ProbeStep
+from shared.ports.targets import ProbeResult
 
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _DRAFT: Final = ".incoming-"
 """No object's name begins with a dot."""
 
-_STEPS: Final[Sequence[ProbeStep]] = ("write", "read", "delete")
 _PIECE: Final = 1_048_576
 _LISTED_AT_ONCE: Final = 256
 
@@ -58,12 +59,8 @@ class FolderTarget:
         with contextlib.ExitStack() as opened:
             try:
                 descriptor = await on_disk(self._begin, opened, draft)
-                written = 0
-                async for chunk in self._pacer.paced(content):
-                    written += len(chunk)
+                async for chunk in Feed(self._pacer.paced(content), size):
                     await on_disk(_write, descriptor, chunk)
-                if written != size:
-                    raise ValueError(f"The stream has {written} bytes, and {size} were announced.")
                 await on_disk(self._publish, descriptor, draft, name)
             except BaseException:
                 with contextlib.suppress(Unavailable):
@@ -101,25 +98,7 @@ class FolderTarget:
 
     async def probe(self) -> Sequence[ProbeResult]:
         """See ``TargetStore.probe``: there is nothing to connect to."""
-        name = f"probe-{self._runtime.random(16).hex()}"
-
-        async def content() -> AsyncIterator[Buffer]:
-            yield name.encode()
-
-        results = []
-        try:
-            await self.put(name, content(), len(name))
-            results.append(ProbeResult("write", ok=True))
-            read = b"".join([piece async for piece in self.get(name)])
-            if read != name.encode():
-                raise Unavailable("The folder gave back something else than was written.")
-            results.append(ProbeResult("read", ok=True))
-            await self.delete(name)
-            results.append(ProbeResult("delete", ok=True))
-        except StrongroomError as error:
-            failed = _STEPS[len(results)]
-            results.append(ProbeResult(failed, ok=False, detail=error.detail))
-        return results
+        return await probe_objects(self, self._runtime)
 
     async def close(self) -> None:
         """See ``TargetStore.close``: nothing stays open."""
