@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from functions.bridge import respond
 
 CAPABILITIES: Final = (
-    *("auth", "tenants", "users", "policy", "documents", "uploads", "audit", "dead-letters"),
+    *("auth", "tenants", "users", "policy", "documents", "uploads", "targets"),
+    *("restores", "audit", "dead-letters"),
 )
 """Each is a path below ``v1`` and all that lies below it: the prefix of one of the API's routers."""
 

@@ -30,6 +30,13 @@ async def trash(timer: func.TimerRequest) -> None:
     await (await ready_services()).trash.empty()
 
 
+@blueprint.function_name("target_copies")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TARGET_COPIES_SCHEDULE%")
+async def target_copies(timer: func.TimerRequest) -> None:
+    """Copy to targets what waits for them, and erase there what was erased."""
+    await (await ready_services()).target_timer.run()
+
+
 @blueprint.function_name("token_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE%")
 async def token_key_rotation(timer: func.TimerRequest) -> None:
@@ -49,3 +56,10 @@ async def tenant_key_rotation(timer: func.TimerRequest) -> None:
 async def backup(timer: func.TimerRequest) -> None:
     """Make the backup sets that are due, and remove those whose date has come."""
     await (await ready_services()).backups.timer.run()
+
+
+@blueprint.function_name("restore")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_RESTORE_SCHEDULE%")
+async def restore(timer: func.TimerRequest) -> None:
+    """Work on the restores that were started."""
+    await (await ready_services()).backups.restore_timer.run()

@@ -16,6 +16,8 @@ from functions.api import (
     pages,
     policy,
     problems,
+    restores,
+    targets,
     tenants,
     uploads,
     users,
@@ -27,7 +29,9 @@ from shared.wiring.services import Services
 
 PREFIX: Final = "/api/v1"
 
-CAPABILITIES: Final = (auth, tenants, users, policy, documents, uploads, audit, dead_letters)
+CAPABILITIES: Final = (
+    *(auth, tenants, users, policy, documents, uploads, targets, restores, audit, dead_letters),
+)
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 
 STANDARD_HEADERS: Final = {

@@ -21,6 +21,9 @@ class Permission(StrEnum):
     HOLDS_MANAGE = "holds.manage"
     POLICY_READ = "policy.read"
     POLICY_MANAGE = "policy.manage"
+    TARGETS_READ = "targets.read"
+    TARGETS_MANAGE = "targets.manage"
+    BACKUPS_RESTORE = "backups.restore"
     USERS_READ = "users.read"
     USERS_MANAGE = "users.manage"
     AUDIT_READ = "audit.read"
@@ -51,6 +54,9 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.HOLDS_MANAGE,
             Permission.POLICY_READ,
             Permission.POLICY_MANAGE,
+            Permission.TARGETS_READ,
+            Permission.TARGETS_MANAGE,
+            Permission.BACKUPS_RESTORE,
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,
@@ -70,6 +76,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.OWN_ACCOUNT,
             Permission.TENANTS_READ,
             Permission.TENANTS_MANAGE,
+            Permission.BACKUPS_RESTORE,
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.EVENTS_MANAGE,

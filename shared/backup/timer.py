@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from shared.backup.findings import look_due
 from shared.backup.models import Manifest
 from shared.backup.pruning import Pruning
 from shared.backup.retention import next_due
@@ -43,6 +45,7 @@ class BackupTimer:
         sets: Makes sets.
         pruning: Removes what no set needs.
         keys: Makes the operator's own key.
+        mirror_keys: Puts a copy of the key vault beside the sets, where it is files.
         runtime: Time.
     """
 
@@ -50,6 +53,7 @@ class BackupTimer:
     sets: BackupSets
     pruning: Pruning
     keys: TenantKeys
+    mirror_keys: Callable[[], Awaitable[None]]
     runtime: Runtime
     _states: Collection[BackupState] = field(init=False)
     _tenants: Collection[Tenant] = field(init=False)
@@ -74,6 +78,8 @@ class BackupTimer:
             async with places:
                 return await self._back_up(tenant, items)
 
+        if by_tenant:
+            await self.mirror_keys()
         made = await asyncio.gather(*(back_up(*each) for each in by_tenant.items()))
         await self._prune()
         return sum(made)
@@ -107,12 +113,14 @@ class BackupTimer:
         return manifest is not None
 
     async def _plan(self, manifest: Manifest) -> None:
-        """Put the tenant on the agenda for the set that is made in any case, and for pruning."""
+        """Put the tenant on the agenda for the set that is made in any case, and for what follows it."""
         partition = Partition(manifest.tenant)
         due = next_due(manifest.kind, manifest.made_at)
         await self.agenda.add(Task.BACK_UP, partition, due)
         pruned = end_of_window(manifest.retain_until, PRUNE_WINDOW)
         await self.agenda.add(Task.PRUNE_BACKUPS, partition, pruned)
+        look = look_due(manifest.tenant, manifest.made_at)
+        await self.agenda.add(Task.VERIFY_BACKUP, partition, look)
 
     async def _prune(self) -> None:
         async for item in self.agenda.due(Task.PRUNE_BACKUPS):

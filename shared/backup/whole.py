@@ -44,6 +44,25 @@ class Mark(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class TenantPlan:
+    """What would be restored of one tenant.
+
+    Attributes:
+        tenant: The tenant, or ``OPERATOR``.
+        set: From which set; empty: there is none of that time that can be read.
+        point_in_time: Of the set.
+        versions: Whose content it holds.
+        bytes: The size of these, sealed.
+    """
+
+    tenant: str
+    set: str = ""
+    point_in_time: datetime | None = None
+    versions: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TenantOutcome:
     """What was restored of one tenant.
 
@@ -85,6 +104,24 @@ class WholeRestorer:
         self._marks = Collection(records, Mark, MARK_KIND, lambda mark: mark.id)
         self._directory = Collection(records, Tenant, TENANT_KIND)
 
+    async def plan(self, at: datetime | None) -> list[TenantPlan]:
+        """What would be restored: of the operator first, then of each tenant; nothing is changed.
+
+        Args:
+            at: The latest moment to restore; None: the newest sets.
+
+        Raises:
+            NotFound: There is no set of the operator's records of that time, or a part of it is missing.
+            Damaged: That set cannot be read.
+            Unavailable: A store or the key vault does not respond.
+        """
+        snapshot = await self.snapshots.open(
+            OPERATOR, await self.snapshots.reader.newest(OPERATOR, at)
+        )
+        state = await snapshot.part(DIRECTORY.part)
+        tenants = sorted(name for kind, name in state.lines if kind == TENANT_KIND)
+        return [await self._plan(tenant, at) for tenant in (OPERATOR, *tenants)]
+
     async def restore(
         self, at: datetime | None, report: Callable[[TenantOutcome], None]
     ) -> list[TenantOutcome]:
@@ -120,6 +157,15 @@ class WholeRestorer:
             report(outcomes[-1])
         await self._end(outcomes)
         return outcomes
+
+    async def _plan(self, tenant: str, at: datetime | None) -> TenantPlan:
+        try:
+            name = await self.snapshots.reader.newest(tenant, at)
+            manifest = (await self.snapshots.open(tenant, name)).manifest
+        except (Damaged, NotFound):
+            return TenantPlan(tenant)
+        counts = manifest.counts
+        return TenantPlan(tenant, name, manifest.made_at, counts.versions, counts.content_bytes)
 
     async def _begin(self, at: datetime | None) -> Mark:
         found = await self._marks.find(DIRECTORY, MARK_ID)

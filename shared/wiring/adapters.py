@@ -33,6 +33,7 @@ class Adapters:
             server that takes staged content itself; None where the storage service does.
         environments: Asks each resource that can tell which environment it belongs to.
         upgrade: Brings what an earlier release has stored into today's form, before first use.
+        mirror_keys: Puts a copy of the key vault beside the backups, where the key vault is files.
         close: Closes them all.
     """
 
@@ -49,4 +50,5 @@ class Adapters:
     verify_grant: Callable[[str, Mapping[str, str]], int] | None
     environments: Callable[[], Awaitable[Mapping[str, str | None]]]
     upgrade: Callable[[], Awaitable[None]]
+    mirror_keys: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]

@@ -55,6 +55,9 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     async def upgrade() -> None:
         """Nothing: a release that changes the form of what Azure holds says so in its notes."""
 
+    async def mirror_keys() -> None:
+        """Nothing: Key Vault keeps its own copies, in both regions."""
+
     async def close() -> None:
         await targets.close()
         await source.close()
@@ -77,5 +80,6 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
         verify_grant=None,
         environments=environments,
         upgrade=upgrade,
+        mirror_keys=mirror_keys,
         close=close,
     )

@@ -104,7 +104,14 @@ def build_backups(
         RecordRestorer(adapters.records), restorer, TenantCopier(restorer), needs.audit_log
     )
     return Backups(
-        timer=BackupTimer(agenda, sets, Pruning(reader, policies, runtime), needs.keys, runtime),
+        timer=BackupTimer(
+            agenda,
+            sets,
+            Pruning(reader, policies, runtime),
+            needs.keys,
+            adapters.mirror_keys,
+            runtime,
+        ),
         sets=sets,
         snapshots=snapshots,
         restores=Restores(journal, agenda, snapshots, Planner(assessor), tenants, runtime),

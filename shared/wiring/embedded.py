@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
 from shared.adapters.embedded.environment import marked_environment
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.keys import FileKeyVault
+from shared.adapters.embedded.mirror import KeyVaultMirror
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
 from shared.adapters.embedded.sealed import SealedBlobs
@@ -25,7 +27,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     """Files and SQLite below the data folder."""
     clock, entropy = runtime.clock, runtime.entropy
     data = settings.data_dir
-    backup = settings.backup_dir or data / "backup"
+    backup = backup_folder(settings)
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
     targets = ExternalTargets(runtime, settings.targets_dir)
@@ -66,5 +68,16 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         verify_grant=grants.verify,
         environments=environments,
         upgrade=upgrade,
+        mirror_keys=key_vault_mirror(settings).update,
         close=close,
     )
+
+
+def backup_folder(settings: Settings) -> Path:
+    """Where the embedded profile keeps backups."""
+    return settings.backup_dir or settings.data_dir / "backup"
+
+
+def key_vault_mirror(settings: Settings) -> KeyVaultMirror:
+    """The copy of the key vault beside the backups."""
+    return KeyVaultMirror(settings.data_dir / "keys", backup_folder(settings) / "key-vault")

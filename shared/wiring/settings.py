@@ -94,9 +94,11 @@ class Settings(BaseSettings):
         upload_sweep_schedule: When abandoned uploads and orphaned objects are removed.
         token_key_rotation_schedule: When the token key ring gets a new key.
         tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
+        restore_schedule: When restores that were started are worked on.
         backup_schedule: When sets are made of what changed, and expired ones are removed.
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
         trash_schedule: When documents whose time in the trash is over are erased.
+        target_copies_schedule: When what waits for targets is copied there.
         backup_retention_min: The fewest hourly, daily, monthly and yearly backup sets that a tenant's
             policy may keep.
         backup_retention_max: The most.
@@ -145,9 +147,11 @@ class Settings(BaseSettings):
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
     tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
+    restore_schedule: Schedule = "*/10 * * * * *"
     backup_schedule: Schedule = "30 * * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     trash_schedule: Schedule = "30 */10 * * * *"
+    target_copies_schedule: Schedule = "15 * * * * *"
     backup_retention_min: Counts = "24 7 0 0"
     backup_retention_max: Counts = "168 366 120 30"
     primary_account_url: Service | None = None

@@ -1,0 +1,151 @@
+"""Restores: from the backups of the caller's tenant, or for employees of any tenant; a plan comes first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.guard import GuardedRoute, requires
+from shared.access.permissions import Permission
+from shared.backup.jobs import RestoreJob, RestorePlan, RestoreProgress, RestoreState
+from shared.backup.outcomes import Problem
+from shared.backup.restores import RestoreRequest
+
+router = APIRouter(prefix="/restores", tags=["restores"], route_class=GuardedRoute)
+
+RestoreId = Annotated[str, id_path("rst")]
+
+
+def _id(prefix: str, description: str) -> object:
+    pattern = rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
+    return Field(default=None, pattern=pattern, description=description)
+
+
+class RestoreBody(Body):
+    """What to restore: by default all of your tenant, from its newest backup set."""
+
+    set: Annotated[str | SkipJsonSchema[None], _id("set", "The backup set.")] = None
+    at: Annotated[
+        AwareDatetime | SkipJsonSchema[None],
+        Field(description="Instead of `set`: the newest one up to this time."),
+    ] = None
+    document: Annotated[str | SkipJsonSchema[None], _id("doc", "Only this document.")] = None
+    version: Annotated[
+        int | SkipJsonSchema[None],
+        Field(ge=1, le=1_000, description="Make this version of it the newest again."),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        Field(description="Documents that were changed since get the content as a new version."),
+    ] = False
+    tenant: Annotated[str | SkipJsonSchema[None], _id("ten", "For employees: whose backups.")] = (
+        None
+    )
+    into: Annotated[
+        str | SkipJsonSchema[None],
+        _id("ten", "For employees: another tenant that gets it all, sealed with its own keys."),
+    ] = None
+
+
+class RestoreView(BaseModel):
+    """A restore. `problems` lists what was not restored, and why; `problem_count` counts all of it."""
+
+    id: str
+    tenant: str
+    set: str
+    point_in_time: datetime
+    document: str | None
+    version: int | None
+    overwrite: bool
+    into: str | None
+    created_at: datetime
+    state: RestoreState
+    plan: RestorePlan
+    progress: RestoreProgress
+    problems: list[Problem]
+    problem_count: int
+
+    @classmethod
+    def of(cls, job: RestoreJob) -> RestoreView:
+        """The view of a restore."""
+        return cls(
+            id=job.id,
+            tenant=job.tenant,
+            set=job.set,
+            point_in_time=job.point_in_time,
+            document=job.document or None,
+            version=job.version,
+            overwrite=job.overwrite,
+            into=job.into or None,
+            created_at=job.created_at,
+            state=job.state,
+            plan=job.plan,
+            progress=job.progress,
+            problems=list(job.problems),
+            problem_count=job.problem_count,
+        )
+
+
+@router.post("", status_code=201, summary="Plan a restore")
+@requires(Permission.BACKUPS_RESTORE)
+async def plan_restore(
+    body: RestoreBody, services: ServicesDep, principal: PrincipalDep
+) -> RestoreView:
+    """Find out what a restore would do; nothing is changed until you start it."""
+    request = RestoreRequest(**body.model_dump())
+    return RestoreView.of(await services.backups.restores.plan(principal, request))
+
+
+@router.get("", summary="List restores")
+@requires(Permission.BACKUPS_RESTORE)
+async def list_restores(
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[RestoreView]:
+    """List the restores that were planned in your tenant, newest first."""
+    page = await services.backups.restores.page(principal, limit=limit, cursor=cursor)
+    return PageView(items=[RestoreView.of(job) for job in page.items], cursor=page.cursor)
+
+
+@router.get("/{restore}", summary="Get a restore")
+@requires(Permission.BACKUPS_RESTORE)
+async def get_restore(
+    restore: RestoreId, services: ServicesDep, principal: PrincipalDep
+) -> RestoreView:
+    """Get the plan, the progress and the problems of a restore."""
+    return RestoreView.of(await services.backups.restores.read(principal, restore))
+
+
+@router.post("/{restore}/start", summary="Start a restore")
+@requires(Permission.BACKUPS_RESTORE)
+async def start_restore(
+    restore: RestoreId, services: ServicesDep, principal: PrincipalDep
+) -> RestoreView:
+    """Start a restore that is planned, or go on with one that is paused.
+
+    It adds what is missing and takes nothing away; it can be interrupted and repeated at any time.
+    """
+    return RestoreView.of(await services.backups.restores.start(principal, restore))
+
+
+@router.post("/{restore}/pause", summary="Pause a restore")
+@requires(Permission.BACKUPS_RESTORE)
+async def pause_restore(
+    restore: RestoreId, services: ServicesDep, principal: PrincipalDep
+) -> RestoreView:
+    """Pause a restore within seconds. What was restored stays."""
+    return RestoreView.of(await services.backups.restores.pause(principal, restore))
+
+
+@router.delete("/{restore}", status_code=204, summary="Cancel a restore")
+@requires(Permission.BACKUPS_RESTORE)
+async def cancel_restore(
+    restore: RestoreId, services: ServicesDep, principal: PrincipalDep
+) -> None:
+    """Give a restore up. What was restored stays."""
+    await services.backups.restores.cancel(principal, restore)
