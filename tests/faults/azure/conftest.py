@@ -7,8 +7,10 @@ import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
+from azure.storage.blob.aio import ContainerClient
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.bus import AzureBus
@@ -17,11 +19,13 @@ from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
+from shared.adapters.azure.write_once import AzureWriteOnce
 from shared.base.topology import TOPOLOGY_FILE, load_topology
 from shared.ports.clock import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.contract.azure import DATABASE, fresh_cosmosdb, machine, sockets_closed
-from tests.support.emulators.front import StorageFront
+from tests.support.emulators.front import ACCOUNT, StorageFront
+from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servers import FaultProxy
 from tests.support.emulators.servicebus import Broker
@@ -103,6 +107,39 @@ async def blobs(clients: AzureClients, blobs_proxy: StorageFront) -> AzureBlobs:
     account, container = f"{blobs_proxy.url}/devstoreaccount1", f"vault-{uuid.uuid4().hex}"
     await clients.blob_service(account).create_container(container)
     return AzureBlobs(clients, account, container, SystemClock())
+
+
+@pytest.fixture
+def present() -> FakeClock:
+    """A clock that stands at the moment at which Azurite dates what it takes."""
+    return FakeClock(datetime.now(UTC).replace(microsecond=0))
+
+
+@pytest.fixture
+async def backup_proxy(present: FakeClock) -> AsyncIterator[ImmutableFront]:
+    azurite, certificate = machine().azurite(), machine().certificate
+    container = f"backup-{uuid.uuid4().hex}"
+    proxy = ImmutableFront(azurite, certificate, container, present.now).start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+async def backup_container(clients: AzureClients, backup_proxy: ImmutableFront) -> ContainerClient:
+    """The container, as whoever has the identity of the app can use it."""
+    service = clients.blob_service(f"{backup_proxy.url}/{ACCOUNT}")
+    return await service.create_container(backup_proxy.container)
+
+
+@pytest.fixture
+async def backup(
+    clients: AzureClients,
+    backup_proxy: ImmutableFront,
+    backup_container: ContainerClient,
+    present: FakeClock,
+) -> AzureWriteOnce:
+    account = f"{backup_proxy.url}/{ACCOUNT}"
+    return AzureWriteOnce(clients, account, backup_container.container_name, present)
 
 
 @pytest.fixture

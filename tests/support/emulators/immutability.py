@@ -74,11 +74,16 @@ class ImmutableFront(StorageFront):
         default: timedelta | None = None,
     ) -> None:
         super().__init__(upstream, certificate)
+        self.container = container
+        self.default = default
         self._path = f"/{ACCOUNT}/{container}"
         self._now = now
-        self._default = default
         self._versions: dict[str, list[Version]] = {}
         self._turn = threading.RLock()
+
+    def versions(self, name: str) -> list[Version]:
+        """What there is of a blob, the oldest first."""
+        return list(self._versions.get(f"{self._path}/{name}", []))
 
     def _forward(self, request: Request) -> Response:
         url = urlsplit(request.target)
@@ -129,8 +134,8 @@ class ImmutableFront(StorageFront):
             return response
         if current is not None:
             current.previous = previous
-        if until is None and self._default is not None:
-            until = self._now() + self._default
+        if until is None and self.default is not None:
+            until = self._now() + self.default
         made = Version(self._new_id(), until, request.headers.get(_MODE) == "Locked")
         self._versions.setdefault(target.path, []).append(made)
         return Response(response.status, response.body, {**response.headers, **_headers(made)})
