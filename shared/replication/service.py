@@ -175,7 +175,7 @@ class Replication:
         await self.store.prepare_object(event.partition, now)
         store = self._places[target]
         await write(store, name)
-        arrived = await _is_whole(store, name, version)
+        arrived = await is_whole(store, name, version)
         if not arrived or not await self._adopt(event, version, target, name, action):
             await store.delete(name)
         return arrived
@@ -229,7 +229,7 @@ class Replication:
         name = version.at(place)
         if name is None:
             return False
-        return await _is_whole(self._places[place], name, version)
+        return await is_whole(self._places[place], name, version)
 
     async def _lost(self, event: Event, version: Version) -> None:
         """Put into the audit log and before the operators that no copy is good.
@@ -257,8 +257,12 @@ _NOT_WHOLE: Final = "The copy did not arrive as it left; try again."
 _FIELDS: Final[Mapping[Place, str]] = {"primary": "object", "replica": "replica"}
 
 
-async def _is_whole(store: BlobStore, name: str, version: Version) -> bool:
-    """Whether an object is the version's content as it was sealed."""
+async def is_whole(store: BlobStore, name: str, version: Version) -> bool:
+    """Whether an object is the version's content as it was sealed.
+
+    Raises:
+        Unavailable: The store does not respond.
+    """
     digest = hashlib.sha256()
     try:
         async for piece in store.get(name):
