@@ -81,6 +81,37 @@ async def test_every_document_opens_and_every_user_signs_in(data: Path, clock: F
         await check_documents(app)
 
 
+async def test_a_document_keeps_its_entity_tag_and_can_be_deleted_recovered_and_erased(
+    data: Path, clock: FakeClock
+) -> None:
+    async with open_app(data, clock) as app:
+        auth = await signed_in(app, "acme")
+        document, versions = next(
+            (name, len(each["versions"]))
+            for name, each in EXPECTED["documents"].items()
+            if each["tenant"] == "acme" and len(each["versions"]) > 1
+        )
+        path = f"documents/{document}"
+        before = (await app.http.get(path, headers=auth)).json()
+        assert before["etag"] == f'"{document}.{versions}"'
+        named = auth | {"If-Match": before["etag"]}
+        deleted = (await app.http.delete(path, headers=named)).json()
+        assert deleted["outcome"] == "trashed"
+        assert (await app.http.get(path, headers=auth)).status_code == 404
+        recovered = (await app.http.post(f"{path}/recover", headers=auth)).json()
+        assert recovered == before
+        newer = await app.http.put(
+            f"{path}/content",
+            content=b"newer",
+            headers=named | {"Content-Disposition": 'attachment; filename="newer.txt"'},
+        )
+        assert newer.json()["etag"].startswith(f'"{document}.{versions + 1}.')
+        await app.erase(auth, document)
+        assert not [
+            record for record in find_records(data, "version") if record.id.startswith(document)
+        ]
+
+
 async def test_what_was_under_way_goes_on(data: Path, clock: FakeClock) -> None:
     async with open_app(data, clock) as app:
         await app.services.start()
