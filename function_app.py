@@ -2,9 +2,9 @@
 
 import azure.functions as func
 
-from functions import audit, encryption, http, replication, schedules
+from functions import audit, encryption, http, replication, schedules, targets
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
-for module in (http, encryption, replication, audit, schedules):
+for module in (http, encryption, replication, targets, audit, schedules):
     app.register_functions(module.blueprint)

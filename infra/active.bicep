@@ -74,6 +74,7 @@ var settings = {
   STRONGROOM_TENANT_KEY_ROTATION_DAYS: '365'
   STRONGROOM_BACKUP_SCHEDULE: '30 * * * * *'
   STRONGROOM_TRASH_SCHEDULE: '30 */10 * * * *'
+  STRONGROOM_TARGET_COPIES_SCHEDULE: '15 * * * * *'
   STRONGROOM_BACKUP_RETENTION_MIN: '24 7 0 0'
   // An account with an object inside its date cannot be deleted: what holds no data of customers can be, a year later.
   STRONGROOM_BACKUP_RETENTION_MAX: environment == 'production' ? '168 366 120 30' : '168 30 12 1'

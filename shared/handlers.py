@@ -11,11 +11,13 @@ from shared.base.errors import InvalidEvent
 from shared.base.events import Event, EventType
 from shared.documents.staged import StagedContentSealer
 from shared.replication.service import Replication
+from shared.targets.queue import TargetQueue
 
 Handler = Callable[[Event], Awaitable[object]]
 
 ENCRYPTION: Final = "encryption"
 REPLICATION: Final = "replication"
+TARGETS: Final = "targets"
 AUDIT: Final = "audit"
 
 
@@ -47,7 +49,10 @@ class Handlers:
 
 
 def event_handlers(
-    sealer: StagedContentSealer, replication: Replication, audit_log: AuditLog
+    sealer: StagedContentSealer,
+    replication: Replication,
+    targets: TargetQueue,
+    audit_log: AuditLog,
 ) -> Handlers:
     """The handlers over these services."""
 
@@ -62,6 +67,10 @@ def event_handlers(
                 EventType.DOCUMENT_DAMAGED: replication.repair,
                 EventType.DOCUMENT_REPAIRED: replication.erase,
                 EventType.DOCUMENT_DELETED: replication.erase,
+            },
+            TARGETS: {
+                EventType.DOCUMENT_SEALED: targets.copy,
+                EventType.DOCUMENT_DELETED: targets.erase,
             },
             AUDIT: dict.fromkeys(EventType, append),
         }

@@ -18,6 +18,9 @@ from shared.wiring.settings import Settings
 
 BUCKETS: Final = 50_000
 
+PROBES_PER_MINUTE: Final = 10
+"""So that nobody looks around in other networks through our connections."""
+
 
 @dataclass(slots=True)
 class _Bucket:
@@ -91,9 +94,11 @@ class Limits:
         user: What one user may ask.
         address: What one address may ask without being signed in, refused tokens included.
         sign_in: How often one address may try to sign in.
+        probe: How often the storage of one tenant may be probed.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.user = RateLimit(settings.requests_per_minute, clock)
         self.address = AddressLimit(settings.requests_per_minute, clock)
         self.sign_in = AddressLimit(settings.sign_ins_per_minute, clock)
+        self.probe = RateLimit(PROBES_PER_MINUTE, clock)

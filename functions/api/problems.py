@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,7 @@ from functions.api.response_headers import response_headers
 from functions.api.trace_context import trace_id
 from shared.base import errors
 from shared.base.models import JsonObject
+from shared.targets.errors import TargetUnusableError
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
@@ -36,6 +38,7 @@ STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
     errors.RangeNotSatisfiable: 416,
     errors.DigestMismatch: 422,
     errors.IdempotencyKeyReused: 422,
+    TargetUnusableError: 422,
     errors.RateLimited: 429,
     errors.Damaged: 500,
     errors.InternalError: 500,
@@ -62,6 +65,18 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                                 "type": "object",
                                 "required": ["field", "detail"],
                                 "properties": {"field": _TEXT, "detail": _TEXT},
+                            },
+                        },
+                        "steps": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["step", "ok", "detail"],
+                                "properties": {
+                                    "step": _TEXT,
+                                    "ok": {"type": "boolean"},
+                                    "detail": _TEXT,
+                                },
                             },
                         },
                     },
@@ -111,11 +126,14 @@ async def _strongroom_error(request: Request, error: errors.StrongroomError) -> 
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
+    more: JsonObject = {}
+    if isinstance(error, TargetUnusableError):
+        more["steps"] = [asdict(step) for step in error.steps]
     status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
     if status >= 500:
         _log.error("responded %d: %s", status, error.slug)
     return problem(
-        status, error.slug, error.title, error.detail, headers, instance=_instance(request)
+        status, error.slug, error.title, error.detail, headers, instance=_instance(request), **more
     )
 
 

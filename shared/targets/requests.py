@@ -16,6 +16,9 @@ from shared.ports.targets import ProbeResult, TargetAddress, TargetCredentials
 from shared.targets.models import State, Target, TargetConfiguration, TargetStatus
 from shared.targets.store import Lag
 
+BytesPerSecond = Annotated[int, Field(ge=0, le=1 << 40)]
+"""A bandwidth limit; 0: none."""
+
 Recipient = Annotated[str, Field(max_length=128), AfterValidator(canonical_recipient)]
 """An age X25519 public key, ``age1...``."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from shared.access.principal import Principal
@@ -17,6 +17,7 @@ from shared.journal.journal import Journal
 from shared.ports.records import Delete
 from shared.ports.targets import ProbeResult
 from shared.targets.configurations import TargetConfigurations
+from shared.targets.errors import TargetChangedError, TargetUnusableError
 from shared.targets.models import Target, TargetStatus
 from shared.targets.places import Places
 from shared.targets.requests import DescribedTarget, NewTarget, TargetChange
@@ -60,18 +61,14 @@ class Targets:
         if made is not None:
             return await self.read(principal, made)
         target = TargetKey(principal.tenant, self.store.runtime.new_id("tgt"))
+        self._check_rate(new.bytes_per_second)
+        if new.recovery is not None:
+            new.recovery.check()
+        await self.places.reserve(target, new.address)
         try:
-            self._check_rate(new.bytes_per_second)
-            if new.recovery is not None:
-                new.recovery.check()
-            await self.places.reserve(target, new.address)
-            try:
-                return await self._create(principal, target, new, key)
-            finally:
-                await self.places.release(target)  # nothing, once the target has it
-        except StrongroomError as error:
-            await self.journal.record_failure(error, Action.TARGET_CREATE, by=principal)
-            raise
+            return await self._create(principal, target, new, key)
+        finally:
+            await self.places.release(target)  # nothing, once the target has it
 
     async def all(self, principal: Principal) -> list[DescribedTarget]:
         """The targets of the caller's tenant, oldest first."""
@@ -114,33 +111,27 @@ class Targets:
             for name in change.changed
             if name in {"name", "bytes_per_second"}
         }
-        try:
-            self._check_rate(change.bytes_per_second or 0)
-            stored = await self.store.targets.get(key.partition, target)
-            _check_match(stored, if_match)
-            if change.credentials is not None:
-                opened = await self._configurations.open(key.tenant, stored.value)
-                renewed = opened.model_copy(update={"credentials": change.credentials})
+        self._check_rate(change.bytes_per_second or 0)
+        stored = await self.store.targets.get(key.partition, target)
+        _check_match(stored, if_match)
+        if change.credentials is not None:
+            opened = await self._configurations.open(key.tenant, stored.value)
+            renewed = opened.model_copy(update={"credentials": change.credentials})
+            async with self._audited(principal, Action.TARGET_CHANGE, target):
                 steps = await self.setup.verify(key.tenant, renewed)
-                sealed = await self._configurations.seal(key.tenant, target, renewed)
-                update |= {"epoch": sealed.epoch, "configuration": sealed.sealed}
-            changed = await self._apply(
-                key,
-                self.journal.entry(
-                    Action.TARGET_CHANGE,
-                    target,
-                    by=principal,
-                    details={"changed": change.changed},
-                ),
-                lambda value: value.model_copy(
-                    update=update | {"state": change.state_after(value.state)}
-                ),
-                if_match,
-                revive=change.credentials is not None or change.paused is False,
-            )
-        except StrongroomError as error:
-            await self.journal.record_failure(error, Action.TARGET_CHANGE, target, by=principal)
-            raise
+            sealed = await self._configurations.seal(key.tenant, target, renewed)
+            update |= {"epoch": sealed.epoch, "configuration": sealed.sealed}
+        changed = await self._apply(
+            key,
+            self.journal.entry(
+                Action.TARGET_CHANGE, target, by=principal, details={"changed": change.changed}
+            ),
+            lambda value: value.model_copy(
+                update=update | {"state": change.state_after(value.state)}
+            ),
+            if_match,
+            revive=change.credentials is not None or change.paused is False,
+        )
         return replace(await self._measured(key.tenant, changed), steps=steps)
 
     async def probe(self, principal: Principal, target: str) -> DescribedTarget:
@@ -153,21 +144,18 @@ class Targets:
             Unavailable: The target was concurrently modified all the time.
         """
         key = TargetKey(principal.tenant, target)
-        try:
-            stored = await self.store.targets.get(key.partition, target)
-            configuration = await self._configurations.open(key.tenant, stored.value)
+        stored = await self.store.targets.get(key.partition, target)
+        configuration = await self._configurations.open(key.tenant, stored.value)
+        async with self._audited(principal, Action.TARGET_PROBE, target):
             steps = await self.setup.verify(key.tenant, configuration)
-            probed = await self._apply(
-                key,
-                self.journal.entry(Action.TARGET_PROBE, target, by=principal),
-                lambda value: value.model_copy(
-                    update={"state": "active" if value.state == "failing" else value.state}
-                ),
-                revive=True,
-            )
-        except StrongroomError as error:
-            await self.journal.record_failure(error, Action.TARGET_PROBE, target, by=principal)
-            raise
+        probed = await self._apply(
+            key,
+            self.journal.entry(Action.TARGET_PROBE, target, by=principal),
+            lambda value: value.model_copy(
+                update={"state": "active" if value.state == "failing" else value.state}
+            ),
+            revive=True,
+        )
         return replace(await self._measured(key.tenant, probed), steps=steps)
 
     async def delete(self, principal: Principal, target: str) -> None:
@@ -201,7 +189,8 @@ class Targets:
     async def _create(
         self, principal: Principal, target: TargetKey, new: NewTarget, key: IdempotencyKey | None
     ) -> DescribedTarget:
-        prepared = await self.setup.prepare(target.tenant, new.configuration, new.recovery)
+        async with self._audited(principal, Action.TARGET_CREATE):
+            prepared = await self.setup.prepare(target.tenant, new.configuration, new.recovery)
         configuration = prepared.configuration
         try:
             sealed = await self._configurations.seal(target.tenant, target.id, configuration)
@@ -245,6 +234,17 @@ class Targets:
             raise
         stored = await self.store.targets.get(target.partition, target.id)
         return replace(await self._described(target.tenant, stored, Lag()), steps=prepared.steps)
+
+    @asynccontextmanager
+    async def _audited(
+        self, principal: Principal, action: Action, target: str = ""
+    ) -> AsyncIterator[None]:
+        """Put into the audit log that a target cannot be used, beside what was asked for."""
+        try:
+            yield
+        except (TargetChangedError, TargetUnusableError) as error:
+            await self.journal.record_failure(error, action, target, by=principal)
+            raise
 
     async def _apply(
         self,

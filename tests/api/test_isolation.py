@@ -18,7 +18,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from functions.api.guard import GuardedRoute, public, requires
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BASE_URL, POLICY, App, Opened, SeededApp, problem
+from tests.support.app import BASE_URL, POLICY, TARGET, App, Opened, SeededApp, problem
 from tests.support.records import find_records
 
 pytestmark = pytest.mark.anyio
@@ -61,14 +61,15 @@ class Victim:
     etag: str
     upload: str
     user: str
+    target: str
 
-    def target(self, route: Route) -> str:
+    def named(self, route: Route) -> str:
         """What of alpha's the route's path names; empty where it names nothing."""
         named = re.search(r"\{(\w+)\}", route.path)
         return str(getattr(self, named[1])) if named else ""
 
     def address(self, route: Route) -> str:
-        path = re.sub(r"\{\w+\}", self.target(route), route.path)
+        path = re.sub(r"\{\w+\}", self.named(route), route.path)
         if route.path.endswith("/dead-letters"):
             path += "?subscription=audit"
         return BASE_URL + path
@@ -90,6 +91,8 @@ class Victim:
             "/users/{user}": {"disabled": True},
             "/uploads": {"name": "other.txt", "size": 1},
             "/policy": POLICY,
+            "/targets": TARGET,
+            "/targets/{target}": {"paused": True},
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
@@ -102,8 +105,16 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     upload = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
     member = await app.services.accounts.find(alpha, "member")
     assert member is not None
+    target = await app.http.post("targets", json=TARGET, headers=auth)
     await app.settle()
-    return Victim(alpha, document["id"], document["etag"], upload.json()["id"], member.value.id)
+    return Victim(
+        alpha,
+        document["id"],
+        document["etag"],
+        upload.json()["id"],
+        member.value.id,
+        target.json()["target"]["id"],
+    )
 
 
 async def send(app: App, victim: Victim, route: Route, headers: dict[str, str]) -> httpx.Response:
@@ -117,6 +128,7 @@ def facts(app: App, tenant: str) -> dict[str, Any]:
     kinds = (
         *("document", "version", "upload", "user", "username", "epoch", "intermediate-key"),
         *("document-month", "idempotency", "idempotency-reservation", "policy"),
+        *("target", "target-places", "target-status"),
     )
     return {
         f"{record.kind} {record.partition} {record.id}": record.body
@@ -253,7 +265,7 @@ async def test_nobody_gets_in_without_a_token_of_ours(app: App, victim: Victim, 
     assert len(entries) == refused
     assert {entry["actor"]["kind"] for entry in entries} == {"anonymous"}
     assert {(entry["details"]["route"], entry["resource"]) for entry in entries} == {
-        (f"{route.method} {route.path.removeprefix('/api/v1')}", victim.target(route))
+        (f"{route.method} {route.path.removeprefix('/api/v1')}", victim.named(route))
         for route in guarded(app.apps[0])
     }
 
@@ -300,7 +312,7 @@ async def test_another_tenant_reaches_nothing(
     expected: dict[str, int] = {"forbidden": 0, "not-found": 0}
     for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
-        if allowed and not victim.target(route):
+        if allowed and not victim.named(route):
             continue  # it concerns the caller's own tenant; see the test below
         answer = await send(app, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
@@ -320,7 +332,7 @@ async def test_no_employee_reaches_a_tenants_things(app: App, victim: Victim, ro
     before = facts(app, victim.tenant)
     for route in guarded(app.apps[0]):
         allowed = route.permission in PERMISSIONS[role]
-        if allowed and (not victim.target(route) or "{tenant}" in route.path):
+        if allowed and (not victim.named(route) or "{tenant}" in route.path):
             continue  # the operator's own people, and the directory of tenants
         answer = await send(app, victim, route, headers)
         assert answer.status_code == (404 if allowed else 403), route
@@ -362,6 +374,7 @@ async def test_what_the_table_allows_is_not_forbidden(
             document["etag"],
             "upl_" + "0" * 26,
             "usr_" + "0" * 26,
+            "tgt_" + "0" * 26,
         )
         for route in guarded(app.apps[0]):
             if route.permission in PERMISSIONS[role]:

@@ -25,7 +25,7 @@ from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS
 from functions.api.guard import PERMISSION_FIELD
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BASE_URL, POLICY, App, SeededApp
+from tests.support.app import BASE_URL, POLICY, TARGET, App, SeededApp
 
 CHECKS = [
     not_a_server_error,
@@ -180,6 +180,18 @@ DIGEST = f"sha-256=:{'A' * 43}=:"
             ],
         ),
         (
+            "TargetBody",
+            TARGET,
+            [
+                {"name": ""},
+                {"bytes_per_second": -1},
+                {"address": TARGET["address"] | {"kind": "ftp"}},
+                {"recovery": {"recipients": []}},
+                {"recovery": {"recipients": ["age1"], "quorum": 0}},
+            ],
+        ),
+        ("TargetChangeBody", {"paused": True}, [{"paused": None}, {"state": "active"}]),
+        (
             "Replay",
             {"subscription": "audit", "message_ids": ["evt_1"]},
             [{"subscription": "another"}],
@@ -258,7 +270,9 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
         answer = served.ask(request, Permission.DOCUMENTS_READ)
         assert answer.status_code == status, answer.text
         template = re.sub(
-            "(doc|usr)_[^/]+", lambda of: {"doc": "{document}", "usr": "{user}"}[of[1]], path
+            "(doc|tgt|usr)_[^/]+",
+            lambda of: {"doc": "{document}", "tgt": "{target}", "usr": "{user}"}[of[1]],
+            path,
         )
         operation = served.document["paths"][f"{PREFIX}/{template}"][method.lower()]
         assert set(answer.headers) - OF_EVERY_ANSWER == declared_headers(operation, status)
@@ -282,6 +296,9 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
     ask("DELETE", content.removesuffix("/content"), 200)
     ask("POST", content.replace("/content", "/recover"), 200)
     ask("PUT", "policy", 200, json=ask("GET", "policy", 200).json())
+    target = f"targets/{ask('POST', 'targets', 201, json=TARGET).json()['target']['id']}"
+    ask("GET", target, 200)
+    ask("PATCH", target, 200, json={"paused": True})
     assert seen >= {
         (method, path.removeprefix(f"{PREFIX}/"), status)
         for path, method, operation in operations(served.document)

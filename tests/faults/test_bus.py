@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from functions import audit, encryption, replication
+from functions import audit, encryption, replication, targets
 from shared.base.buffers import Buffer
 from shared.base.errors import Unavailable
 from shared.base.events import Event, EventType, VersionData
@@ -245,7 +245,7 @@ async def story(
         async def services() -> Services:
             return app.services
 
-        for function in (audit, encryption, replication):
+        for function in (audit, encryption, replication, targets):
             monkeypatch.setattr(function, "ready_services", services)
         tenant = await app.tenant("acme")
         secret = {"username": "operator", "secret": BOOTSTRAP_SECRET}

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from fastapi import FastAPI
 from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.adapters.memory.targets import MemoryTargets
 from shared.base.events import Event
 from shared.base.partitions import OPERATOR
+from shared.base.topology import load_topology
 from shared.documents.models import Version
 from shared.handlers import ENCRYPTION
 from shared.identity.models import User
 from shared.journal.collections import Stored
+from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
-from shared.wiring.services import Services, build
+from shared.wiring.services import Services, build, profile_adapters
 from shared.wiring.settings import Settings
 from standalone.staged import create_staged
 from tests.support.clock import FakeClock
@@ -43,6 +46,13 @@ POLICY: dict[str, Any] = {
 }
 """A valid policy, and not the default one."""
 
+TARGET: dict[str, Any] = {
+    "name": "Our own storage",
+    "address": {"kind": "s3", "bucket": "copies", "region": "eu-west-1"},
+    "credentials": {"access_key_id": "AKIAIOSFODNN7", "secret_access_key": "a secret access key"},
+}
+"""A valid target."""
+
 
 @dataclass
 class App:
@@ -54,6 +64,7 @@ class App:
         http: A client of the API and of the staged app.
         data: The data folder.
         apps: The API and the staged app.
+        targets: External storage of the tenants, in memory.
         slugs: Of the tenants, by id.
     """
 
@@ -62,6 +73,7 @@ class App:
     http: httpx.AsyncClient
     data: Path
     apps: tuple[FastAPI, FastAPI]
+    targets: MemoryTargets
     slugs: dict[str, str] = field(default_factory=dict)
 
     async def tenant(self, slug: str) -> str:
@@ -148,7 +160,7 @@ class App:
         while busy:
             busy = False
             await self.services.outbox.close()
-            for subscription in ("encryption", "replication", "audit"):
+            for subscription in ("encryption", "replication", "targets", "audit"):
                 for delivery in await source.receive(subscription, limit=50):
                     busy = True
                     await self.services.handlers.handle(subscription, delivery.body)
@@ -198,7 +210,15 @@ async def open_app(
         staged_public_base_url=f"{BASE_URL}/staged",
         **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
     )
-    adapters = make_adapters(configured) if make_adapters else None
+    runtime = Runtime(clock, os.urandom)
+    adapters = (
+        make_adapters(configured)
+        if make_adapters
+        else profile_adapters(configured, load_topology(), runtime)
+    )
+    # No test asks another machine for anything.
+    targets = MemoryTargets(runtime)
+    adapters = replace(adapters, targets=targets)
     services = build(configured, clock, os.urandom, adapters)
     api = create_api(services)
     staged = create_staged(services, api.state.limits)
@@ -210,7 +230,7 @@ async def open_app(
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
         try:
-            yield App(services, clock, http, data, (api, staged))
+            yield App(services, clock, http, data, (api, staged), targets)
         finally:
             await services.close()
 

@@ -27,7 +27,7 @@ from tests.support.clock import FakeClock
 from tests.support.faults.clients import Ledger
 from tests.support.records import find_entries, find_records
 
-SUBSCRIPTIONS = ("encryption", "replication", "audit")
+SUBSCRIPTIONS = ("encryption", "replication", "targets", "audit")
 
 
 def under_way(data: Path) -> dict[str, int]:

@@ -12,8 +12,9 @@ from shared.base.events import DATA, Event, EventData, EventType, NoData, Releas
 from shared.base.partitions import Partition
 from shared.base.topology import load_topology
 from shared.documents.staged import StagedContentSealer
-from shared.handlers import AUDIT, ENCRYPTION, REPLICATION, Handlers, event_handlers
+from shared.handlers import AUDIT, ENCRYPTION, REPLICATION, TARGETS, Handlers, event_handlers
 from shared.replication.service import Replication
+from shared.targets.queue import TargetQueue
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +25,8 @@ EXPECTED = {
     (REPLICATION, EventType.DOCUMENT_DAMAGED): "replication.repair",
     (REPLICATION, EventType.DOCUMENT_REPAIRED): "replication.erase",
     (REPLICATION, EventType.DOCUMENT_DELETED): "replication.erase",
+    (TARGETS, EventType.DOCUMENT_SEALED): "targets.copy",
+    (TARGETS, EventType.DOCUMENT_DELETED): "targets.erase",
 } | {(AUDIT, event_type): "audit_log.append_pending" for event_type in EventType}
 
 
@@ -35,11 +38,15 @@ class Recorder:
         for name, service in (
             ("sealer", StagedContentSealer),
             ("replication", Replication),
+            ("targets", TargetQueue),
             ("audit_log", AuditLog),
         ):
             self.parent.attach_mock(AsyncMock(spec=service), name)
         self.handlers: Handlers = event_handlers(
-            self.parent.sealer, self.parent.replication, self.parent.audit_log
+            self.parent.sealer,
+            self.parent.replication,
+            self.parent.targets,
+            self.parent.audit_log,
         )
 
     @property
