@@ -182,7 +182,9 @@ class DocumentRecords:
         async for stored in self._documents.scan(partition, where=where):
             yield stored.value
 
-    async def all_documents(self, tenant: str, limit: int, cursor: str | None) -> StoredPage[Document]:
+    async def all_documents(
+        self, tenant: str, limit: int, cursor: str | None
+    ) -> StoredPage[Document]:
         """A page of all documents, newest first, in whatever state; those that are erased have no version.
 
         Raises:
