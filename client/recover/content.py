@@ -5,54 +5,83 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from client.recover.format import KeyFile
 from client.recover.source import Source, SourceError
-from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
-from shared.base.streams import convert_stream, prefetch, run_in_thread
-from shared.crypto.ranges import OpenedRange
-from shared.crypto.streaming import (
-    HEADER_SIZE,
-    SEGMENT_SIZE,
-    Opener,
-    Sealer,
-    Segment,
-    segments,
-)
+from shared.base.streams import run_in_thread
+from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, Opener, Sealer, Segment, segments
 
-FETCHED_AT_ONCE: Final = 4 * SEGMENT_SIZE
-"""Bytes a request. Blocks lie where segments end, as a segment's offset is a multiple of its size."""
+SEGMENTS_AT_ONCE: Final = 4
+"""How many segments a request asks for."""
 
 
-class _Digests:
-    """The SHA-256 of sealed content and of its plaintext; an ``Observer``."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Sealed bytes from an offset on, and the segments in them."""
 
-    def __init__(self, header: bytes) -> None:
+    start: int
+    data: bytes
+    segments: list[Segment]
+
+
+class _OpenedContent:
+    """Opens the segments of content in their order, writes them, and takes the digests of both forms."""
+
+    def __init__(self, key: KeyFile, header: bytes, file: BinaryIO) -> None:
+        self._key = key
+        self._bound_to = key.associated_data.encode("ascii")
+        self._header = header
+        self._opener = Opener(key.data_key, self._bound_to, header)
         self._sealed = hashlib.sha256(header)
         self._plain = hashlib.sha256()
+        self._file = file
+        self._out = memoryview(bytearray(min(SEGMENT_SIZE, key.size)))
 
-    def observe_piece(self, piece: Buffer) -> None:
-        """A sealed segment."""
-        self._sealed.update(piece)
+    def replay(self, end: int) -> None:
+        """Take the digests of what the file holds, up to where a segment begins.
 
-    def observe_converted(self, converted: Buffer) -> None:
-        """Its plaintext."""
-        self._plain.update(converted)
+        Sealing it again under the same header gives the same sealed bytes, if it is what was sealed.
+        They go nowhere but into the digest.
+        """
+        sealer = Sealer(self._key.data_key, self._bound_to, lambda size: self._header[1 : 1 + size])
+        self._file.seek(0)
+        for segment in segments(self._key.size, 0, end):
+            plaintext = self._file.read(segment.plaintext_end - segment.plaintext_start)
+            sealed = sealer.convert(plaintext, last=False)
+            self._sealed.update(sealed if segment.index else sealed[HEADER_SIZE:])
+            self._plain.update(plaintext)
 
-    def check(self, key: KeyFile) -> None:
-        """Make sure that both are what the key file says.
+    def open(self, block: _Block) -> None:
+        """Open and write a block.
+
+        Raises:
+            Damaged: A segment is not what was sealed.
+        """
+        data = memoryview(block.data)
+        for segment in block.segments:
+            sealed = data[segment.sealed_start - block.start : segment.sealed_end - block.start]
+            size = self._opener.open_segment(segment.index, sealed, self._out, last=segment.last)
+            plaintext = self._out[:size]
+            self._sealed.update(sealed)
+            self._plain.update(plaintext)
+            self._file.write(plaintext)
+
+    def check(self) -> None:
+        """Make sure that the digests are what the key file says.
 
         Raises:
             Damaged: One is not.
         """
-        if self._sealed.hexdigest() != key.sealed_sha256:
+        if self._sealed.hexdigest() != self._key.sealed_sha256:
             raise Damaged("the sealed content does not have its SHA-256")
-        if self._plain.hexdigest() != key.sha256:
+        if self._plain.hexdigest() != self._key.sha256:
             raise Damaged("the content does not have its SHA-256")
 
 
@@ -112,38 +141,53 @@ class ContentFetcher:
 
     async def _fetch_from(self, file: BinaryIO, begun: Segment | None) -> None:
         start = begun.plaintext_start if begun else 0
-        async with aclosing(self._blocks(begun)) as blocks:
+        header = await self._read(0, HEADER_SIZE) if begun else b""
+        async with aclosing(self._blocks(start)) as blocks:
             first = await anext(blocks)
-            header, rest = first[:HEADER_SIZE], first[HEADER_SIZE:]
-            opener = self._opener(header)
-            digests = _Digests(header)
+            header = header or first.data[:HEADER_SIZE]
+            content = _OpenedContent(self._key, header, file)
             if begun:
-                await asyncio.to_thread(self._replay, file, begun, header, digests)
+                await asyncio.to_thread(content.replay, start)
                 self._count(start)
             file.seek(start)
             file.truncate()
-            opened = OpenedRange(opener, self._key.size, start)
-            chunks = prefetch(_joined(rest, blocks))
-            async for plaintext in convert_stream(opened, chunks, digests):
-                await run_in_thread(file.write, plaintext)
-                self._count(len(plaintext))
-        digests.check(self._key)
+            await self._open(content, first)
+            async for block in blocks:
+                await self._open(content, block)
+        content.check()
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
 
-    def _opener(self, header: bytes) -> Opener:
-        return Opener(self._key.data_key, self._key.associated_data.encode("ascii"), header)
+    async def _open(self, content: _OpenedContent, block: _Block) -> None:
+        # In a thread, while the next block arrives; hashing and opening release the GIL.
+        await run_in_thread(lambda _: content.open(block), block.data)
+        self._count(block.segments[-1].plaintext_end - block.segments[0].plaintext_start)
 
-    async def _blocks(self, begun: Segment | None) -> AsyncGenerator[bytes]:
-        """The sealed content, of which the first block begins with the header."""
-        start, size = 0, self._key.sealed_size
-        if begun:
-            yield await self._read(0, HEADER_SIZE)
-            start = begun.sealed_start
-        while start < size:
-            end = min(size, start - start % SEGMENT_SIZE + FETCHED_AT_ONCE)
-            yield await self._read(start, end)
-            start = end
+    async def _blocks(self, start: int) -> AsyncGenerator[_Block]:
+        """The sealed content from a segment on, each block fetched while the one before is opened."""
+        groups = (
+            list(group)
+            for _, group in groupby(
+                segments(self._key.size, start), lambda segment: segment.index // SEGMENTS_AT_ONCE
+            )
+        )
+        coming: asyncio.Task[_Block] | None = None
+        try:
+            for group in groups:
+                arrived = await coming if coming else None
+                coming = asyncio.create_task(self._read_block(group))
+                if arrived:
+                    yield arrived
+            if coming:
+                yield await coming
+        finally:
+            if coming:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    async def _read_block(self, group: list[Segment]) -> _Block:
+        start = group[0].sealed_start if group[0].index else 0  # the header comes first
+        return _Block(start, await self._read(start, group[-1].sealed_end), group)
 
     async def _read(self, start: int, end: int) -> bytes:
         found = await self._source.read(self._key.object, start, end)
@@ -151,29 +195,6 @@ class ContentFetcher:
             raise Damaged("the content does not have its size")
         return found.data
 
-    def _replay(self, file: BinaryIO, begun: Segment, header: bytes, digests: _Digests) -> None:
-        """Put what the file holds before a segment into the digests.
-
-        Sealing it again under the same header gives the same sealed bytes, if it is what was sealed.
-        """
-        sealer = Sealer(
-            self._key.data_key,
-            self._key.associated_data.encode("ascii"),
-            lambda size: header[1 : 1 + size],
-        )
-        file.seek(0)
-        for segment in segments(self._key.size, 0, begun.plaintext_start):
-            piece = file.read(segment.plaintext_end - segment.plaintext_start)
-            sealed = sealer.convert(piece, last=False)
-            digests.observe_piece(sealed if segment.index else sealed[HEADER_SIZE:])
-            digests.observe_converted(piece)
-
     def _count(self, size: int) -> None:
         self._counted += size
         self._advance(size)
-
-
-async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[Buffer]:
-    yield first
-    async for each in others:
-        yield each

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from client.recover.concurrency import for_each
-from client.recover.content import FETCHED_AT_ONCE
+from client.recover.content import SEGMENTS_AT_ONCE
 from client.recover.format import KeyFile
 from client.recover.restoring import RESTORED_AT_ONCE
 from client.recover.source import Source, SourceError
+from shared.crypto.streaming import SEGMENT_SIZE
+
+_BLOCK_SIZE: Final = SEGMENTS_AT_ONCE * SEGMENT_SIZE
 
 SAMPLES: Final = 2 * RESTORED_AT_ONCE
 
@@ -59,9 +62,9 @@ async def measure(source: Source, versions: Sequence[KeyFile], clock: Callable[[
         await for_each(samples, lambda key: read(key, size), RESTORED_AT_ONCE)
         return clock() - started
 
-    first, block = await elapsed(1), await elapsed(FETCHED_AT_ONCE)
+    first, block = await elapsed(1), await elapsed(_BLOCK_SIZE)
     if samples and not received:
         raise errors[0]
     a_file = first / len(samples) if samples else 0.0
     transfer = max(block - first, 1e-3)
-    return Rate(a_file, received.get(FETCHED_AT_ONCE, 0) / transfer)
+    return Rate(a_file, received.get(_BLOCK_SIZE, 0) / transfer)

@@ -120,7 +120,7 @@ def open_source(place: str, endpoint: str | None) -> Source:
         endpoint: The URL of the service, if not the provider's own.
 
     Raises:
-        CommandError: It is neither, or there is no such folder.
+        CommandError: It is neither, there is no such folder, or the endpoint is not a URL.
     """
     if "://" not in place:
         if not Path(place).is_dir():
@@ -131,6 +131,8 @@ def open_source(place: str, endpoint: str | None) -> Source:
     if parts.scheme not in SCHEMES or not bucket or parts.query or "@" in bucket:
         known = ", ".join(f"{scheme}://..." for scheme in SCHEMES)
         raise CommandError(f"SOURCE is a folder or one of {known}.", ExitCode.USAGE)
+    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
+        raise CommandError("The endpoint is a URL: https://...", ExitCode.USAGE)
     client: ClientConfig = dict(_CLIENT)  # type: ignore[assignment]
     if endpoint is not None and endpoint.startswith("http://"):
         client["allow_http"] = True

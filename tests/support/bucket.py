@@ -17,7 +17,8 @@ class Bucket(HttpServer):
 
     Attributes:
         objects: By name.
-        reads: How often each object was asked for.
+        reads: How often each object was asked for, by name and offset.
+        failing: Names of objects for which the response is an error of the server.
         held: Set once a request waits, because ``hold`` said so.
         status: What is responded in place of everything else; None: what was asked for.
     """
@@ -25,7 +26,8 @@ class Bucket(HttpServer):
     def __init__(self) -> None:
         super().__init__(None)
         self.objects: dict[str, bytes] = {}
-        self.reads: Counter[str] = Counter()
+        self.reads: Counter[tuple[str, int]] = Counter()
+        self.failing: set[str] = set()
         self.held = threading.Event()
         self.status: int | None = None
         self._hold: tuple[str, int] | None = None
@@ -68,10 +70,12 @@ class Bucket(HttpServer):
             return Response(404, _error("NoSuchKey"), _XML)
         assert range_ is not None, "the command asks for ranges alone"
         start, end = (int(each) for each in range_.removeprefix("bytes=").split("-"))
-        self.reads[name] += 1
+        self.reads[name, start] += 1
         if self._hold and self._hold[0] == name and start >= self._hold[1]:
             self.held.set()
             self._released.wait(60)
+        if self.status is not None or name in self.failing:
+            return Response(self.status or 500, _error("InternalError"), _XML)
         if start >= len(data):
             return Response(416, _error("InvalidRange"), _XML)
         part = data[start : end + 1]

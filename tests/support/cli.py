@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,41 @@ def strongroom(
         check=False,
     )
     return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+def on_terminal(
+    *arguments: object,
+    environment: Mapping[str, str],
+    answers: Sequence[tuple[str, str]] = (),
+) -> Ran:
+    """Run the command on a terminal of its own, and answer what it asks.
+
+    Args:
+        arguments: Of the command.
+        environment: Environment variables.
+        answers: Pairs of a text to wait for and of what to type then.
+    """
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
+    shown = ""
+    waiting = list(answers)
+    with process:
+        # A terminal that nobody holds open any more reads as an error.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(terminal, 65_536):
+                shown += chunk.decode("utf-8", "replace")
+                if waiting and waiting[0][0] in shown:
+                    os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
+        os.close(terminal)
+    return Ran(process.returncode, shown, "")
 
 
 def invoke(*arguments: object) -> Ran:

@@ -80,7 +80,7 @@ class FakeApi(HttpServer):
     def handle(self, request: Request) -> Response:
         parts = urlsplit(request.target)
         path = parts.path.removeprefix("/api/v1/")
-        body = json.loads(request.body) if request.body else None
+        body: Any = json.loads(request.body) if request.body else None
         if self.responses:
             return self.responses.popleft()
         if path == "auth/sign-in":
