@@ -58,6 +58,13 @@ async def backup(timer: func.TimerRequest) -> None:
     await (await ready_services()).backups.timer.run()
 
 
+@blueprint.function_name("backup_verification")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_VERIFICATION_SCHEDULE%")
+async def backup_verification(timer: func.TimerRequest) -> None:
+    """Check a part of what the backups and the stores hold, and repair what is found."""
+    await (await ready_services()).backups.verifications.run()
+
+
 @blueprint.function_name("restore")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_RESTORE_SCHEDULE%")
 async def restore(timer: func.TimerRequest) -> None:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.api import (
     audit,
     auth,
+    backups,
     dead_letters,
     documents,
     pages,
@@ -30,7 +31,8 @@ from shared.wiring.services import Services
 PREFIX: Final = "/api/v1"
 
 CAPABILITIES: Final = (
-    *(auth, tenants, users, policy, documents, uploads, targets, restores, audit, dead_letters),
+    *(auth, tenants, users, policy, documents, uploads, targets),
+    *(backups, restores, audit, dead_letters),
 )
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 

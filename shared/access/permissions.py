@@ -23,7 +23,9 @@ class Permission(StrEnum):
     POLICY_MANAGE = "policy.manage"
     TARGETS_READ = "targets.read"
     TARGETS_MANAGE = "targets.manage"
+    BACKUPS_READ = "backups.read"
     BACKUPS_RESTORE = "backups.restore"
+    BACKUPS_VERIFY = "backups.verify"
     USERS_READ = "users.read"
     USERS_MANAGE = "users.manage"
     AUDIT_READ = "audit.read"
@@ -56,7 +58,9 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.POLICY_MANAGE,
             Permission.TARGETS_READ,
             Permission.TARGETS_MANAGE,
+            Permission.BACKUPS_READ,
             Permission.BACKUPS_RESTORE,
+            Permission.BACKUPS_VERIFY,
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,
@@ -76,7 +80,9 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.OWN_ACCOUNT,
             Permission.TENANTS_READ,
             Permission.TENANTS_MANAGE,
+            Permission.BACKUPS_READ,
             Permission.BACKUPS_RESTORE,
+            Permission.BACKUPS_VERIFY,
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.EVENTS_MANAGE,
@@ -87,6 +93,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
         {
             Permission.OWN_ACCOUNT,
             Permission.TENANTS_READ,
+            Permission.BACKUPS_READ,
             Permission.USERS_READ,
             Permission.AUDIT_READ,
         }

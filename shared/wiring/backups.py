@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from shared.audit.log import AuditLog
 from shared.backup.assessing import Assessor
+from shared.backup.content_checks import ContentChecks
 from shared.backup.contents import ContentBackup
 from shared.backup.copying import TenantCopier
+from shared.backup.manifest_checks import ManifestChecks
 from shared.backup.manifests import Manifests
+from shared.backup.newest import NewestSets
 from shared.backup.packs import Packs
 from shared.backup.pages import KeyPages
 from shared.backup.parts import PartBackup
@@ -17,18 +20,24 @@ from shared.backup.planning import Planner
 from shared.backup.pruning import Pruning
 from shared.backup.reading import SetReader
 from shared.backup.records import RecordRestorer
+from shared.backup.repairs import Repairs
+from shared.backup.reports import BackupReports
 from shared.backup.restores import Restores
 from shared.backup.restoring import DocumentRestorer
 from shared.backup.running import RestoreTimer
 from shared.backup.segments import Segments
+from shared.backup.set_checks import SetChecks
 from shared.backup.sets import BackupSets
 from shared.backup.snapshot import Snapshots
 from shared.backup.tenants import TenantRestorer
 from shared.backup.timer import BackupTimer
+from shared.backup.verification import Verifications
+from shared.backup.walking import WalkTools
 from shared.backup.whole import WholeRestorer
 from shared.documents.opening import ContentOpener
 from shared.documents.sealing import ContentSealer
 from shared.journal.agenda import Agenda
+from shared.journal.idempotency import Idempotency
 from shared.journal.journal import Journal
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.tenants import TenantKeys
@@ -49,6 +58,7 @@ class BackupNeeds:
     sealer: ContentSealer
     opener: ContentOpener
     audit_log: AuditLog
+    idempotency: Idempotency
 
 
 @dataclass(slots=True)
@@ -61,6 +71,8 @@ class Backups:
         snapshots: Opens sets.
         restores: Plans, starts and pauses restores.
         restore_timer: Works on restores.
+        verifications: Verifies sets, and every copy of documents.
+        reports: Lists sets, and says how good they are.
         whole: Restores the whole service into an empty environment.
     """
 
@@ -69,6 +81,8 @@ class Backups:
     snapshots: Snapshots
     restores: Restores
     restore_timer: RestoreTimer
+    verifications: Verifications
+    reports: BackupReports
     whole: WholeRestorer
 
     @property
@@ -95,6 +109,7 @@ def build_backups(
     reader = SetReader(Manifests(adapters.backup, adapters.key_vault, environment), segments)
     parts = PartBackup(adapters.records, segments, contents)
     sets = BackupSets(journal, needs.intermediates, policies, parts, reader, runtime)
+    newest = NewestSets(reader, adapters.records)
     snapshots = Snapshots(reader, pages)
     assessor = Assessor(store, adapters.primary)
     restorer = DocumentRestorer(
@@ -116,5 +131,28 @@ def build_backups(
         snapshots=snapshots,
         restores=Restores(journal, agenda, snapshots, Planner(assessor), tenants, runtime),
         restore_timer=RestoreTimer(journal, agenda, snapshots, tenants, runtime),
+        verifications=Verifications(
+            journal,
+            agenda,
+            policies,
+            needs.idempotency,
+            _walk_tools(needs, parts, newest, runtime),
+            runtime,
+        ),
+        reports=BackupReports(journal, newest, parts, runtime),
         whole=WholeRestorer(snapshots, tenants, journal, agenda, needs.keys.key_rotation, runtime),
+    )
+
+
+def _walk_tools(
+    needs: BackupNeeds, parts: PartBackup, newest: NewestSets, runtime: Runtime
+) -> WalkTools:
+    """What verifications check and repair with."""
+    contents = parts.contents
+    return WalkTools(
+        ManifestChecks(newest.reader, parts.records, runtime),
+        SetChecks(newest.reader),
+        ContentChecks(needs.sealer.store, contents, newest, ContentReader(needs.opener), runtime),
+        Repairs(needs.journal, needs.agenda, contents, newest, runtime),
+        runtime,
     )

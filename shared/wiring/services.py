@@ -201,6 +201,7 @@ def build(
                 sealer,
                 opener,
                 audit_log,
+                idempotency,
             ),
         ),
         reader=reader,

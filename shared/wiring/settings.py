@@ -96,6 +96,7 @@ class Settings(BaseSettings):
         tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
         restore_schedule: When restores that were started are worked on.
         backup_schedule: When sets are made of what changed, and expired ones are removed.
+        backup_verification_schedule: When verifications of the backups are worked on.
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
         trash_schedule: When documents whose time in the trash is over are erased.
         target_copies_schedule: When what waits for targets is copied there.
@@ -149,6 +150,7 @@ class Settings(BaseSettings):
     tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
     restore_schedule: Schedule = "*/10 * * * * *"
     backup_schedule: Schedule = "30 * * * * *"
+    backup_verification_schedule: Schedule = "45 * * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     trash_schedule: Schedule = "30 */10 * * * *"
     target_copies_schedule: Schedule = "15 * * * * *"
