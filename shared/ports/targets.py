@@ -25,6 +25,7 @@ class TargetAddress(Model):
         endpoint: The URL of the service, ``https``; empty: the provider's own.
         region: Of the bucket, where the protocol needs it.
         account: Azure: the storage account.
+        bucket_in_host: S3 at an ``endpoint``: its host begins with the bucket, which paths then leave out.
     """
 
     kind: TargetKind
@@ -33,6 +34,7 @@ class TargetAddress(Model):
     endpoint: str = Field(default="", max_length=255)
     region: str = Field(default="", max_length=64)
     account: str = Field(default="", max_length=64)
+    bucket_in_host: bool = False
 
 
 class TargetCredentials(Model):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from shared.adapters.external.addresses import (
@@ -49,10 +51,15 @@ class NotDialedError(Exception):
         self.reason = reason
 
 
+_LOOKUPS: Final = ThreadPoolExecutor(8, thread_name_prefix="targets-lookup")
+"""Not the threads that disks are waited for in: tenants' names may take long to resolve."""
+
+
 async def resolve(name: str) -> Sequence[str]:
     """The addresses of a name, as the machine's own resolver says; see ``Resolver``."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    # With the dot, nothing is looked up below the domains that this machine searches.
+    lookup = partial(socket.getaddrinfo, f"{name}.", None, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, lookup)
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 

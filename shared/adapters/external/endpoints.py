@@ -77,6 +77,8 @@ def check_address(address: TargetAddress) -> None:
         raise InvalidInput("Invalid storage account; send its name, without the host's ending.")
     if address.kind == "azure-blob" and not address.account:
         raise InvalidInput("Send the `account` of the container.")
+    if address.bucket_in_host and not (address.kind == "s3" and address.endpoint):
+        raise InvalidInput("`bucket_in_host` is for an S3 `endpoint` alone; leave it out.")
     if address.kind == "folder" and (address.endpoint or address.region or address.account):
         raise InvalidInput("A folder has no `endpoint`, `region` or `account`; leave them out.")
 
@@ -168,10 +170,7 @@ def _custom(address: TargetAddress, dialer: Dialer) -> Endpoint:
         raise InvalidInput(f"The endpoint must be on port {HTTPS_PORT}; leave the port out.")
     if not is_name(host) if literal is None else not dialer.allows(literal):
         raise InvalidInput("The endpoint's host must be a full name or a public address.")
-    return Endpoint(
-        rebuilt,
-        host,
-        port,
-        address.region or _DEFAULT_REGION,
-        address.kind == "s3" and host.startswith(address.bucket + "."),
-    )
+    if address.bucket_in_host and not host.startswith(address.bucket + "."):
+        raise InvalidInput("With `bucket_in_host`, the endpoint's host must begin with the bucket.")
+    region = address.region or _DEFAULT_REGION
+    return Endpoint(rebuilt, host, port, region, address.bucket_in_host)

@@ -36,7 +36,7 @@ _REQUEST: Final = re.compile(
 request, so nobody can read it differently, but then nothing that is odd has a place here either."""
 
 _TARGET: Final = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/@]+)):(?P<port>\d{1,5})"
+    r"(?:\[(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[^\[\]:/@]+)):(?P<port>\d{1,5})"
 )
 _STATUSES: Final = {
     Reason.NAME: HTTPStatus.FORBIDDEN,

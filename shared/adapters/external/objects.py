@@ -196,8 +196,8 @@ class ObjectTarget:
         try:
             async with self._turn:
                 yield
-        except PreconditionError as error:
-            raise Unavailable("The object was replaced while it was read.") from error
+        # Never as the cause: what the client says holds URLs, and tracebacks are logged.
+        except PreconditionError:
+            raise Unavailable("The object was replaced while it was read.") from None
         except (BaseError, FileNotFoundError) as error:
-            # Not as its cause: what the client says holds URLs, and tracebacks are logged.
             raise translate(error, doing, self.gate.failure()) from None

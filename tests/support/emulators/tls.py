@@ -35,7 +35,10 @@ class Certificate:
         return ssl.create_default_context(cafile=str(self.certificate))
 
 
-def make_certificate(folder: Path) -> Certificate:
+def make_certificate(
+    folder: Path, *names: str, valid_until: timedelta = timedelta(days=2)
+) -> Certificate:
+    """A certificate for 127.0.0.1 and some names of DNS, valid from a while ago until then."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -45,10 +48,15 @@ def make_certificate(folder: Path) -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=2))
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + valid_until)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [
+                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    *(x509.DNSName(each) for each in names),
+                ]
+            ),
             critical=False,
         )
         # Not an authority's: some clients take that for no server's, whoever is trusted.
