@@ -70,3 +70,10 @@ async def backup_verification(timer: func.TimerRequest) -> None:
 async def restore(timer: func.TimerRequest) -> None:
     """Work on the restores that were started."""
     await (await ready_services()).backups.restore_timer.run()
+
+
+@blueprint.function_name("restore_drill")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_RESTORE_DRILL_SCHEDULE%")
+async def restore_drill(timer: func.TimerRequest) -> None:
+    """Restore into scratch space what is due for a drill, and compare it."""
+    await (await ready_services()).backups.drills.run()

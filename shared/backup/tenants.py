@@ -70,7 +70,7 @@ class TenantRestorer:
                 if part.startswith(LOG_PART):
                     if not run.into:
                         await self.records.restore_log(run.snapshot, part, run.outcome)
-                elif not await self._restore_part(run, part, cursor, checkpoint):
+                elif not await self.restore_part(run, part, cursor, checkpoint):
                     return False
             except (Damaged, NotFound) as error:
                 # The rest of the set may be whole.
@@ -79,9 +79,16 @@ class TenantRestorer:
                 return False
         return True
 
-    async def _restore_part(
+    async def restore_part(
         self, run: Run, part: str, cursor: Cursor, checkpoint: Checkpoint
     ) -> bool:
+        """Restore one partition that is no part of an audit log; the arguments are those of ``restore``.
+
+        Raises:
+            Damaged: Its records cannot be read.
+            NotFound: An object of the set is missing.
+            Unavailable: A store or the key vault does not respond; repeat it.
+        """
         state = await run.snapshot.part(part)
         if run.into:
             await self.copier.copy_users(run, state)

@@ -33,6 +33,9 @@ LATE: Final = timedelta(minutes=15)
 PRUNE_WINDOW: Final = timedelta(days=1)
 """Sets that expire in the same window are removed together."""
 
+FIRST_DRILL: Final = timedelta(days=1)
+"""After a tenant's first set; from then on the drills put themselves on the agenda."""
+
 _log = logging.getLogger("strongroom.backup")
 
 
@@ -119,6 +122,8 @@ class BackupTimer:
         await self.agenda.add(Task.BACK_UP, partition, due)
         pruned = end_of_window(manifest.retain_until, PRUNE_WINDOW)
         await self.agenda.add(Task.PRUNE_BACKUPS, partition, pruned)
+        if manifest.sequence == 1:
+            await self.agenda.add(Task.DRILL, partition, manifest.made_at + FIRST_DRILL)
         look = look_due(manifest.tenant, manifest.made_at)
         await self.agenda.add(Task.VERIFY_BACKUP, partition, look)
 

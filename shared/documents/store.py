@@ -301,7 +301,7 @@ def _state_of(document: Document) -> Mapping[str, str]:
         return {}
     if document.erase_at is None:
         return LIVE
-    return TRASHED | _erasure(erasure_due(document.erase_at))
+    return {**TRASHED, **_erasure(erasure_due(document.erase_at))}
 
 
 def _erasure(due: datetime) -> Mapping[str, str]:

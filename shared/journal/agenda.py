@@ -43,6 +43,7 @@ class Task(StrEnum):
     PRUNE_BACKUPS = "prune-backups"
     VERIFY_BACKUP = "verify-backup"
     RESTORE = "restore"
+    DRILL = "drill"
 
 
 class AgendaItem(Model):

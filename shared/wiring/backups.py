@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.audit.log import AuditLog
 from shared.backup.assessing import Assessor
+from shared.backup.comparison import Comparison
 from shared.backup.content_checks import ContentChecks
 from shared.backup.contents import ContentBackup
 from shared.backup.copying import TenantCopier
+from shared.backup.drills import Drills
 from shared.backup.manifest_checks import ManifestChecks
 from shared.backup.manifests import Manifests
 from shared.backup.newest import NewestSets
@@ -44,11 +47,12 @@ from shared.keys.tenants import TenantKeys
 from shared.policy.service import Policies
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
+from shared.wiring.scratch import scratch_maker
 
 
 @dataclass(frozen=True, slots=True)
 class BackupNeeds:
-    """The services that backups stand on."""
+    """The services that backups stand on, and how often each tenant has a drill."""
 
     agenda: Agenda
     journal: Journal
@@ -59,6 +63,7 @@ class BackupNeeds:
     opener: ContentOpener
     audit_log: AuditLog
     idempotency: Idempotency
+    drill_every: timedelta
 
 
 @dataclass(slots=True)
@@ -74,6 +79,7 @@ class Backups:
         verifications: Verifies sets, and every copy of documents.
         reports: Lists sets, and says how good they are.
         whole: Restores the whole service into an empty environment.
+        drills: Restores into scratch space and compares.
     """
 
     timer: BackupTimer
@@ -84,6 +90,7 @@ class Backups:
     verifications: Verifications
     reports: BackupReports
     whole: WholeRestorer
+    drills: Drills
 
     @property
     def reader(self) -> SetReader:
@@ -140,6 +147,15 @@ def build_backups(
             runtime,
         ),
         reports=BackupReports(journal, newest, parts, runtime),
+        drills=Drills(
+            journal,
+            agenda,
+            snapshots,
+            scratch_maker(needs.sealer.epochs, environment, runtime),
+            Comparison(adapters.records),
+            runtime,
+            every=needs.drill_every,
+        ),
         whole=WholeRestorer(snapshots, tenants, journal, agenda, needs.keys.key_rotation, runtime),
     )
 

@@ -202,6 +202,7 @@ def build(
                 opener,
                 audit_log,
                 idempotency,
+                timedelta(days=settings.restore_drill_days),
             ),
         ),
         reader=reader,

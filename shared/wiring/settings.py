@@ -95,6 +95,8 @@ class Settings(BaseSettings):
         token_key_rotation_schedule: When the token key ring gets a new key.
         tenant_key_rotation_schedule: When to look for tenant keys whose rotation is due.
         restore_schedule: When restores that were started are worked on.
+        restore_drill_schedule: When drills that are due are run.
+        restore_drill_days: How often each tenant has a drill.
         backup_schedule: When sets are made of what changed, and expired ones are removed.
         backup_verification_schedule: When verifications of the backups are worked on.
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
@@ -149,6 +151,8 @@ class Settings(BaseSettings):
     token_key_rotation_schedule: Schedule = "0 0 3 * * *"
     tenant_key_rotation_schedule: Schedule = "0 */10 * * * *"
     restore_schedule: Schedule = "*/10 * * * * *"
+    restore_drill_schedule: Schedule = "0 */10 * * * *"
+    restore_drill_days: int = Field(default=30, ge=1, le=366)
     backup_schedule: Schedule = "30 * * * * *"
     backup_verification_schedule: Schedule = "45 * * * * *"
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)

@@ -1,0 +1,61 @@
+"""Scratch space for drills: the services of a restore over stores that last for one partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shared.adapters.memory.bus import MemoryBus
+from shared.adapters.memory.records import MemoryRecords
+from shared.adapters.memory.scratch import ScratchBlobs
+from shared.audit.log import AuditLog
+from shared.backup.assessing import Assessor
+from shared.backup.comparison import Scratch
+from shared.backup.copying import TenantCopier
+from shared.backup.plaintext import ContentReader
+from shared.backup.records import RecordRestorer
+from shared.backup.restoring import DocumentRestorer
+from shared.backup.tenants import TenantRestorer
+from shared.base.topology import Topology
+from shared.documents.opening import ContentOpener
+from shared.documents.sealing import ContentSealer
+from shared.documents.store import DocumentRecords
+from shared.journal.agenda import Agenda
+from shared.journal.journal import Journal
+from shared.journal.outbox import Outbox
+from shared.keys.epochs import EpochKeys
+from shared.ports.clock import Runtime
+
+
+def scratch_maker(epochs: EpochKeys, environment: str, runtime: Runtime) -> Callable[[], Scratch]:
+    """Makes scratch space whenever it is called; nothing there reaches the service.
+
+    Args:
+        epochs: The keys of the service, which open contents.
+        environment: Bound into the encryption.
+        runtime: Time and randomness.
+    """
+    topic = {"name": "events", "duplicateDetectionMinutes": 1, "subscriptions": ()}
+    nobody = Topology.model_validate({"topics": (topic,)})
+
+    def make() -> Scratch:
+        records = MemoryRecords(runtime.clock)
+        blobs = ScratchBlobs(runtime.clock)
+        agenda = Agenda(records, runtime)
+        bus = MemoryBus(nobody, runtime.clock, runtime.entropy)
+        journal = Journal(records, Outbox(records, bus, agenda, runtime), environment, runtime)
+        store = DocumentRecords(records, agenda)
+        restorer = DocumentRestorer(
+            Assessor(store, blobs),
+            store,
+            journal,
+            ContentSealer(blobs, epochs, store, environment, runtime),
+            ContentReader(ContentOpener(blobs, blobs, epochs, environment)),
+            runtime,
+        )
+        audit_log = AuditLog(records, journal, runtime)
+        tenants = TenantRestorer(
+            RecordRestorer(records), restorer, TenantCopier(restorer), audit_log
+        )
+        return Scratch(tenants, records, blobs)
+
+    return make
