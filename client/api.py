@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
@@ -82,7 +82,7 @@ class Api:
         """
         return _parse(view, self._send("GET", path, params=parameters))
 
-    def get_all(self, path: str, view: type[M]) -> Iterator[M]:
+    def get_all(self, path: str, view: type[M], **parameters: str) -> Iterator[M]:
         """GET a list, page by page.
 
         Raises:
@@ -90,10 +90,9 @@ class Api:
         """
         cursor: str | None = None
         while True:
-            parameters: dict[str, str | int] = {"limit": PAGE_SIZE}
-            if cursor:
-                parameters["cursor"] = cursor
-            page = _json(self._send("GET", path, params=parameters))
+            place = {"cursor": cursor} if cursor else {}
+            asked = {"limit": PAGE_SIZE} | parameters | place
+            page = _json(self._send("GET", path, params=asked))
             try:
                 items, cursor = page["items"], page.get("cursor")
                 yield from [view.model_validate(item) for item in items]
@@ -102,7 +101,7 @@ class Api:
             if not cursor:
                 return
 
-    def post(self, path: str, view: type[M], body: dict[str, Any]) -> M:
+    def post(self, path: str, view: type[M], body: Mapping[str, Any]) -> M:
         """POST an object; what comes back.
 
         Raises:

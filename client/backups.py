@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from client.errors import CommandError, ExitCode
-from client.options import Json, check_id
+from client.options import Json, Tenant, check_id
 from client.output import Output, open_output
 from client.units import counted, duration_text, size_text
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List and verify backup sets.")
 
-COLUMNS = ("set", "made", "kind", "kept until", "documents", "versions", "content", "new")
+COLUMNS = ("set", "made", "kind", "kept until", "versions", "content", "new")
 
 
 @app.command("list")
-def list_sets(as_json: Json = False) -> None:
+def list_sets(tenant: Tenant = None, as_json: Json = False) -> None:
     """List the backup sets of your tenant, the newest first."""
     from client.api import open_api
     from client.views import Backup
 
     with open_api() as api:
-        sets = list(api.get_all("backups", Backup))
+        sets = list(api.get_all("backups", Backup, **_of(tenant)))
     fields = [each.model_dump(mode="json") for each in sets]
     open_output(as_json=as_json).table("backup", COLUMNS, [_row(each) for each in sets], fields)
 
@@ -34,6 +34,7 @@ def list_sets(as_json: Json = False) -> None:
 @app.command("show")
 def show_set(
     set_id: Annotated[str, typer.Argument(metavar="SET", callback=check_id, show_default=False)],
+    tenant: Tenant = None,
     as_json: Json = False,
 ) -> None:
     """Show a backup set."""
@@ -41,7 +42,7 @@ def show_set(
     from client.views import BackupDetails
 
     with open_api() as api:
-        found = api.get(f"backups/{set_id}", BackupDetails)
+        found = api.get(f"backups/{set_id}", BackupDetails, **_of(tenant))
     _print_members(open_output(as_json=as_json), "backup", found.model_dump(mode="json"))
 
 
@@ -105,13 +106,16 @@ def _print_findings(output: Output, state: Verification) -> None:
         raise CommandError(f"{counted(len(state.findings), 'finding')}; see the list above.")
 
 
+def _of(tenant: str | None) -> dict[str, str]:
+    return {} if tenant is None else {"tenant": tenant}
+
+
 def _row(each: Backup) -> tuple[str, ...]:
     return (
         each.id,
         each.made_at.isoformat(timespec="seconds"),
         each.kind,
         each.retain_until.date().isoformat(),
-        str(each.documents),
         str(each.versions),
         size_text(each.content_bytes),
         size_text(each.new_bytes),

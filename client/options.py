@@ -21,4 +21,13 @@ def check_id(text: str | None) -> str | None:
     return text
 
 
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="For employees: the tenant whose backups they are.",
+        callback=check_id,
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]

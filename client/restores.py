@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from client.errors import CommandError, ExitCode
-from client.options import Json, check_id
+from client.options import Json, Tenant, check_id
 from client.output import Output, open_output
 from client.units import counted, duration_text, size_text
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from client.api import Api
     from client.views import Restore
 
+PROBLEMS = {
+    "damaged": "it is damaged in the backup",
+    "missing": "it is missing in the backup",
+    "erased": "it was erased since, and stays so",
+    "newer": "it was changed since; --overwrite makes a new version of it",
+    "conflict": "the service has something else in its place",
+}
 COLUMNS = ("restore", "set", "state", "documents", "size")
 
 
@@ -49,11 +57,15 @@ def restore(
         int | None, typer.Option(min=1, help="Only this version of it.", show_default=False)
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also in place of what is newer.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Documents that were changed since get the content of the set as a new version.",
+        ),
     ] = False,
-    new_tenant: Annotated[
-        str | None,
-        typer.Option(metavar="SLUG", help="Into a new tenant of this name.", show_default=False),
+    tenant: Tenant = None,
+    into: Annotated[
+        str | None, _id_option("For employees: all of it, into another tenant.")
     ] = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Plan; `--resume ID` starts it.")
@@ -63,7 +75,7 @@ def restore(
         str | None, _id_option("Start, go on with or follow a restore that was planned before.")
     ] = None,
     pause: Annotated[str | None, _id_option("Pause a restore.")] = None,
-    cancel: Annotated[str | None, _id_option("Cancel a planned restore.")] = None,
+    cancel: Annotated[str | None, _id_option("Give a restore up; what was restored stays.")] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the restores.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +84,7 @@ def restore(
     The restore runs on the server. Ctrl-C ends following, not the restore.
     """
     modes = [name for name in (resume, pause, cancel) if name is not None]
-    what = (set_id, at, document, version, new_tenant)
+    what = (set_id, at, document, version, tenant, into)
     if len(modes) + list_only > 1 or (
         (modes or list_only) and (overwrite or plan_only or any(each is not None for each in what))
     ):
@@ -97,16 +109,16 @@ def restore(
         elif resume is not None:
             restoring.resume(resume)
         else:
-            planned = restoring.plan(
-                {
-                    "set": set_id,
-                    "at": moment,
-                    "document": document,
-                    "version": version,
-                    "overwrite": overwrite,
-                    "new_tenant": new_tenant,
-                }
-            )
+            wanted = {
+                "set": set_id,
+                "at": moment,
+                "document": document,
+                "version": version,
+                "tenant": tenant,
+                "into": into,
+            }
+            given = {name: value for name, value in wanted.items() if value is not None}
+            planned = restoring.plan(given | {"overwrite": overwrite})
             if plan_only:
                 restoring.say_how_to_go_on(planned)
             elif yes or typer.confirm("Start?"):
@@ -139,19 +151,23 @@ class Restoring:
         fields = [each.model_dump(mode="json") for each in found]
         self._output.table("restore", COLUMNS, rows, fields)
 
-    def plan(self, request: dict[str, object]) -> Restore:
+    def plan(self, request: Mapping[str, object]) -> Restore:
         """Have a restore planned, and print the plan."""
         from client.views import Restore
 
         planned = self._api.post("restores", Restore, request)
         plan = planned.plan
+        about = "" if plan.exact else "at most "
+        moment = planned.point_in_time.isoformat(timespec="seconds")
         text = (
-            f"{planned.id}: {counted(plan.documents, 'document')} in "
-            f"{counted(plan.versions, 'version')}, {counted(plan.objects, 'object')}, "
-            f"{size_text(plan.bytes)}, {duration_text(plan.expected_seconds)}, from {planned.set}"
+            f"{planned.id}: as of {moment} ({planned.set}): "
+            f"{about}{counted(plan.versions, 'version')} of {counted(plan.documents, 'document')}, "
+            f"{size_text(plan.bytes)}, {duration_text(plan.expected_seconds)}"
         )
         if plan.skipped_newer:
-            text += f"; {counted(plan.skipped_newer, 'document')} newer, left as they are"
+            text += f"; {counted(plan.skipped_newer, 'document')} changed since, left as they are"
+        if plan.erased:
+            text += f"; {counted(plan.erased, 'document')} erased since, not brought back"
         self._output.emit("plan", text + ".", id=planned.id, set=planned.set, **plan.model_dump())
         return planned
 
@@ -191,9 +207,9 @@ class Restoring:
         )
 
     def cancel(self, id: str) -> None:
-        """Cancel a planned restore."""
+        """Give a restore up."""
         self._api.delete(f"restores/{id}")
-        self._output.emit("cancelled", f"{id} is cancelled; nothing was restored.", id=id)
+        self._output.emit("cancelled", f"{id} is cancelled; what was restored stays.", id=id)
 
     def _follow(self, restore: Restore) -> None:
         from client.views import Restore
@@ -216,17 +232,20 @@ class Restoring:
 
     def _finish(self, restore: Restore) -> None:
         for each in restore.problems:
-            version = "" if each.version is None else f", version {each.version}"
-            text = f"not restored: {each.document}{version}: {each.problem}"
+            what = each.document or "another record"
+            version = f", version {each.version}" if each.version else ""
+            reason = PROBLEMS.get(each.problem, each.problem)
+            text = f"not restored: {what}{version}: {reason}"
             self._output.emit("problem", text, **each.model_dump())
         progress = restore.progress
         self._output.emit(
             "summary",
-            f"{restore.id} is {restore.state}: {counted(progress.documents, 'document')} in "
-            f"{counted(progress.versions, 'version')}, {size_text(progress.bytes)}.",
+            f"{restore.id} is {restore.state}: {counted(progress.restored, 'document')} of "
+            f"{progress.documents:,} restored, {counted(progress.versions, 'version')}, "
+            f"{size_text(progress.bytes)}.",
             id=restore.id,
             state=restore.state,
-            problems=len(restore.problems),
+            problems=restore.problem_count,
             **progress.model_dump(),
         )
         if restore.state == "paused":
@@ -234,9 +253,9 @@ class Restoring:
                 f"{restore.id} was paused; go on with: strongroom restore --resume {restore.id}"
             )
         if restore.state != "done":
-            raise CommandError(f"{restore.id} failed.")
-        if restore.problems:
-            raise CommandError(f"{counted(len(restore.problems), 'problem')}; see the list above.")
+            raise CommandError(f"{restore.id} was {restore.state}.")
+        if restore.problem_count:
+            raise CommandError(f"{counted(restore.problem_count, 'problem')}; see the list above.")
 
 
 def _moment(text: str) -> str:

@@ -23,7 +23,6 @@ class Backup(BaseModel):
     made_at: datetime
     kind: str
     retain_until: datetime
-    documents: int
     versions: int
     content_bytes: int
     new_bytes: int
@@ -69,38 +68,43 @@ class Verification(BaseModel):
 
 
 class RestorePlan(BaseModel):
-    """What a restore would bring."""
+    """What a restore would do; without `exact` its numbers are those of the whole set."""
 
     documents: int
     versions: int
-    objects: int
     bytes: int
-    expected_seconds: float
     skipped_newer: int
+    erased: int
+    expected_seconds: float
+    exact: bool
 
 
 class RestoreProgress(BaseModel):
-    """How far a restore is."""
+    """What a restore did so far."""
 
     documents: int
+    restored: int
     versions: int
     bytes: int
+    records: int
 
 
 class RestoreProblem(BaseModel):
-    """A version that a restore could not bring back."""
+    """Something that was not restored: a version, all of a document (0), or something else (empty)."""
 
     document: str
-    version: int | None
+    version: int
     problem: str
 
 
 class Restore(BaseModel):
-    """A restore."""
+    """A restore; `problem_count` counts problems that are not listed as well."""
 
     id: str
     set: str
-    state: Literal["planned", "running", "paused", "done", "failed"]
+    point_in_time: datetime
+    state: Literal["planned", "running", "paused", "done", "cancelled"]
     plan: RestorePlan
     progress: RestoreProgress
     problems: list[RestoreProblem]
+    problem_count: int

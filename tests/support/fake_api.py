@@ -23,7 +23,6 @@ def backup(number: int) -> dict[str, Any]:
         "made_at": "2026-11-26T10:00:00Z",
         "kind": "hourly",
         "retain_until": "2026-11-27T10:00:00Z",
-        "documents": 12,
         "versions": 15,
         "content_bytes": 3_400_000_000,
         "new_bytes": 1_000,
@@ -62,17 +61,20 @@ class FakeApi(HttpServer):
         made = {
             "id": "rst_1",
             "set": SET_ID,
+            "point_in_time": "2026-11-26T10:00:00Z",
             "state": "planned",
             "plan": {
                 "documents": 12,
                 "versions": 15,
-                "objects": 17,
                 "bytes": 3_400_000_000,
-                "expected_seconds": 130.5,
                 "skipped_newer": 2,
+                "erased": 1,
+                "expected_seconds": 130,
+                "exact": True,
             },
-            "progress": {"documents": 0, "versions": 0, "bytes": 0},
+            "progress": {"documents": 0, "restored": 0, "versions": 0, "bytes": 0, "records": 0},
             "problems": [],
+            "problem_count": 0,
         } | members
         self.restores[made["id"]] = made
         return made
@@ -123,7 +125,7 @@ class FakeApi(HttpServer):
                 if self.states:
                     self.restores[id] |= self._next_state()
                 return Response(200, self.restores[id])
-            case "POST", ["restores", id, "start" | "pause" as verb]:
+            case "POST", ["restores", str(id), "start" | "pause" as verb]:
                 self.restores[id]["state"] = {"start": "running", "pause": "paused"}[verb]
                 return Response(200, self.restores[id])
             case "DELETE", ["restores", id]:

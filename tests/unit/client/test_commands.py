@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,11 +95,11 @@ class TestBackups:
             "2026-11-26T10:00:00+00:00",
             "hourly",
             "2026-11-27",
-            "12",
             "15",
             "3.4 GB",
             "1.0 kB",
         ]
+        assert invoke("backups", "list", "--tenant", "ten_1").code == 0
         assert [each["sequence"] for each in invoke("backups", "list", "--json").events] == list(
             range(SETS)
         )
@@ -149,7 +150,13 @@ class TestBackups:
 
 class TestRestore:
     def done(self, **members: object) -> dict[str, object]:
-        progress = {"documents": 12, "versions": 15, "bytes": 3_400_000_000}
+        progress = {
+            "documents": 12,
+            "restored": 9,
+            "versions": 15,
+            "bytes": 3_400_000_000,
+            "records": 3,
+        }
         return {"state": "done", "progress": progress} | members
 
     def test_a_restore_is_planned_started_and_followed(self, signed_in: FakeApi) -> None:
@@ -157,32 +164,26 @@ class TestRestore:
         ran = invoke("restore", "--yes", "--at", "2026-11-26T14:00:00+01:00", "--overwrite")
         assert (ran.code, ran.err) == (0, "")
         assert ran.lines == [
-            "rst_1: 12 documents in 15 versions, 17 objects, 3.4 GB, 2 minutes, from "
-            f"{SET_ID}; 2 documents newer, left as they are.",
-            "rst_1 is done: 12 documents in 15 versions, 3.4 GB.",
+            f"rst_1: as of 2026-11-26T10:00:00+00:00 ({SET_ID}): 15 versions of 12 documents, 3.4 GB, "
+            "2 minutes; 2 documents changed since, left as they are; 1 document erased since, not "
+            "brought back.",
+            "rst_1 is done: 9 documents of 12 restored, 15 versions, 3.4 GB.",
         ]
         methods = [(method, path) for method, path, _ in signed_in.requests]
         assert methods[:2] == [("POST", "restores"), ("POST", "restores/rst_1/start")]
-        assert signed_in.requests[0][2] | {"at": None} == {
-            "set": None,
-            "at": None,
-            "document": None,
-            "version": None,
-            "overwrite": True,
-            "new_tenant": None,
-        }
-        assert "2026-11-26T" in signed_in.requests[0][2]["at"]
+        at = datetime.fromisoformat(signed_in.requests[0][2].pop("at"))
+        assert at == datetime(2026, 11, 26, 13, tzinfo=UTC)
+        assert signed_in.requests[0][2] == {"overwrite": True}
 
     def test_what_is_wanted_is_sent(self, signed_in: FakeApi) -> None:
-        chosen = ("--set", SET_ID, "--document", "doc_1", "--version", 3, "--new-tenant", "acme-2")
+        chosen = ("--set", SET_ID, "--document", "doc_1", "--version", 3, "--tenant", "ten_1")
         assert invoke("restore", "--plan-only", *chosen).code == 0
         assert signed_in.requests[0][2] == {
             "set": SET_ID,
-            "at": None,
             "document": "doc_1",
             "version": 3,
             "overwrite": False,
-            "new_tenant": "acme-2",
+            "tenant": "ten_1",
         }
 
     def test_a_plan_alone_says_how_to_go_on(self, signed_in: FakeApi) -> None:
@@ -193,20 +194,22 @@ class TestRestore:
 
     def test_problems_are_listed(self, signed_in: FakeApi) -> None:
         problems = [
-            {"document": "doc_1", "version": 2, "problem": "the content is missing"},
-            {"document": "doc_2", "version": None, "problem": "the record is damaged"},
+            {"document": "doc_1", "version": 2, "problem": "missing"},
+            {"document": "doc_2", "version": 0, "problem": "newer"},
+            {"document": "", "version": 0, "problem": "of a later release"},
         ]
-        signed_in.states.append(self.done(problems=problems))
+        signed_in.states.append(self.done(problems=problems, problem_count=1_234))
         ran = invoke("restore", "--yes")
         assert ran.code == 1
-        assert ran.lines[1:3] == [
-            "not restored: doc_1, version 2: the content is missing",
-            "not restored: doc_2: the record is damaged",
+        assert ran.lines[1:4] == [
+            "not restored: doc_1, version 2: it is missing in the backup",
+            "not restored: doc_2: it was changed since; --overwrite makes a new version of it",
+            "not restored: another record: of a later release",
         ]
-        assert ran.err == "strongroom: 2 problems; see the list above.\n"
+        assert ran.err == "strongroom: 1,234 problems; see the list above.\n"
 
     @pytest.mark.parametrize(
-        ("state", "said"), [("failed", "rst_1 failed"), ("paused", "--resume rst_1")]
+        ("state", "said"), [("cancelled", "rst_1 was cancelled"), ("paused", "--resume rst_1")]
     )
     def test_a_restore_that_does_not_get_done_is_said(
         self, signed_in: FakeApi, state: str, said: str
