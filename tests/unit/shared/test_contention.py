@@ -12,7 +12,14 @@ import pytest
 
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.memory.records import MemoryRecords
-from shared.base.errors import Conflict, NotFound, Unavailable
+from shared.base.errors import (
+    Conflict,
+    LegalHold,
+    NotFound,
+    Retained,
+    StrongroomError,
+    Unavailable,
+)
 from shared.base.partitions import Partition
 from shared.journal.contention import Backoff, retry_conflicts
 from shared.ports.clock import Runtime
@@ -112,15 +119,18 @@ async def test_a_budget_that_is_spent_makes_the_service_unavailable() -> None:
     assert attempt.made == 4
 
 
-async def test_another_error_is_not_tried_again() -> None:
+@pytest.mark.parametrize("error", [NotFound, LegalHold, Retained])
+async def test_another_error_or_a_conflict_that_stays_is_not_tried_again(
+    error: type[StrongroomError],
+) -> None:
     pauses = Pauses()
     made = 0
 
     async def attempt() -> None:
         nonlocal made
         made += 1
-        raise NotFound("There is no such record.")
+        raise error("It stays as it is.")
 
-    with pytest.raises(NotFound):
+    with pytest.raises(error):
         await retry_conflicts(attempt, pauses.runtime)
     assert (made, pauses.seconds) == (1, [])
