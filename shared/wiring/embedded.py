@@ -59,7 +59,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         replica=FileBlobs(data / "replica", clock),
         staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
         backup=FileWriteOnce(backup / "sets", clock),
-        backup_keys=FileBlobs(backup / "keys", clock),
+        backup_keys=FileBlobs(backup / "keys", clock, forgets=True),
         records=records,
         targets=targets,
         key_vault=key_vault,

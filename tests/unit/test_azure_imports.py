@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import sys
-from shared.adapters.azure import blobs, bus, clients, keys, records, source
+from shared.adapters.azure import blobs, bus, clients, keys, records, source, write_once
 from shared.ports.clock import SystemClock
 from shared.base.topology import load_topology
 
@@ -17,6 +17,7 @@ blobs.AzureBlobs(opened, "https://a.example.com", "primary", clock)
 bus.AzureBus(opened, "a.example.com", load_topology())
 keys.AzureKeys(opened, "https://a.example.com")
 records.AzureRecords(opened, "https://a.example.com", "strongroom", clock)
+write_once.AzureWriteOnce(opened, "https://a.example.com", "backup", clock)
 source.AzureSource(opened, "a.example.com", load_topology(), clock)
 print(*sorted(name for name in sys.modules if name.split(".")[0] in ("azure", "aiohttp", "msal")))
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import uuid
@@ -19,10 +18,15 @@ class Draft:
     """New content in ``.incoming``, in a file that stays locked while its writer lives.
 
     Small pieces are gathered, so that a small object costs one hop to a thread.
+
+    Args:
+        incoming: The folder.
+        erased: Overwrite what does not become an object.
     """
 
-    def __init__(self, incoming: Path) -> None:
+    def __init__(self, incoming: Path, *, erased: bool = False) -> None:
         self.path = incoming / uuid.uuid4().hex
+        self._erased = erased
         self.descriptor: int | None = None
         self._gathered = bytearray()
         self._size = 0
@@ -55,11 +59,15 @@ class Draft:
 
     def discard(self) -> None:
         """Remove the name in ``.incoming``, and with it what was not linked elsewhere."""
-        if self.descriptor is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            os.close(self.descriptor)
-            self.descriptor = None
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is None:
+            return
+        try:
+            if self._erased and os.fstat(descriptor).st_nlink == 1:
+                _overwrite(descriptor)
+            self.path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
     def _open(self) -> int:
         if self.descriptor is None:
@@ -69,14 +77,35 @@ class Draft:
         return self.descriptor
 
 
-def remove_unless_in_use(path: Path) -> None:
-    """Remove a draft whose writer has died: nobody holds the lock on it any more.
+def erase(path: Path) -> None:
+    """Overwrite a file where it lies on the disk, then remove it.
 
     Raises:
         OSError: As the operating system says.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        _overwrite(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink(missing_ok=True)
+
+
+def remove_unless_in_use(path: Path, *, erased: bool = False) -> None:
+    """Remove a draft whose writer has died: nobody holds the lock on it any more.
+
+    Args:
+        path: The draft.
+        erased: Overwrite it, unless it became an object.
+
+    Raises:
+        OSError: As the operating system says.
+    """
+    try:
+        descriptor = os.open(path, (os.O_RDWR if erased else os.O_RDONLY) | os.O_NOFOLLOW)
     except FileNotFoundError:
         return
     try:
@@ -84,6 +113,17 @@ def remove_unless_in_use(path: Path) -> None:
     except BlockingIOError:
         return
     else:
+        if erased and os.fstat(descriptor).st_nlink == 1:
+            _overwrite(descriptor)
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _overwrite(descriptor: int) -> None:
+    """Zeros instead of a file's content, on the disk when this returns."""
+    left = os.fstat(descriptor).st_size
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while left > 0:
+        left -= os.write(descriptor, bytes(min(left, PIECE)))
+    os.fsync(descriptor)

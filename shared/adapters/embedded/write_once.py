@@ -21,6 +21,7 @@ from typing import Final
 from shared.adapters.checks import check_blob_name, check_range
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.threads import on_disk
+from shared.adapters.embedded.tree import ObjectTree
 from shared.adapters.retention import first_retention_date, retained, retention_date
 from shared.base.buffers import Buffer
 from shared.base.errors import NotFound
@@ -52,6 +53,7 @@ class FileWriteOnce:
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self._blobs = FileBlobs(root, clock)
+        self._tree = ObjectTree(root)
         self._clock = clock
 
     async def put(
@@ -111,7 +113,7 @@ class FileWriteOnce:
         await on_disk(self._delete, name)
 
     def _dated(self, info: BlobInfo) -> RetainedInfo:
-        with self._blobs.locked(info.name, alone=False) as descriptor:
+        with self._tree.locked(info.name, alone=False) as descriptor:
             date = max(_dates(descriptor))
         size = max(0, info.size - _HEADER_BYTES)
         return RetainedInfo(info.name, size, info.modified_at, date)
@@ -125,7 +127,7 @@ class FileWriteOnce:
         return dated
 
     def _extend(self, name: str, date: datetime) -> None:
-        with self._blobs.locked(name, alone=True) as descriptor:
+        with self._tree.locked(name, alone=True) as descriptor:
             dates = _dates(descriptor)
             if date <= max(dates) or date <= self._clock.now():
                 return
@@ -136,7 +138,7 @@ class FileWriteOnce:
             os.pwrite(descriptor, _line(date), (1 - earlier) * _LINE_BYTES)
 
     def _delete(self, name: str) -> None:
-        with suppress(NotFound), self._blobs.locked(name, alone=True) as descriptor:
+        with suppress(NotFound), self._tree.locked(name, alone=True) as descriptor:
             date = max(_dates(descriptor))
             if date > self._clock.now():
                 raise retained(date)

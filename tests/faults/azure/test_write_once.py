@@ -19,7 +19,7 @@ from azure.storage.blob.aio import BlobClient
 from shared.adapters.azure.write_once import AzureWriteOnce
 from shared.base.errors import Conflict, InternalError, NotFound, Retained, Unavailable
 from tests.support.clock import FakeClock
-from tests.support.emulators.servers import Request, Response
+from tests.support.emulators.servers import Request
 from tests.support.faults.cases import FAULTS
 
 pytestmark = pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_an_object_has_its_locked_date_from_the_first_moment(
     seen: list[Request] = []
     handle = backup_proxy.handle
 
-    def watched(request: Request) -> Response:
+    def watched(request: Request) -> object:
         seen.append(request)
         return handle(request)
 
@@ -183,6 +183,7 @@ Attack = Callable[[BlobClient, str], Awaitable[object]]
 
 async def _shorten(blob: BlobClient, version: str | None, mode: str) -> None:
     date = (await blob.get_blob_properties()).immutability_policy.expiry_time
+    assert date is not None
     policy = ImmutabilityPolicy(expiry_time=date - timedelta(minutes=30), policy_mode=mode)
     await blob.set_immutability_policy(policy, version_id=version)
 
@@ -208,8 +209,8 @@ async def test_the_service_refuses(backup, date, backup_container, backup_proxy,
     await assert_untouched(backup, date)
 
 
-async def _put_over(blob: BlobClient, **policy: ImmutabilityPolicy) -> None:
-    await blob.upload_blob(b"junk", overwrite=True, **policy)
+async def _put_over(blob: BlobClient) -> None:
+    await blob.upload_blob(b"junk", overwrite=True)
 
 
 async def _put_over_often(blob: BlobClient) -> None:
@@ -330,10 +331,10 @@ async def test_an_extension_that_came_second_is_content_with_the_later_date(
 ):
     set_policy = backup_proxy._set_policy
 
-    def overtaken(request: Request, target: object) -> Response:
+    def overtaken(*called: object) -> object:
         [version] = backup_proxy.versions("old")
         version.until = date + 5 * HOUR
-        return set_policy(request, target)
+        return set_policy(*called)
 
     monkeypatch.setattr(backup_proxy, "_set_policy", overtaken)
     await backup.extend("old", date + HOUR)

@@ -71,6 +71,18 @@ async def blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
 
 
 @asynccontextmanager
+async def forgetting_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
+    async with blobs(folder) as kept:
+        clock = FakeClock()
+        grants = UploadGrants("http://127.0.0.1:7071/staged", bytes(range(32)), clock)
+
+        async def reopen() -> FileBlobs:
+            return FileBlobs(folder / "keys", clock, grants, forgets=True)
+
+        yield BlobsHarness(await reopen(), kept.other, clock.now, reopen)
+
+
+@asynccontextmanager
 async def sealed_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
     async with blobs(folder) as plain:
 

@@ -1,0 +1,61 @@
+"""Which adapter stands behind each store of the backups, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.write_once import AzureWriteOnce
+from shared.base.topology import load_topology
+from shared.ports.clock import Runtime, system_entropy
+from shared.wiring.azure import azure_adapters
+from shared.wiring.embedded import embedded_adapters
+from shared.wiring.settings import AZURE_SERVICES, Settings
+from tests.support.clock import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+async def stream(*chunks):
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_backups_lie_in_a_folder_of_their_own(tmp_path: Path, elsewhere: bool) -> None:
+    clock = FakeClock()
+    folder = tmp_path / "other disk" if elsewhere else tmp_path / "data" / "backup"
+    settings = Settings(data_dir=tmp_path / "data", backup_dir=folder if elsewhere else None)
+    adapters = embedded_adapters(settings, load_topology(), Runtime(clock, system_entropy))
+    date = clock.now().replace(year=2030)
+    await adapters.backup.put("ten_a/sets/1", stream(b"a set"), retain_until=date)
+    await adapters.backup_keys.put("ten_a/1.1", stream(b"a key page"))
+    page = folder / "keys" / "ten_a" / "1.1="
+    assert (folder / "sets" / "ten_a" / "sets" / "1=").exists()
+    with page.open("rb") as blocks:
+        await adapters.backup_keys.delete("ten_a/1.1")
+        assert blocks.read() == bytes(len(b"a key page"))
+    await adapters.close()
+
+
+async def test_the_containers_of_backups_are_asked_for_their_environment(monkeypatch) -> None:
+    async def environment(store) -> str:
+        return f"{store._account}/{store._container_name}"
+
+    for store in (AzureBlobs, AzureWriteOnce):
+        monkeypatch.setattr(store, "environment", environment)
+    services = {name: f"https://{name.replace('_', '-')}.example.com" for name in AZURE_SERVICES}
+    adapters = azure_adapters(
+        Settings(profile="azure", **services),  # type: ignore[arg-type]
+        load_topology(),
+        Runtime(FakeClock(), system_entropy),
+    )
+    said = await adapters.environments()
+    assert len(said) == 5
+    assert said["the container backup"] == "https://backup-account-url.example.com/backup"
+    assert said["the container backup-keys"] == (
+        "https://backup-keys-account-url.example.com/backup-keys"
+    )
+    await adapters.close()
