@@ -263,6 +263,7 @@ async def test_members_and_readers_neither_see_nor_change_targets(
 
 async def test_everything_is_in_the_audit_log(app: App, auth: dict[str, str], alpha: str) -> None:
     target = (await create(app, auth)).json()["target"]["id"]
+    await copied(app)
     document = (await app.upload(auth, CONTENT)).json()["id"]
     await copied(app)
     path = f"targets/{target}"
