@@ -34,7 +34,8 @@ class Use:
         log_gigabytes: What is logged.
         traffic_gigabytes: What the app sends and receives.
         gateway_units: Capacity units of the gateway, on average.
-        busy_gigabyte_seconds: Memory times time in which functions run on demand, without backups.
+        busy_gigabyte_seconds: Memory times time in which functions run on demand, without backups and their
+            verification.
     """
 
     stored_gigabytes: float
@@ -66,6 +67,10 @@ RELAY_SECONDS = 15
 SWEEP_SECONDS = 600
 ROTATION_SECONDS = 600
 BACKUP_SECONDS = 60
+VERIFICATION_SECONDS = 60
+RESTORE_SECONDS = 60
+DRILL_SECONDS = 600
+TARGET_SECONDS = 60
 TRASH_SECONDS = 600
 """How often the timers run, as the schedules in active.bicep say."""
 
@@ -107,8 +112,12 @@ SIGNATURE_OPERATIONS = 2
 """The key vault is asked for the key's current version, then to sign."""
 
 VERIFICATION_DAYS = 30
-"""Within so many days all content is read and checked, as the default policy says: in the backups, the
-primary store and the replica."""
+VERIFIED_COPIES = 4
+VERIFIED_FAR = 3
+VERIFICATION_GIGABYTE_SECONDS = 20
+"""Within so many days all content is read and checked, as the default policy says, for which a walk begins
+after half of them: the primary store, the replica and the backups, which count twice; all but the first are
+in the other region. Memory times time for each GB."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,10 @@ def timers(use: Use, tenants: int = TENANTS) -> Timers:
         + 2 / SWEEP_SECONDS
         + 1 / ROTATION_SECONDS
         + 2 / BACKUP_SECONDS
+        + 1 / VERIFICATION_SECONDS
+        + 1 / RESTORE_SECONDS
+        + 1 / DRILL_SECONDS
+        + 1 / TARGET_SECONDS
         + 2 / TRASH_SECONDS
     )
     windows = min(
@@ -303,7 +316,9 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         # The first 31 days are in the price of taking them in.
         months = (workspace["properties"]["retentionInDays"] - 31) / 30
         yield _used("logs, kept", "logs GB month", use.log_gigabytes * months, "GB months")
+    verified = use.stored_gigabytes * 30 / (VERIFICATION_DAYS / 2)
     busy = use.busy_gigabyte_seconds + asked.sets * SET_GIGABYTE_SECONDS
+    busy += verified * VERIFIED_COPIES * VERIFICATION_GIGABYTE_SECONDS
     yield _used("functions, time", "function GB second", busy, "GB s")
     # Four events a document, and each of its requests.
     yield _used(
@@ -316,10 +331,9 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
     traffic = use.traffic_gigabytes
     yield _used("private endpoints, traffic", "endpoint GB", traffic * 4, "GB")
     yield _used("between regions", "traffic between regions GB", traffic * 2, "GB")
-    # Of these four copies, the backups count twice, three are in the other region.
-    verified = use.stored_gigabytes * 30 / VERIFICATION_DAYS
-    yield _used("verification, private endpoints", "endpoint GB", verified * 4, "GB")
-    yield _used("verification, between regions", "traffic between regions GB", verified * 3, "GB")
+    near, far = verified * VERIFIED_COPIES, verified * VERIFIED_FAR
+    yield _used("verification, private endpoints", "endpoint GB", near, "GB")
+    yield _used("verification, between regions", "traffic between regions GB", far, "GB")
     if _of(resources, "Microsoft.Network/azureFirewalls"):
         yield _used("firewall, traffic", "firewall GB", traffic, "GB")
     if _of(resources, "Microsoft.Network/natGateways"):

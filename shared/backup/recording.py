@@ -59,8 +59,8 @@ class VerificationRecord:
         change = self.verifications.replace(self.stored, self.value.with_finding(finding))
         await self.journal.commit(entry, [change])
         # The operators' alert looks for this line.
-        text = "backup.finding %s, %s %s: %s"
-        _log.error(text, tenant, finding.kind, finding.object, finding.detail)
+        where = f"{finding.kind} {finding.object}"
+        _log.error("backup.finding %s, %s: %s", tenant, where, finding.detail)
         await self._reload()
 
     async def progress(self, checked: Checked, position: Position) -> None:
