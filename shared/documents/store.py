@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from shared.base.errors import Conflict, NotFound
@@ -14,7 +14,8 @@ from shared.base.models import Model
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Upload, Version
 from shared.documents.naming import sweep_due
-from shared.journal.agenda import Agenda, Task, end_of_window
+from shared.documents.timing import GRANT_LIFETIME, erasure_due, expiry_due
+from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, StoredPage, page_across
 from shared.ports.records import Change, RecordStore
 
@@ -27,14 +28,6 @@ ERASURE_KIND: Final = "erasure"
 LIVE: Final = {"state": "live"}
 TRASHED: Final = {"state": "trash"}
 GRANTED: Final = {"state": "granted"}
-
-GRANT_LIFETIME: Final = timedelta(hours=1)
-
-EXPIRY_WINDOW: Final = timedelta(minutes=1)
-"""Uploads whose grants expire in the same window are looked at together."""
-
-ERASURE_WINDOW: Final = timedelta(minutes=10)
-"""Documents of one month whose time in the trash ends in the same window are erased together."""
 
 _NO_DOCUMENT: Final = "There is no such document in your tenant."
 
@@ -310,13 +303,3 @@ def _erasure(due: datetime) -> Mapping[str, str]:
 
 def _version_id(document: str, number: int) -> str:
     return f"{document}.{number:06d}"
-
-
-def expiry_due(expires_at: datetime) -> datetime:
-    """When the sweep looks for uploads whose grants expire at a time: then, or up to a minute later."""
-    return end_of_window(expires_at - timedelta(microseconds=1), EXPIRY_WINDOW)
-
-
-def erasure_due(erase_at: datetime) -> datetime:
-    """When the timer erases what is to leave the trash at a time: then, or up to 10 minutes later."""
-    return end_of_window(erase_at - timedelta(microseconds=1), ERASURE_WINDOW)

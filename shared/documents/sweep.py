@@ -16,7 +16,8 @@ from typing import Final
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.documents.naming import GRACE, swept_prefix
-from shared.documents.store import GRANTED, expiry_due
+from shared.documents.store import GRANTED
+from shared.documents.timing import expiry_due
 from shared.documents.uploads import Uploads
 from shared.journal.agenda import AgendaItem, Task
 from shared.journal.collections import Stored

@@ -14,7 +14,8 @@ from shared.base.partitions import OPERATOR, partition_of
 from shared.documents.descriptions import ExpectedContent, UploadDescriptions
 from shared.documents.models import Description, Upload
 from shared.documents.naming import staged_name
-from shared.documents.store import GRANT_LIFETIME, DocumentRecords
+from shared.documents.store import DocumentRecords
+from shared.documents.timing import GRANT_LIFETIME
 from shared.journal.collections import Stored
 from shared.journal.entries import ANONYMOUS, Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
