@@ -91,10 +91,12 @@ class ContentChecks:
         """
         by_id = {id_of(each): each for each in versions}
         located = await self._located(scope, by_id, checked)
-        await self._check_packed(scope, by_id, located, checked)
+        good = await self._check_packed(scope, by_id, located, checked)
         pages: _Pages = {}
         for name, location in located.items():
-            await self._check_key(scope, by_id[name], location, pages, checked)
+            has_key = await self._check_key(scope, by_id[name], location, pages, checked)
+            if has_key and name in good and name in scope.opened:
+                await self._check_opening(scope, by_id[name], location, checked)
         if scope.packs is None:
             await self._check_copies(versions, checked)
 
@@ -142,21 +144,24 @@ class ContentChecks:
         by_id: Mapping[str, StoredVersion],
         located: Mapping[str, Location],
         checked: Checked,
-    ) -> None:
-        """Check that the packs hold the contents as they were sealed."""
+    ) -> set[str]:
+        """Check that the packs hold the contents as they were sealed; the ids of those that are good."""
         tenant, store = scope.partition.tenant, self.contents.packs.store
         digests = await hash_packed(store, tenant, located.values())
+        good: set[str] = set()
         for name, location in located.items():
             checked.objects += 1
             checked.bytes += location.size
             sealed = by_id[name].version.sealed_sha256
             if hmac.compare_digest(digests.get(name, b""), sealed):
+                good.add(name)
                 continue
             again = await self._again(by_id[name])
             now = await self.contents.find(scope.partition, [name])
             if again is None or again.version.sealed_sha256 != sealed or now != [location]:
                 continue
             await self._note_packed(again, location, name in digests, checked)
+        return good
 
     async def _note_packed(
         self, found: StoredVersion, location: Location, read: bool, checked: Checked
@@ -176,24 +181,30 @@ class ContentChecks:
         location: Location,
         pages: _Pages,
         checked: Checked,
+    ) -> bool:
+        """Whether the key page has what the record has; if it lacks it, that is a finding."""
+        tenant, wanted = scope.partition.tenant, erasable(found.version)
+        if await self._entry(tenant, location, pages) == wanted:
+            return True
+        pages.pop(location.page)
+        if await self._entry(tenant, location, pages) == wanted:
+            return True
+        again = await self._again(found)
+        if again is not None and erasable(again.version) == wanted:
+            checked.add("key-page", location.id, "The page lacks its keys; it is made anew.")
+            checked.pages.add(location.page)
+        return False
+
+    async def _check_opening(
+        self, scope: Scope, found: StoredVersion, location: Location, checked: Checked
     ) -> None:
-        """Check that the key page has what the record has, and, of a sample, that it opens the content."""
-        tenant, name = scope.partition.tenant, location.id
-        wanted = erasable(found.version)
-        if await self._entry(tenant, location, pages) != wanted:
-            pages.pop(location.page)
-            if await self._entry(tenant, location, pages) != wanted:
-                again = await self._again(found)
-                if again is None or erasable(again.version) != wanted:
-                    return
-                checked.add("key-page", name, "The page lacks its keys; it is made anew.")
-                checked.pages.add(location.page)
-                return
-        if name in scope.opened and scope.manifest is not None:
-            snapshot = Snapshot(self.newest.reader, self.contents.pages, scope.manifest)
-            checked.bytes += location.size
-            if not await self._opens(snapshot, found, location) and await self._again(found):
-                checked.add("opening", name, "Its keys do not open its content in the backup.")
+        """Check that the keys of a version open its content."""
+        if scope.manifest is None:
+            return
+        snapshot = Snapshot(self.newest.reader, self.contents.pages, scope.manifest)
+        checked.bytes += location.size
+        if not await self._opens(snapshot, found, location) and await self._again(found):
+            checked.add("opening", location.id, "Its keys do not open its content in the backup.")
 
     async def _opens(self, snapshot: Snapshot, found: StoredVersion, location: Location) -> bool:
         """Whether a version's keys open all of what the backup has, and that is what was uploaded."""
