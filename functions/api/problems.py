@@ -189,12 +189,14 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
 
 def _allowed(request: Request) -> list[str]:
     # The router names the methods of the first route alone, where several share a path.
-    return sorted(
-        method
+    matching = [
+        route
         for route in iter_route_contexts(request.app.routes)
         if compile_path(str(route.path))[0].match(request.url.path)
-        for method in route.methods or ()
-    )
+    ]
+    # What is a path of its own is not meant as an id in another one.
+    own = [route for route in matching if route.path == request.url.path]
+    return sorted(method for route in own or matching for method in route.methods or ())
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

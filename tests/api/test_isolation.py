@@ -62,6 +62,9 @@ class Victim:
     upload: str
     user: str
     target: str
+    set: str
+    verification: str
+    restore: str
 
     def named(self, route: Route) -> str:
         """What of alpha's the route's path names; empty where it names nothing."""
@@ -92,6 +95,8 @@ class Victim:
             "/uploads": {"name": "other.txt", "size": 1},
             "/policy": POLICY,
             "/targets": TARGET,
+            "/backups/verifications": {"set": self.set},
+            "/restores": {"set": self.set},
             "/targets/{target}": {"paused": True},
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
         }
@@ -107,6 +112,12 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     assert member is not None
     target = await app.http.post("targets", json=TARGET, headers=auth)
     await app.settle()
+    app.clock.advance(240)
+    await app.services.outbox.relay()
+    await app.services.backups.timer.run()
+    made = await app.services.backups.reader.newest(alpha)
+    verification = await app.http.post("backups/verifications", json={"set": made}, headers=auth)
+    restore = await app.http.post("restores", json={"set": made}, headers=auth)
     return Victim(
         alpha,
         document["id"],
@@ -114,6 +125,9 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
         upload.json()["id"],
         member.value.id,
         target.json()["target"]["id"],
+        made,
+        verification.json()["id"],
+        restore.json()["id"],
     )
 
 
@@ -375,6 +389,9 @@ async def test_what_the_table_allows_is_not_forbidden(
             "upl_" + "0" * 26,
             "usr_" + "0" * 26,
             "tgt_" + "0" * 26,
+            "set_" + "0" * 26,
+            "ver_" + "0" * 26,
+            "rst_" + "0" * 26,
         )
         for route in guarded(app.apps[0]):
             if route.permission in PERMISSIONS[role]:
