@@ -85,7 +85,8 @@ class Dialer:
         Raises:
             NotDialedError: It may not be connected to, or cannot.
         """
-        return await self.connect(await self.addresses(host, port), port)
+        connection = await self.connect(await self.addresses(host, port), port)
+        return await asyncio.open_connection(sock=connection)
 
     def takes_port(self, port: int) -> bool:
         """Whether a port may be connected to."""
@@ -111,9 +112,7 @@ class Dialer:
             raise NotDialedError(Reason.NOT_PUBLIC if found else Reason.RESOLVE)
         return allowed[:_MOST_ADDRESSES]
 
-    async def connect(
-        self, addresses: Sequence[IPAddress], port: int
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, addresses: Sequence[IPAddress], port: int) -> socket.socket:
         """Connect to the first of some addresses that accepts.
 
         Raises:
@@ -141,16 +140,14 @@ class Dialer:
         return [address for each in found if (address := parse_address(each)) is not None]
 
 
-async def _connect(
-    address: IPAddress, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(address: IPAddress, port: int) -> socket.socket:
     """Connect to an address. It is never the name that is handed on, so nobody resolves it again."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
-        return await asyncio.open_connection(sock=connection)
     except BaseException:
         connection.close()
         raise
+    return connection

@@ -15,7 +15,7 @@ from shared.base.errors import Forbidden, NotFound, StrongroomError, Unavailable
 
 Doing = Literal["write", "read", "list", "delete"]
 
-_STATUS: Final = re.compile(r"status code: (\d{3})")
+_STATUS: Final = re.compile(r"(?:status code: |\(code: )(\d{3})\b")
 _CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 
 NO_BUCKET: Final = "The bucket or container does not exist; create it, or correct its name."
@@ -63,14 +63,16 @@ def translate(error: Exception, doing: Doing, failure: Reason | None = None) -> 
         doing: What was tried.
         failure: Why the last connection was not made, as ``Gate.failure`` says.
     """
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
     text = str(error)
     status = found[1] if (found := _STATUS.search(text)) else ""
     code = found[1] if (found := _CODE.search(text)) else ""
     if code in _UNAVAILABLE:
         return Unavailable(_UNAVAILABLE[code], _RETRY_AFTER)
-    if code in _REFUSED or status == "401":
+    if code in _REFUSED or status == "401" or isinstance(error, UnauthenticatedError):
         return Forbidden(_NOT_ACCEPTED)
-    if status == "403":
+    if status == "403" or isinstance(error, PermissionDeniedError):
         return Forbidden(f"The credentials do not allow to {doing} objects.")
     if status == "404" or isinstance(error, FileNotFoundError):
         if doing in {"read", "delete"}:

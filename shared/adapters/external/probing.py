@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Final
@@ -38,13 +39,10 @@ async def probe_network(
         addresses = await dialer.addresses(endpoint.host, endpoint.port)
         results.append(ProbeResult(step, ok=True))
         step = "connect"
-        _, writer = await dialer.connect(addresses, endpoint.port)
+        connection = await dialer.connect(addresses, endpoint.port)
         results.append(ProbeResult(step, ok=True))
         step = "tls"
-        try:
-            await _shake_hands(writer, endpoint.host, certificate, dialer.timeout)
-        finally:
-            writer.transport.abort()
+        await _shake_hands(connection, endpoint.host, certificate, dialer.timeout)
         results.append(ProbeResult(step, ok=True))
     except NotDialedError as error:
         results.append(ProbeResult(step, ok=False, detail=error.reason.value))
@@ -54,9 +52,9 @@ async def probe_network(
 
 
 async def _shake_hands(
-    writer: asyncio.StreamWriter, host: str, certificate: str, seconds: float
+    connection: socket.socket, host: str, certificate: str, seconds: float
 ) -> None:
-    """Begin TLS.
+    """Begin TLS, and close the connection.
 
     Raises:
         Unavailable: It cannot be, or must not.
@@ -66,7 +64,10 @@ async def _shake_hands(
         context.load_verify_locations(cadata=certificate)
     try:
         async with asyncio.timeout(seconds):
-            await writer.start_tls(context, server_hostname=host)
+            _, writer = await asyncio.open_connection(
+                sock=connection, ssl=context, server_hostname=host
+            )
+            writer.transport.abort()
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in _OTHER_NAME:
             raise Unavailable("The host's certificate is for another name.") from None

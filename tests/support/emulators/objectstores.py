@@ -60,7 +60,16 @@ class S3Server:
         return response
 
 
-class GoogleFront(FaultProxy):
+class S3Front(FaultProxy):
+    """Makes it fail."""
+
+    def handle(self, request: Request) -> Response:
+        # moto would take another port for another service.
+        headers = {k: v for k, v in request.headers.items() if k != "host"}
+        return super().handle(Request(request.method, request.target, headers, request.body))
+
+
+class GoogleFront(S3Front):
     """Google Cloud Storage's XML API, which is S3's but for who may come in: those with a token that a
     service account signed itself (https://google.aip.dev/auth/4111)."""
 
@@ -105,10 +114,9 @@ class GoogleFront(FaultProxy):
             code = b"<Error><Code>AuthenticationRequired</Code></Error>"
             return Response(401, code, {"content-type": "application/xml"})
         self.tokens.add(token)
-        headers = {k: v for k, v in request.headers.items() if k != "host"}
         path, mark, query = request.target.partition("?")
         target = unquote(path) + mark + query  # moto does not see that %2D is the - of a bucket
-        return super().handle(Request(request.method, target, headers, request.body))
+        return super().handle(Request(request.method, target, request.headers, request.body))
 
     def _is_valid(self, token: str) -> bool:
         try:
