@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from typing import Annotated
@@ -48,13 +49,13 @@ def sign_out() -> None:
 
 def _secret(prompt: str) -> str:
     if sys.stdin.isatty():
-        return str(typer.prompt(prompt, hide_input=True, err=True))
+        return getpass.getpass(f"{prompt}: ")
     return sys.stdin.readline().rstrip("\n")
 
 
 def _new_secret() -> str:
-    if sys.stdin.isatty():
-        return str(
-            typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
-        )
-    return sys.stdin.readline().rstrip("\n")
+    while True:
+        chosen = _secret("New password")
+        if not sys.stdin.isatty() or _secret("Again") == chosen:
+            return chosen
+        sys.stderr.write("These two differ.\n")

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from client.main import run
 from tests.support.process import ROOT
 
 COMMAND = (sys.executable, "-m", "client")
+TERMINAL_SECONDS = 60
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "STRONGROOM_", "XDG_")
 
 
@@ -91,13 +93,20 @@ def on_terminal(
     os.close(inside)
     shown = ""
     waiting = list(answers)
-    with process:
+    watchdog = threading.Timer(TERMINAL_SECONDS, process.kill)
+    watchdog.start()
+    try:
         # A terminal that nobody holds open any more reads as an error.
         with contextlib.suppress(OSError):
             while chunk := os.read(terminal, 65_536):
                 shown += chunk.decode("utf-8", "replace")
                 if waiting and waiting[0][0] in shown:
                     os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
+        process.wait()
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
         os.close(terminal)
     return Ran(process.returncode, shown, "")
 

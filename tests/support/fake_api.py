@@ -58,7 +58,7 @@ class FakeApi(HttpServer):
         self.restores: dict[str, dict[str, Any]] = {}
 
     def restore(self, **members: Any) -> dict[str, Any]:
-        made = {
+        made: dict[str, Any] = {
             "id": "rst_1",
             "set": SET_ID,
             "point_in_time": "2026-11-26T10:00:00Z",
@@ -125,7 +125,7 @@ class FakeApi(HttpServer):
                 if self.states:
                     self.restores[id] |= self._next_state()
                 return Response(200, self.restores[id])
-            case "POST", ["restores", str(id), "start" | "pause" as verb]:
+            case "POST", ["restores", id, "start" | "pause" as verb]:
                 self.restores[id]["state"] = {"start": "running", "pause": "paused"}[verb]
                 return Response(200, self.restores[id])
             case "DELETE", ["restores", id]:
