@@ -110,8 +110,13 @@ class DocumentReader:
         """
         stored = await self.store.document(principal.tenant, document)
         await self.journal.commit(self.journal.entry(Action.DOCUMENT_READ, document, by=principal))
+        versions = await self.store.versions(stored)
+        names = await self.opener.names_of_all(
+            principal.tenant, [VersionOf(document, each.version) for each in versions]
+        )
         return [
-            await self._described(stored, number) for number in range(stored.current.number, 0, -1)
+            DocumentVersion(stored.document, each.version, named)
+            for each, named in zip(versions, names, strict=True)
         ]
 
     async def open(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -202,6 +203,14 @@ class DocumentRecords:
         name = _version_id(stored.document.id, number)
         found = await self._versions.get(stored.stored.partition, name)
         return StoredVersion(found.value, stored, found)
+
+    async def versions(self, stored: StoredDocument) -> list[StoredVersion]:
+        """Every version of a document that there is, the latest first; a restore may have left gaps."""
+        found = [StoredVersion(stored.current, stored, None)]
+        for number in range(stored.current.number - 1, 0, -1):
+            with suppress(NotFound):
+                found.append(await self.version(stored, number))
+        return found
 
     async def upload(self, tenant: str, upload: str) -> Stored[Upload]:
         """A staged upload.

@@ -190,10 +190,8 @@ class Trash:
     async def _erase(self, stored: StoredDocument, by: Principal | Actor) -> None:
         """Destroy the keys of every version, and announce that the objects can go."""
         document = stored.document.id
-        earlier = [
-            await self.store.version(stored, number) for number in range(1, stored.current.number)
-        ]
-        versions = [stored.current, *(each.version for each in earlier)]
+        kept = await self.store.versions(stored)
+        versions, earlier = [each.version for each in kept], kept[1:]
         event = self.journal.event(
             EventType.DOCUMENT_DELETED,
             stored.tenant,

@@ -175,3 +175,27 @@ async def test_others_cannot_restore(backed_up: BackedUp) -> None:
             await restores.plan(stranger, request)
     with pytest.raises(NotFound):
         await restores.plan(stranger, RestoreRequest(set=(await backed_up.newest()).id))
+
+
+async def test_a_version_that_was_never_good_leaves_a_gap(
+    backed_up: BackedUp, tmp_path: Path
+) -> None:
+    document = await backed_up.upload(b"lost before it was backed up")
+    await backed_up.app.settle()
+    lose(tmp_path / "data", records=False)
+    await backed_up.update(document, b"kept")
+    await backed_up.back_up()
+    manifest = await backed_up.newest()
+    assert manifest.counts.versions == 1
+    await backed_up.back_up()
+    clock = backed_up.app.clock
+    await backed_up.app.services.close()
+    lose(tmp_path / "data")
+    async with open_app(tmp_path / "data", clock) as app:
+        await app.services.backups.whole.restore(None, lambda _: None)
+        restored = BackedUp(app, backed_up.tenant, await app.auth(backed_up.tenant))
+        path = f"documents/{document}/versions"
+        listed = (await app.http.get(path, headers=restored.auth)).json()["items"]
+        assert [item["version"] for item in listed] == [2]
+        assert await restored.content(document) == b"kept"
+        await restored.erase(document)
