@@ -112,10 +112,14 @@ class Azure:
         blobs = [self.read(store, name) for store in STORES for name in self.objects(store)]
         return b"".join([*blobs, asyncio.run(_items())])
 
-    def _deploy(self) -> None:
+    def lose(self) -> None:
+        """Lose everything but the backups and the key vault: what is there instead is new and empty."""
+        self._deploy("primary", "replica", "staging")
+
+    def _deploy(self, *stores: str) -> None:
         """Make what the infrastructure makes, in place of what an earlier test left."""
         there = {container.name for container in self._blobs.list_containers()}
-        for store in STORES:
+        for store in stores or STORES:
             if store in there:
                 self._blobs.delete_container(store)
             self._blobs.create_container(store, metadata={ENVIRONMENT_TAG: "development"})
