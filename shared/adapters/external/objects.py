@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -22,17 +22,17 @@ from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeResult
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 MEBIBYTE: Final = 1_048_576
-_PART: Final = 8 * MEBIBYTE
-"""Bytes of one request, up or down."""
+_PART: Final = 5 * MEBIBYTE
+"""Bytes of one request, up or down: the least that S3 takes, as each is held in memory."""
 
 _MOST_PARTS: Final = 10_000
 """Of one object: the limit of S3."""
 
-_PARTS_AT_ONCE: Final = 4
+_PARTS_AT_ONCE: Final = 2
 _REQUESTS_AT_ONCE: Final = 8
 """Of one target, parts of one object counted once: less than the gate's limit, so that nothing fails."""
 
@@ -133,19 +133,32 @@ class ObjectTarget:
 
         check_blob_prefix(prefix)
         store = await self._opened()
-        # Clients list what is below a folder; beginnings of names are sorted out here.
-        folder = (self.prefix + prefix).rpartition("/")[0]
-        found = obstore.list(store, folder or None, chunk_size=_LISTED_AT_ONCE)
-        while True:
+        wanted = self.prefix + prefix
+        folders = [wanted.rpartition("/")[0]]
+        if wanted and not wanted.endswith("/"):
+            # Clients list what is below a folder, all of it: so look first which folders begin so.
             async with self._request("list"):
-                chunk = await anext(found, None)
-            if chunk is None:
-                return
-            for meta in chunk:
-                name = meta["path"].removeprefix(self.prefix)
-                ours = self.prefix + name == meta["path"] and is_blob_name(name)
-                if ours and name.startswith(prefix):
-                    yield BlobInfo(name, meta["size"], meta["last_modified"])
+                beside = await obstore.list_with_delimiter_async(store, folders[0] or None)
+            for info in self._infos(beside["objects"], prefix):
+                yield info
+            folders = [each for each in beside["common_prefixes"] if each.startswith(wanted)]
+        for folder in folders:
+            pages = obstore.list(store, folder or None, chunk_size=_LISTED_AT_ONCE)
+            while True:
+                async with self._request("list"):
+                    page = await anext(pages, None)
+                if page is None:
+                    break
+                for info in self._infos(page, prefix):
+                    yield info
+
+    def _infos(self, page: Iterable[ObjectMeta], prefix: str) -> Iterator[BlobInfo]:
+        """Those of a list's entries that are below the target's prefix and have names that begin so."""
+        for meta in page:
+            name = meta["path"].removeprefix(self.prefix)
+            ours = self.prefix + name == meta["path"] and is_blob_name(name)
+            if ours and name.startswith(prefix):
+                yield BlobInfo(name, meta["size"], meta["last_modified"])
 
     async def delete(self, name: str) -> None:
         """See ``TargetStore.delete``."""

@@ -40,7 +40,7 @@ _CONNECT_SECONDS: Final = 20
 """More than the gate takes, so that it is the gate that says what is wrong."""
 
 _REQUEST_SECONDS: Final = 300
-"""A part of 8 MiB over a line of 30 KB/s."""
+"""A part of 5 MiB over a line of 20 KB/s."""
 
 _POOL_IDLE_SECONDS: Final = 60
 """Less than the gate leaves an idle tunnel open."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from pydantic import SecretStr
@@ -375,10 +376,31 @@ async def test_an_object_that_is_replaced_while_it_is_read_is_noticed(tmp_path: 
             whole = seed * 9 * MEBIBYTE
             if seed == b"b":
                 reading = harness.store.get("doc")
-                assert await anext(reading) == b"a" * 8 * MEBIBYTE
+                assert await anext(reading) == b"a" * 5 * MEBIBYTE
             await harness.store.put("doc", stream(whole), len(whole))
         with pytest.raises(Unavailable, match="replaced"):
             await anext(reading)
+
+
+async def test_a_list_of_a_beginning_does_not_read_all_that_is_there():
+    address = TargetAddress(
+        kind="s3", bucket=new_bucket(), endpoint=s3_server().url, region="us-east-1"
+    )
+    async with opened(address, S3_CREDENTIALS) as harness:
+        for name in ("content/doc_1/1", "content/doc_2/1", "keys/doc_1/1", "strongroom.json"):
+            await harness.store.put(name, stream(b"x"), 1)
+        s3_server().requests.clear()
+        for prefix, expected in {
+            "strongroom.json": ["strongroom.json"],
+            "content/doc_1": ["content/doc_1/1"],
+            "con": ["content/doc_1/1", "content/doc_2/1"],
+        }.items():
+            assert [info.name async for info in harness.store.list(prefix)] == expected
+    asked = [parse_qs(query) for _, query in s3_server().requests]
+    assert [query["prefix"] for query in asked if "delimiter" not in query] == [
+        ["strongroom/content/doc_1/"],
+        ["strongroom/content/"],
+    ]
 
 
 async def test_a_put_that_is_cancelled_removes_its_parts():
