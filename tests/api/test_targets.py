@@ -60,7 +60,8 @@ async def test_a_target_is_probed_set_up_and_shown_without_its_credentials(
         "id": target["id"],
         "name": "Our own storage",
         "state": "active",
-        "address": TARGET["address"] | {"prefix": "", "endpoint": "", "account": ""},
+        "address": TARGET["address"]
+        | {"prefix": "", "endpoint": "", "account": "", "bucket_in_host": False},
         "recovery": {"recipients": RECIPIENTS, "quorum": 1, "holders": 2},
         "bytes_per_second": 0,
         "created_at": "2026-01-01T00:00:00Z",
