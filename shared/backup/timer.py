@@ -102,11 +102,11 @@ class BackupTimer:
         try:
             changed = {Partition.parse(item.value.partition).part for item in items}
             manifest = await self.sets.make(tenant, changed)
-        except Conflict:
-            _log.info("backup.under-way %s", tenant)
-            return False
         except StrongroomError as error:
-            _log.error("backup.failed %s: %s", tenant, error.slug)
+            if isinstance(error, Conflict):
+                _log.info("backup.under-way %s", tenant)
+            else:
+                _log.error("backup.failed %s: %s", tenant, error.slug)
             if self.runtime.now() - oldest > LATE:
                 _log.error("backup.late %s, changed at %s", tenant, oldest.isoformat())
             return False
