@@ -46,7 +46,8 @@ class FakeApi(HttpServer):
     Attributes:
         requests: Method, path and body of every request, apart from signing in.
         responses: Take the place of the next responses.
-        states: What the next requests for a verification or a restore find; the last one stays.
+        states: What the next requests for a restore find changed; the last one stays.
+        verifications: What the next requests for a verification find; the last one stays.
         restores: By id.
     """
 
@@ -55,6 +56,7 @@ class FakeApi(HttpServer):
         self.requests: list[tuple[str, str, Any]] = []
         self.responses: deque[Response] = deque()
         self.states: deque[dict[str, Any]] = deque()
+        self.verifications: deque[dict[str, Any]] = deque([verification(100)])
         self.restores: dict[str, dict[str, Any]] = {}
 
     def restore(self, **members: Any) -> dict[str, Any]:
@@ -110,9 +112,9 @@ class FakeApi(HttpServer):
             case "GET", ["backups", "report"]:
                 return Response(200, REPORT)
             case "POST", ["backups", "verifications"]:
-                return Response(202, self._next_state())
+                return Response(202, _next(self.verifications))
             case "GET", ["backups", "verifications", _]:
-                return Response(200, self._next_state())
+                return Response(200, _next(self.verifications))
             case "GET", ["backups", id]:
                 if id != SET_ID:
                     return problem(404, "not-found", "There is no such set.")
@@ -123,7 +125,7 @@ class FakeApi(HttpServer):
                 return Response(201, self.restore())
             case "GET", ["restores", id]:
                 if self.states:
-                    self.restores[id] |= self._next_state()
+                    self.restores[id] |= _next(self.states)
                 return Response(200, self.restores[id])
             case "POST", ["restores", id, "start" | "pause" as verb]:
                 self.restores[id]["state"] = {"start": "running", "pause": "paused"}[verb]
@@ -133,8 +135,9 @@ class FakeApi(HttpServer):
                 return Response(204)
         return problem(404, "not-found", "There is no such route.")
 
-    def _next_state(self) -> dict[str, Any]:
-        return self.states.popleft() if len(self.states) > 1 else self.states[0]
+
+def _next(states: deque[dict[str, Any]]) -> dict[str, Any]:
+    return states.popleft() if len(states) > 1 else states[0]
 
 
 def problem(status: int, slug: str, detail: str, **more: Any) -> Response:

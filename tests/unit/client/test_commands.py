@@ -129,7 +129,8 @@ class TestBackups:
         assert signed_in.requests == []
 
     def test_verifying_is_followed_to_its_end(self, signed_in: FakeApi) -> None:
-        signed_in.states.extend(verification(checked) for checked in (0, 0, 50, 100))
+        signed_in.verifications.clear()
+        signed_in.verifications.extend(verification(checked) for checked in (0, 0, 50, 100))
         ran = invoke("backups", "verify")
         assert ran.code == 0
         assert ran.lines == ["Verified 100 objects, 100.0 kB: 0 findings."]
@@ -138,7 +139,7 @@ class TestBackups:
 
     def test_findings_are_listed(self, signed_in: FakeApi) -> None:
         finding = {"kind": "missing", "object": "packs/1", "detail": "it is\nmissing"}
-        signed_in.states.append(verification(100, finding))
+        signed_in.verifications[0] = verification(100, finding)
         ran = invoke("backups", "verify", SET_ID)
         assert ran.code == 1
         assert ran.lines[0] == "missing: packs/1: it is\ufffdmissing"
