@@ -121,7 +121,7 @@ def restore(
             planned = restoring.plan(given | {"overwrite": overwrite})
             if plan_only:
                 restoring.say_how_to_go_on(planned)
-            elif yes or typer.confirm("Start?"):
+            elif yes or _confirmed():
                 restoring.start(planned)
             else:
                 restoring.cancel(planned.id)
@@ -256,6 +256,14 @@ class Restoring:
             raise CommandError(f"{restore.id} was {restore.state}.")
         if restore.problem_count:
             raise CommandError(f"{counted(restore.problem_count, 'problem')}; see the list above.")
+
+
+def _confirmed() -> bool:
+    """Whether the answer is yes; Ctrl-C is no."""
+    try:
+        return typer.confirm("Start?")
+    except typer.Abort:
+        return False
 
 
 def _moment(text: str) -> str:

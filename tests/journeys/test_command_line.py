@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +17,8 @@ from pyrage import x25519
 
 from tests.support.accounts import PASSWORD, bearer, bootstrap, create_tenant
 from tests.support.backups import BackedUp, open_backed_up
-from tests.support.cli import Ran, command_environment, on_terminal, strongroom
+from tests.support.cli import COMMAND, Ran, command_environment, on_terminal, strongroom
+from tests.support.fake_api import TOKEN, FakeApi, verification
 from tests.support.process import ServerProcess, wait_until
 from tests.support.serving import serving
 from tests.support.target_writer import write_identity
@@ -219,3 +222,50 @@ def test_a_tenant_recovers_alone_after_the_server_is_gone(
     assert found == CONTENTS
     stranger = write_identity(tmp_path / "stranger.txt", x25519.Identity.generate())
     assert strongroom("recover", "--identity", stranger, place, "--list").code == 3
+
+
+class TestInterrupted:
+    """Following something on a server that never gets done, until Ctrl-C."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self) -> Iterator[None]:
+        self.api = FakeApi().start()
+        self.api.verifications[0] = verification(50)
+        self.environment = command_environment(
+            STRONGROOM_SERVER=self.api.url, STRONGROOM_TOKEN=TOKEN
+        )
+        yield
+        self.api.stop()
+
+    def interrupt(self, *arguments: str) -> str:
+        """Run until the server was asked a few times, and interrupt; what was said."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_until(lambda: len(self.api.requests) > 3, "the command to follow")
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        assert process.returncode == 130
+        assert errors.count("\n") == 1
+        return errors
+
+    def test_a_restore_goes_on_without_whoever_followed_it(self) -> None:
+        said = self.interrupt("restore", "--yes")
+        assert "strongroom restore --resume rst_1" in said
+
+    def test_a_verification_goes_on_without_whoever_followed_it(self) -> None:
+        said = self.interrupt("backups", "verify")
+        assert "strongroom backups report" in said
+
+    def test_who_says_no_has_the_plan_given_up(self) -> None:
+        for answer in ("n", "", "\x04"):  # the last one ends the input, as Ctrl-D does
+            ran = on_terminal("restore", environment=self.environment, answers=[("Start?", answer)])
+            assert "rst_1 is cancelled" in ran.out
+            assert self.api.restores == {}
