@@ -27,7 +27,7 @@ BATCH_BYTES: Final = 64 << 20
 
 BATCH_VERSIONS: Final = 200
 
-PAGE: Final = 100
+PAGE: Final = 200
 """Documents that are read at once."""
 
 

@@ -22,6 +22,7 @@ from shared.backup.mending import erasable
 from shared.backup.models import Erasable, Manifest, PartIndex, version_id
 from shared.backup.newest import NewestSets
 from shared.backup.plaintext import ContentReader
+from shared.backup.scanning import LocationScan
 from shared.backup.snapshot import BackedUpVersion, Snapshot
 from shared.backup.state import Location
 from shared.base.errors import Damaged, NotFound
@@ -42,8 +43,8 @@ REPLICATED_WITHIN: Final = timedelta(days=1)
 
 PLACES: Final[tuple[Place, ...]] = ("primary", "replica")
 
-_Pages = dict[str, Mapping[str, Erasable]]
-"""Key pages that were read, by their names."""
+PAGES_HELD: Final = 32
+"""Key pages that are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,16 @@ class Scope:
         packs: Only versions in these packs, and only in the backup; None: all versions, everywhere.
         manifest: Of the set that is verified; None: it cannot be read, so nothing is opened.
         opened: The ids of the versions that are opened with their keys.
+        scan: Where the backup has the versions.
+        pages: Key pages that were read, by their names.
     """
 
     partition: Partition
     packs: Container[str] | None
     manifest: Manifest | None
     opened: Container[str]
+    scan: LocationScan
+    pages: dict[str, Mapping[str, Erasable]]
 
 
 @dataclass(slots=True)
@@ -92,9 +97,8 @@ class ContentChecks:
         by_id = {id_of(each): each for each in versions}
         located = await self._located(scope, by_id, checked)
         good = await self._check_packed(scope, by_id, located, checked)
-        pages: _Pages = {}
         for name, location in located.items():
-            has_key = await self._check_key(scope, by_id[name], location, pages, checked)
+            has_key = await self._check_key(scope, by_id[name], location, checked)
             if has_key and name in good and name in scope.opened:
                 await self._check_opening(scope, by_id[name], location, checked)
         if scope.packs is None:
@@ -104,7 +108,7 @@ class ContentChecks:
         self, scope: Scope, by_id: Mapping[str, StoredVersion], checked: Checked
     ) -> dict[str, Location]:
         """Where the backup has the versions; those that it should have and does not are findings."""
-        found = {each.id: each for each in await self.contents.find(scope.partition, by_id)}
+        found = await scope.scan.find(list(by_id))
         if scope.packs is not None:
             return {name: each for name, each in found.items() if each.pack in scope.packs}
         tenant, part = scope.partition.tenant, scope.partition.part
@@ -128,10 +132,18 @@ class ContentChecks:
         """Note which versions the newest set lacks, though they did not change since."""
         changed = await self.newest.changed(scope.partition, index)
         known = {version_id(each.document, each.number) for each in index.missing}
+        packs = {pack.id for pack in index.packs}
         for name in lost:
             each = by_id[name]
             if each.of.document.id in changed or await self._again(each) is None:
                 continue
+            try:
+                now = await self.contents.find(scope.partition, [name])
+            except Damaged:
+                checked.add("record", name, "The record of where the backup has it cannot be read.")
+                continue
+            if now and now[0].pack in packs:
+                continue  # it was located since
             if name in known:
                 checked.add("missing", name, "No copy was good when it was to be backed up.")
             else:
@@ -179,18 +191,18 @@ class ContentChecks:
         scope: Scope,
         found: StoredVersion,
         location: Location,
-        pages: _Pages,
         checked: Checked,
     ) -> bool:
         """Whether the key page has what the record has; if it lacks it, that is a finding."""
-        tenant, wanted = scope.partition.tenant, erasable(found.version)
-        if await self._entry(tenant, location, pages) == wanted:
+        wanted = erasable(found.version)
+        if await self._entry(scope, location) == wanted:
             return True
-        pages.pop(location.page)
-        if await self._entry(tenant, location, pages) == wanted:
+        scope.pages.pop(location.page)
+        if await self._entry(scope, location) == wanted:
             return True
         again = await self._again(found)
-        if again is not None and erasable(again.version) == wanted:
+        now = await self.contents.find(scope.partition, [location.id])
+        if again is not None and erasable(again.version) == wanted and now == [location]:
             checked.add("key-page", location.id, "The page lacks its keys; it is made anew.")
             checked.pages.add(location.page)
         return False
@@ -220,13 +232,17 @@ class ContentChecks:
             return False
         return hmac.compare_digest(digest.digest(), names.sha256)
 
-    async def _entry(self, tenant: str, location: Location, pages: _Pages) -> Erasable | None:
-        if location.page not in pages:
+    async def _entry(self, scope: Scope, location: Location) -> Erasable | None:
+        """What the key page of a location has of the version."""
+        pages, name = scope.pages, location.page
+        if name not in pages:
+            if len(pages) >= PAGES_HELD:
+                del pages[next(iter(pages))]
             try:
-                pages[location.page] = await self.contents.pages.read(tenant, location.page)
+                pages[name] = await self.contents.pages.read(scope.partition.tenant, name)
             except Damaged:
-                pages[location.page] = {}
-        return pages[location.page].get(location.id)
+                pages[name] = {}
+        return pages[name].get(location.id)
 
     async def _check_copies(self, versions: Sequence[StoredVersion], checked: Checked) -> None:
         """Check that the primary and the replica store have the contents as they were sealed."""

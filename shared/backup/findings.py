@@ -20,8 +20,8 @@ VERIFICATION_KIND: Final = "backup-job-verification"
 KEPT: Final = timedelta(days=400)
 """How long a verification can be looked at once it has ended."""
 
-LOOK: Final = timedelta(days=1)
-"""How often the timer looks whether a tenant's verification is due."""
+LOOK: Final = timedelta(hours=6)
+"""How often the timer looks whether a tenant's verification is due: policies go down to a day."""
 
 MAX_FINDINGS: Final = 100
 """Findings that a verification keeps; the audit log has all of them."""
@@ -76,6 +76,7 @@ class Position(Model):
         set: In the stage of sets: the one that comes next; empty: the newest.
         part: The partition, in the stages of sets and contents.
         page: In the stage of contents: the record store's cursor of the page of documents.
+        locations: In that stage: its cursor of the page of locations.
         after: The last version, or the last key page, that is done.
     """
 
@@ -83,6 +84,7 @@ class Position(Model):
     set: str = ""
     part: str = ""
     page: str | None = None
+    locations: str | None = None
     after: str = ""
 
 
@@ -199,7 +201,7 @@ class Checked:
 
 
 def look_due(tenant: str, now: datetime) -> datetime:
-    """When to look next whether a tenant's verification is due: tenants are spread over the day."""
+    """When to look next whether a tenant's verification is due: tenants are spread over the time."""
     digest = hashlib.sha256(tenant.encode()).digest()
     share = int.from_bytes(digest[:4], "big") / (1 << 32)
     return end_of_window(now, LOOK) + timedelta(seconds=int(share * LOOK.total_seconds()))

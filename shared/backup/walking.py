@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,9 +17,10 @@ from shared.backup.batches import VersionBatches
 from shared.backup.content_checks import ContentChecks, Scope, id_of
 from shared.backup.findings import Checked, Flawed, Position, Verification
 from shared.backup.manifest_checks import MISSING, ManifestChecks
-from shared.backup.models import Manifest
+from shared.backup.models import Erasable, Manifest
 from shared.backup.recording import VerificationRecord
 from shared.backup.repairs import Repairs
+from shared.backup.scanning import LocationScan
 from shared.backup.set_checks import Inventory, SetChecks
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import MAIN, Partition
@@ -80,6 +81,11 @@ class Walk:
     _sets: list[str] | None = field(init=False, default=None)
     _pages: list[str] | None = field(init=False, default=None)
     _manifests: dict[str, Manifest | None] = field(init=False, default_factory=dict)
+    _scan: LocationScan | None = field(init=False, default=None)
+    _key_pages: dict[str, Mapping[str, Erasable]] = field(
+        init=False, default_factory=dict, repr=False
+    )
+    _packs_of: tuple[str, set[str]] = field(init=False, default=("", set()))
 
     def __post_init__(self) -> None:
         self._batches = VersionBatches(self.tools.contents.store)
@@ -186,25 +192,39 @@ class Walk:
         if month != position.part:
             position = Position(stage="contents", part=month)
         partition = Partition(self.tenant, month)
+        if self._scan is None or self._scan.partition != partition:
+            records = self.tools.contents.store.records
+            self._scan = LocationScan(records, partition, position.locations)
         batch = await self._batches.read(partition, position.page, position.after)
         for record in batch.damaged:
             checked.add("record", record, "The record cannot be read; restore the document.")
         packs = await self._packs(manifest, month) if value.set else None
         sample = self._sample(batch.versions)
         checked.versions, checked.opened = len(batch.versions), len(sample)
-        scope = Scope(partition, packs, manifest, sample)
+        scope = Scope(partition, packs, manifest, sample, self._scan, self._key_pages)
         await self.tools.contents.check(scope, batch.versions, checked)
         if batch.more:
-            return Position(stage="contents", part=month, page=batch.page, after=batch.after)
+            return Position(
+                stage="contents",
+                part=month,
+                page=batch.page,
+                locations=self._scan.cursor,
+                after=batch.after,
+            )
         return Position(stage="contents", part=f"{month}~")
 
     async def _packs(self, manifest: Manifest | None, part: str) -> set[str]:
+        """The packs that a set has of a partition."""
+        if self._packs_of[0] == part:
+            return self._packs_of[1]
         ref = None if manifest is None else manifest.part(part)
         try:
             index = None if ref is None else await self.tools.sets.reader.index(self.tenant, ref)
         except (Damaged, NotFound):
             return set()  # its check says so
-        return set() if index is None else {pack.id for pack in index.packs}
+        packs = set() if index is None else {pack.id for pack in index.packs}
+        self._packs_of = (part, packs)
+        return packs
 
     def _sample(self, versions: Sequence[StoredVersion]) -> set[str]:
         """Choose the versions to open: each with the same chance, the wanted number of them in all.
