@@ -84,6 +84,8 @@ def test_a_recipient_has_one_spelling() -> None:
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN",
         "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
     ],
+    # The keys are new in every process that collects the tests.
+    ids=["empty", "no key", "cut short", "changed", "an identity", "ssh", "a plugin's"],
 )
 def test_what_is_not_an_x25519_recipient_is_refused_without_repeating_an_identity(
     text: str,
