@@ -1,10 +1,11 @@
-"""Hashing what packs hold: neighbours in a pack are read in one request."""
+"""Reading and hashing what packs hold: neighbours in a pack are read in one request."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+import hmac
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -37,12 +38,40 @@ async def hash_packed(
         return await _hash_run(store, tenant, run)
 
     found: dict[str, bytes] = {}
-    for digests in await at_once(hash_run, _runs(locations), READ_AT_ONCE):
+    for digests in await at_once(hash_run, runs(locations), READ_AT_ONCE):
         found |= digests
     return found
 
 
-def _runs(locations: Iterable[Location]) -> list[list[Location]]:
+async def read_sound(
+    store: WriteOnceStore, tenant: str, run: list[Location], sealed_sha256: Mapping[str, bytes]
+) -> Sequence[tuple[Location, memoryview]]:
+    """The contents of a run that are what was sealed; the others are left out.
+
+    Args:
+        store: Where sets are.
+        tenant: Whose.
+        run: As ``runs`` gave it.
+        sealed_sha256: By the ids of the locations.
+
+    Raises:
+        Unavailable: The backup store does not respond.
+    """
+    start = run[0].offset
+    try:
+        whole = await _read_run(store, tenant, run)
+    except (Damaged, NotFound):
+        return ()
+    digests = await asyncio.to_thread(_hash_slices, whole, start, run)
+    view = memoryview(whole)
+    return [
+        (each, view[each.offset - start : _end(each) - start])
+        for each in run
+        if hmac.compare_digest(digests[each.id], sealed_sha256[each.id])
+    ]
+
+
+def runs(locations: Iterable[Location]) -> list[list[Location]]:
     """Locations that one request reads together."""
     runs: list[list[Location]] = []
     ordered = sorted(locations, key=lambda each: (each.pack, each.offset))
@@ -59,13 +88,10 @@ def _runs(locations: Iterable[Location]) -> list[list[Location]]:
 
 
 async def _hash_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> Mapping[str, bytes]:
-    name = object_name(tenant, "packs", run[0].pack)
-    start, end = run[0].offset, max(_end(each) for each in run)
-    content = store.get(name, start=start, end=end)
     try:
         if len(run) == 1:
-            return {run[0].id: await _hash_stream(content)}
-        whole = b"".join([piece async for piece in content])
+            return {run[0].id: await _hash_stream(_stream_run(store, tenant, run))}
+        whole = await _read_run(store, tenant, run)
     except NotFound:
         return {}
     except Damaged:
@@ -73,7 +99,16 @@ async def _hash_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> 
             return {}
         alone = [await _hash_run(store, tenant, [each]) for each in run]
         return {name: digest for found in alone for name, digest in found.items()}
-    return await asyncio.to_thread(_hash_slices, whole, start, run)
+    return await asyncio.to_thread(_hash_slices, whole, run[0].offset, run)
+
+
+def _stream_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> AsyncIterator[bytes]:
+    name = object_name(tenant, "packs", run[0].pack)
+    return store.get(name, start=run[0].offset, end=max(_end(each) for each in run))
+
+
+async def _read_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> bytes:
+    return b"".join([piece async for piece in _stream_run(store, tenant, run)])
 
 
 def _hash_slices(whole: bytes, start: int, run: list[Location]) -> Mapping[str, bytes]:

@@ -15,14 +15,14 @@ from shared.backup.assessing import Assessment, Assessor, Run
 from shared.backup.plaintext import ContentReader
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
 from shared.base.errors import Damaged, NotFound
-from shared.base.events import EventType, VersionData
+from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Version
 from shared.documents.naming import object_name
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action
+from shared.journal.entries import Action, Entry
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change
@@ -230,7 +230,16 @@ class DocumentRestorer:
             Unavailable: The record store does not respond.
         """
         partition = partition_of(run.target, document)
-        events = [
+        events = self.events(run, document, versions)
+        room = MAX_CHANGES - len(changes) - 1
+        entry = self.entry(run, document, versions)
+        await self.journal.commit(entry, changes, events[:room])
+        for start in range(room, len(events), room):
+            await self.journal.announce(partition, events[start : start + room])
+
+    def events(self, run: Run, document: str, versions: Sequence[Version]) -> list[Event]:
+        """The events that have restored versions replicated."""
+        return [
             self.journal.event(
                 EventType.DOCUMENT_SEALED,
                 run.target,
@@ -239,11 +248,10 @@ class DocumentRestorer:
             )
             for version in versions
         ]
-        room = MAX_CHANGES - len(changes) - 1
+
+    def entry(self, run: Run, document: str, versions: Sequence[Version]) -> Entry:
+        """The audit entry of a restored document."""
         details: Details = {"set": run.snapshot.manifest.id, "versions": len(versions)}
-        entry = self.journal.entry(
+        return self.journal.entry(
             Action.DOCUMENT_RESTORE, document, by=run.by, tenant=run.target, details=details
         )
-        await self.journal.commit(entry, changes, events[:room])
-        for start in range(room, len(events), room):
-            await self.journal.announce(partition, events[start : start + room])

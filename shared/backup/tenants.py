@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Collection as Container
+from dataclasses import dataclass, field
 from typing import Final
 
 from shared.audit.log import AuditLog
 from shared.backup.assessing import Run
+from shared.backup.concurrency import at_once
 from shared.backup.copying import TenantCopier
+from shared.backup.creating import DocumentCreator
 from shared.backup.models import Manifest
 from shared.backup.records import RecordRestorer
 from shared.backup.restoring import DocumentRestorer
-from shared.backup.snapshot import LOG_PART
+from shared.backup.snapshot import LOG_PART, PartState
 from shared.base.errors import Damaged, NotFound
 from shared.base.models import Model
 from shared.base.partitions import MAIN, Partition
+from shared.documents.store import DOCUMENT_KIND
 
 AT_ONCE: Final = 8
 """Documents that are restored at the same time."""
+
+BATCH: Final = 33
+"""Documents that are made again together: as many of one version as fit into a commit."""
+
+BATCHES_AT_ONCE: Final = 3
+
+PIECE_BYTES: Final = 64 << 20
+"""So much is restored, and no more documents than in all batches at once, between two checkpoints."""
 
 
 class Cursor(Model):
@@ -48,6 +59,10 @@ class TenantRestorer:
     documents: DocumentRestorer
     copier: TenantCopier
     audit_log: AuditLog
+    _creator: DocumentCreator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._creator = DocumentCreator(self.documents)
 
     async def restore(self, run: Run, cursor: Cursor, checkpoint: Checkpoint) -> bool:
         """Restore everything of a tenant that the service lacks, or copy it all into another tenant.
@@ -94,16 +109,48 @@ class TenantRestorer:
             await self.copier.copy_users(run, state)
         else:
             await self.records.restore(run.snapshot, state, run.outcome)
-        restore = self.copier.copy if run.into else self.documents.restore
+        existing = set[str]()
+        if not run.into:
+            existing = await self._creator.existing(Partition(run.tenant, part))
         after = cursor.document if part == cursor.part else ""
         documents = [each for each in state.documents() if each > after]
-        for start in range(0, len(documents), AT_ONCE):
-            batch = documents[start : start + AT_ONCE]
-            await asyncio.gather(*(restore(run, state, each) for each in batch))
-            if not await checkpoint(Cursor(part=part, document=batch[-1])):
+        for piece in _pieces(state, documents):
+            await self._restore_piece(run, state, piece, existing)
+            if not await checkpoint(Cursor(part=part, document=piece[-1])):
                 return False
-        await self.audit_log.append_pending(Partition(run.tenant, part))
+        if existing or not documents:
+            # Else the entries of the documents that were made again wait for it as well.
+            await self.audit_log.append_pending(Partition(run.tenant, part))
         return True
+
+    async def _restore_piece(
+        self, run: Run, state: PartState, documents: Sequence[str], existing: Container[str]
+    ) -> None:
+        if run.into:
+            await at_once(lambda each: self.copier.copy(run, state, each), documents, AT_ONCE)
+            return
+        new = [each for each in documents if each not in existing]
+        batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
+        await at_once(
+            lambda batch: self._creator.create(run, state, batch), batches, BATCHES_AT_ONCE
+        )
+        there = [each for each in documents if each in existing]
+        await at_once(lambda each: self.documents.restore(run, state, each), there, AT_ONCE)
+
+
+def _pieces(state: PartState, documents: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The documents between two checkpoints."""
+    piece: list[str] = []
+    size = 0
+    for each in documents:
+        piece.append(each)
+        current = state.lines[DOCUMENT_KIND, each].body["current"]
+        size += current["size"] if current else 0
+        if size >= PIECE_BYTES or len(piece) == BATCH * BATCHES_AT_ONCE:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def order_of_parts(manifest: Manifest) -> list[str]:

@@ -8,6 +8,7 @@ number of entries. ``docs/decisions/0022-small-partitions.md`` has the arithmeti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from shared.base.ids import created_at
@@ -50,6 +51,7 @@ class Partition:
         return cls(tenant, part)
 
 
+@lru_cache(maxsize=4_096)
 def month_of(id: str) -> str:
     """The month in which an id was made, such as ``2026-11``.
 

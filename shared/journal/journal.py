@@ -183,6 +183,36 @@ class Journal:
         )
         self._outbox.schedule_publish(events)
 
+    async def commit_together(
+        self,
+        partition: Partition,
+        entries: Sequence[Entry],
+        changes: Sequence[Change],
+        events: Sequence[Event],
+    ) -> None:
+        """Make many changes durable, each with its audit entry; their events are left to the relay.
+
+        For mass changes that nobody waits to take effect elsewhere.
+
+        Args:
+            partition: Of everything in the commit.
+            entries: 1 or more.
+            changes: As for ``commit``.
+            events: That the changes cause.
+
+        Raises:
+            Conflict: The state has moved on; nothing was changed and no entry was made.
+        """
+        await self._outbox.prepare(partition)
+        await self._records.commit(
+            partition,
+            [
+                *changes,
+                *(self._entries.create(partition, entry) for entry in entries),
+                *self._outbox.changes(partition, events or [self._recorded(entries[0], partition)]),
+            ],
+        )
+
     async def announce(self, partition: Partition, events: Sequence[Event]) -> None:
         """Make events durable whose cause was committed with its audit entry before.
 

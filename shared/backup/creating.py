@@ -1,0 +1,173 @@
+"""Making documents again of which the service has no record: many of one partition at the same time.
+
+Contents that lie side by side in a pack are read in one request, and documents are committed together once
+all of their contents are durable. Each has its own audit entry all the same. What does not go so smoothly,
+such as a content that is not what was sealed, is left to ``DocumentRestorer``, document by document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shared.backup.assessing import Run
+from shared.backup.concurrency import at_once
+from shared.backup.hashing import read_sound, runs
+from shared.backup.restoring import DocumentRestorer
+from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
+from shared.backup.state import Location
+from shared.base.errors import Conflict, Damaged
+from shared.base.events import Event
+from shared.base.partitions import Partition
+from shared.base.streams import single
+from shared.documents.naming import object_name
+from shared.documents.store import DOCUMENT_KIND
+from shared.journal.entries import Entry
+from shared.ports.records import MAX_CHANGES, MAX_PAGE, Change
+
+PUT_AT_ONCE: Final = 8
+
+ALONE: Final = 1 << 20
+"""A content above this size, sealed, is restored as a stream."""
+
+
+@dataclass(slots=True)
+class DocumentCreator:
+    """Makes documents again.
+
+    Attributes:
+        restorer: Restores what this leaves.
+    """
+
+    restorer: DocumentRestorer
+
+    async def existing(self, partition: Partition) -> set[str]:
+        """The ids of the documents that a partition has a record of, erased ones included.
+
+        Raises:
+            Unavailable: The record store does not respond.
+        """
+        records, found = self.restorer.store.records, set[str]()
+        cursor: str | None = None
+        while True:
+            page = await records.query(partition, DOCUMENT_KIND, limit=MAX_PAGE, cursor=cursor)
+            found |= {record.id for record in page.records}
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+    async def create(self, run: Run, state: PartState, documents: Sequence[str]) -> None:
+        """Make documents again that there was no record of a moment ago.
+
+        Args:
+            run: From which set; learns what was done.
+            state: Their partition in the set.
+            documents: Their ids.
+
+        Raises:
+            Unavailable: A store or the key vault does not respond; repeat it.
+        """
+        found: list[BackedUpDocument] = []
+        for document in documents:
+            try:
+                read = await run.snapshot.document(state, document)
+            except Damaged:
+                continue  # the restorer says so
+            if _changes_of(read) <= MAX_CHANGES and not any(map(_is_large, read.versions)):
+                found.append(read)
+        partition = Partition(run.tenant, state.part)
+        await self.restorer.store.prepare_month(partition)
+        objects = await self._put_all(run, partition, found)
+        whole = [each for each in found if all(one.location.id in objects for one in each.versions)]
+        done: set[str] = set()
+        for group in _groups(whole):
+            if await self._commit(run, partition, group, objects):
+                done |= {each.document.id for each in group}
+        left = [document for document in documents if document not in done]
+        await at_once(lambda each: self.restorer.restore(run, state, each), left, PUT_AT_ONCE)
+
+    async def _put_all(
+        self, run: Run, partition: Partition, documents: Iterable[BackedUpDocument]
+    ) -> Mapping[str, str]:
+        """Put the contents that are what was sealed into the primary store; the names of the objects."""
+        restorer, snapshot = self.restorer, run.snapshot
+        now = restorer.runtime.now()
+        await restorer.store.prepare_object(partition, now)
+        versions = {each.location.id: each for one in documents for each in one.versions}
+        sealed = {name: each.version.sealed_sha256 for name, each in versions.items()}
+        objects: dict[str, str] = {}
+
+        async def put(content: tuple[Location, memoryview]) -> None:
+            of, data = content
+            name = object_name(run.tenant, of.document, of.number, now, restorer.runtime)
+            await restorer.sealer.primary.put(name, single(data))
+            objects[of.id] = name
+
+        for neighbours in runs(each.location for each in versions.values()):
+            sound = await read_sound(snapshot.reader.store, run.tenant, neighbours, sealed)
+            await at_once(put, sound, PUT_AT_ONCE)
+        return objects
+
+    async def _commit(
+        self,
+        run: Run,
+        partition: Partition,
+        documents: Sequence[BackedUpDocument],
+        objects: Mapping[str, str],
+    ) -> bool:
+        """Make the records of documents whose contents are durable; False: one of them exists by now."""
+        store, journal = self.restorer.store, self.restorer.journal
+        changes: list[Change] = []
+        entries: list[Entry] = []
+        events: list[Event] = []
+        for found in documents:
+            versions = [
+                each.version.model_copy(
+                    update={"object": objects[each.location.id], "replica": None}
+                )
+                for each in found.versions
+            ]
+            current = versions[-1] if versions else None
+            made = found.document.model_copy(update={"current": current})
+            if made.erase_at is not None:
+                await store.prepare_trash(partition, made.erase_at)
+            changes.append(store.create_document(run.tenant, made))
+            changes += [store.create_version(partition, made.id, each) for each in versions[:-1]]
+            entries.append(self.restorer.entry(run, made.id, versions))
+            events += self.restorer.events(run, made.id, versions)
+        try:
+            await journal.commit_together(partition, entries, changes, events)
+        except Conflict:
+            return False
+        for found in documents:
+            run.outcome.documents += 1
+            run.outcome.restored += 1
+            run.outcome.versions += len(found.versions)
+            run.outcome.bytes += sum(each.location.size for each in found.versions)
+            for number in found.forgotten:
+                run.outcome.add("erased", found.document.id, number)
+        return True
+
+
+def _is_large(backed_up: BackedUpVersion) -> bool:
+    return backed_up.location.size > ALONE
+
+
+def _changes_of(found: BackedUpDocument) -> int:
+    """How many changes a commit has that makes the document: its records, its entry and its events."""
+    return max(1, len(found.versions)) + 1 + max(1, len(found.versions))
+
+
+def _groups(documents: Sequence[BackedUpDocument]) -> Iterator[Sequence[BackedUpDocument]]:
+    """The documents of one commit each."""
+    group: list[BackedUpDocument] = []
+    changes = 0
+    for each in documents:
+        if changes + _changes_of(each) > MAX_CHANGES:
+            yield group
+            group, changes = [], 0
+        group.append(each)
+        changes += _changes_of(each)
+    if group:
+        yield group
