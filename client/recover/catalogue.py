@@ -145,13 +145,13 @@ class CatalogueReader:
 
     async def _list_contents(self, document: str | None) -> None:
         prefix = CONTENT_FOLDER if document is None else f"{CONTENT_FOLDER}{document}/"
-        async for each in self._source.list(prefix):
+        for each in await self._source.list(prefix):
             self._catalogue.contents[each.name] = each.size
 
     async def _list_keys(self, document: str | None) -> list[ListedKey]:
         prefix = KEYS_FOLDER if document is None else f"{KEYS_FOLDER}{document}/"
         listed = []
-        async for each in self._source.list(prefix):
+        for each in await self._source.list(prefix):
             key = self._parse_name(each)
             if key is not None:
                 listed.append(key)

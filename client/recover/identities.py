@@ -148,7 +148,7 @@ async def join_holders(source: Source, info: TargetInfo | None, keyring: Keyring
 async def _shares(source: Source, keyring: Keyring) -> list[HolderShare]:
     """The shares that the identities open, one an index; what is damaged counts as absent."""
     shares: dict[int, HolderShare] = {}
-    async for each in source.list(HOLDERS_FOLDER):
+    for each in await source.list(HOLDERS_FOLDER):
         try:
             sealed = await source.read(each.name, 0, MAX_FILE_SIZE)
             share = parse_share(keyring.open(sealed.data))

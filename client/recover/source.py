@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 SCHEMES: Final = ("s3", "az", "gs")
-LISTED_AT_ONCE: Final = 1000
 
 # A request carries a few MiB at most. On a slow line that takes minutes, and is alive as long as
 # something arrives.
@@ -96,7 +94,7 @@ class Source:
                 return Read(b"", start)
             raise _source_error(error) from None
 
-    async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
+    async def list(self, prefix: str) -> list[ListedObject]:
         """The objects below a folder, in no certain order.
 
         Raises:
@@ -104,9 +102,8 @@ class Source:
             Unreachable: The service does not respond.
         """
         try:
-            async for page in obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE):
-                for each in page:
-                    yield ListedObject(each["path"], each["size"])
+            found = await obstore.list(self._store, prefix).collect_async()
+            return [ListedObject(each["path"], each["size"]) for each in found]
         except (BaseError, OSError) as error:
             raise _source_error(error) from None
 
