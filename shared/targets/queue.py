@@ -7,7 +7,7 @@ from typing import Literal
 
 from shared.base.events import Event, VersionData
 from shared.targets.models import WaitingCopy
-from shared.targets.store import TargetRecords
+from shared.targets.store import TargetKey, TargetRecords
 
 
 @dataclass(slots=True)
@@ -35,6 +35,15 @@ class TargetQueue:
             Unavailable: The record store does not respond; try again.
         """
         await self._put(event, "erase", 0)
+
+    async def look_again(self, tenant: str) -> None:
+        """Put whatever may wait for a tenant's targets on the agenda: after its records were restored.
+
+        Raises:
+            Unavailable: The record store does not respond; try again.
+        """
+        for target in await self.store.of_tenant(tenant):
+            await self.store.prepare(TargetKey(tenant, target.value.id))
 
     async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
         targets = await self.store.of_tenant(event.tenant)

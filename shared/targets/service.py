@@ -87,7 +87,7 @@ class Targets:
         Raises:
             NotFound: There is no such target.
         """
-        stored = await self.store.targets.get(Partition(principal.tenant), target)
+        stored = await self.store.get(TargetKey(principal.tenant, target))
         await self.journal.commit(self.journal.entry(Action.TARGET_READ, target, by=principal))
         return await self._measured(principal.tenant, stored)
 
@@ -112,7 +112,7 @@ class Targets:
             if name in {"name", "bytes_per_second"}
         }
         self._check_rate(change.bytes_per_second or 0)
-        stored = await self.store.targets.get(key.partition, target)
+        stored = await self.store.get(key)
         _check_match(stored, if_match)
         if change.credentials is not None:
             opened = await self._configurations.open(key.tenant, stored.value)
@@ -144,7 +144,7 @@ class Targets:
             Unavailable: The target was concurrently modified all the time.
         """
         key = TargetKey(principal.tenant, target)
-        stored = await self.store.targets.get(key.partition, target)
+        stored = await self.store.get(key)
         configuration = await self._configurations.open(key.tenant, stored.value)
         async with self._audited(principal, Action.TARGET_PROBE, target):
             steps = await self.setup.verify(key.tenant, configuration)
@@ -166,11 +166,11 @@ class Targets:
             Unavailable: The targets were concurrently modified all the time; nothing was done.
         """
         key = TargetKey(principal.tenant, target)
-        await self.store.targets.get(key.partition, target)
+        await self.store.get(key)
         await self.store.prepare(key)  # the timer removes what waits for it
 
         async def attempt() -> None:
-            stored = await self.store.targets.get(key.partition, target)
+            stored = await self.store.get(key)
             await self.journal.commit(
                 self.journal.entry(Action.TARGET_DELETE, target, by=principal),
                 [
@@ -232,7 +232,7 @@ class Targets:
                 with suppress(StrongroomError):
                     await self.setup.withdraw(target.tenant, configuration)
             raise
-        stored = await self.store.targets.get(target.partition, target.id)
+        stored = await self.store.get(target)
         return replace(await self._described(target.tenant, stored, Lag()), steps=prepared.steps)
 
     @asynccontextmanager
@@ -258,7 +258,7 @@ class Targets:
         """Change a target; ``revive``: and forget its failures, and look at all that waits for it."""
 
         async def attempt() -> None:
-            stored = await self.store.targets.get(target.partition, target.id)
+            stored = await self.store.get(target)
             _check_match(stored, if_match)
             changed = self.store.targets.replace(stored, change(stored.value))
             await self.journal.commit(entry, [changed])
@@ -269,7 +269,7 @@ class Targets:
         if revive:
             now = self.store.runtime.now()
             await self.store.update_status(target, lambda status: status.revived(now))
-        return await self.store.targets.get(target.partition, target.id)
+        return await self.store.get(target)
 
     async def _measured(self, tenant: str, stored: Stored[Target]) -> DescribedTarget:
         lags = await self.store.lags(tenant)

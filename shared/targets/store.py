@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from shared.base.errors import Conflict
+from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import MAIN, Partition, partition_of
 from shared.documents.store import MONTH_KIND, DocumentMonth
 from shared.journal.agenda import Agenda, AgendaItem, Task, end_of_window
@@ -144,9 +144,12 @@ class TargetRecords:
         self._months = Collection(self.records, DocumentMonth, MONTH_KIND, lambda month: month.id)
 
     async def of_tenant(self, tenant: str) -> list[Stored[Target]]:
-        """A tenant's targets, oldest first."""
+        """A tenant's targets, oldest first; one read where there are none."""
+        kept = await self._kept(tenant)
+        if not kept:
+            return []
         page = await self.targets.page(Partition(tenant))
-        return list(page.items)
+        return [stored for stored in page.items if stored.value.id in kept]
 
     async def find_places(self, tenant: str) -> Stored[TargetPlaces] | None:
         """The places of a tenant's targets; None before the first."""
@@ -154,7 +157,30 @@ class TargetRecords:
 
     async def find(self, target: TargetKey) -> Stored[Target] | None:
         """A target; None where there is none any more."""
+        if target.id not in await self._kept(target.tenant):
+            return None
         return await self.targets.find(target.partition, target.id)
+
+    async def get(self, target: TargetKey) -> Stored[Target]:
+        """A target.
+
+        Raises:
+            NotFound: There is no such target.
+        """
+        found = await self.find(target)
+        if found is None:
+            raise NotFound(self.targets.missing)
+        return found
+
+    async def _kept(self, tenant: str) -> frozenset[str]:
+        """The ids of a tenant's targets.
+
+        Their places decide, not their records: a restore brings back records of targets that were deleted,
+        and these must get no document again.
+        """
+        stored = await self.find_places(tenant)
+        places = stored.value.places if stored else ()
+        return frozenset(place.target for place in places if place.until is None)
 
     async def status(self, target: TargetKey) -> TargetStatus:
         """How copying to a target fares."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from shared.base.errors import Forbidden, NotFound, Unavailable
 from shared.base.partitions import MAIN, Partition, month_of
 from shared.journal.agenda import Task
+from shared.ports.records import Create
 from shared.targets.health import LONGEST_PAUSE, pause_after
 from shared.targets.requests import TargetChange
 from shared.targets.store import TargetKey
@@ -312,3 +314,40 @@ async def test_a_target_of_nobody_is_forgotten(data: TargetData) -> None:
     data.clock.advance(120)
     assert await process.services.timer.run() == 1
     assert await process.documents.on_agenda(Task.COPY_TO_TARGETS) == []
+
+
+async def test_a_deleted_target_that_a_restore_brings_back_gets_nothing(data: TargetData) -> None:
+    process = data.start()
+    target = await process.set_up()
+    stored_target = await process.services.targets.store.find(target)
+    assert stored_target is not None
+    await process.services.targets.delete(ADMINISTRATOR, target.id)
+    record = stored_target.record
+    await data.records.commit(target.partition, [Create(replace(record, etag=""))])
+    await process.documents.create(b"content")
+    await pass_hours(data, process, 1)
+    assert data.objects().keys() == {"strongroom.json"}
+    assert await data.waiting() == []
+    assert await process.services.targets.all(ADMINISTRATOR) == []
+    with pytest.raises(NotFound):
+        await process.described(target)
+    with pytest.raises(NotFound):
+        await process.services.targets.change(
+            ADMINISTRATOR, target.id, TargetChange(paused=False), None
+        )
+
+
+async def test_after_a_restore_without_agenda_what_waits_is_found_again(data: TargetData) -> None:
+    process = data.start()
+    await process.set_up()
+    await process.documents.create(b"content")
+    await data.note(process)
+    agenda = process.documents.agenda
+    data.clock.advance(3_600)
+    items = [item async for item in agenda.due(Task.COPY_TO_TARGETS)]
+    await agenda.remove(Task.COPY_TO_TARGETS, items)
+    await data.work(process)
+    assert len(await data.waiting()) == 1
+    await process.services.queue.look_again(TENANT)
+    await data.work(process)
+    assert await data.waiting() == []
