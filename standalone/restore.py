@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,13 +84,15 @@ async def _restore(at: datetime | None, *, plan: bool, yes: bool) -> int:
         if not yes and not await asyncio.to_thread(_confirmed):
             _say("Nothing was restored.")
             return 0
-        return await _run(services, at)
+        return await _run(services, at, [each.tenant for each in plans])
     finally:
         await services.close()
 
 
-async def _run(services: Services, at: datetime | None) -> int:
+async def _run(services: Services, at: datetime | None, tenants: Sequence[str]) -> int:
     outcomes = await services.backups.whole.restore(at, lambda each: _say(_done(each)))
+    for tenant in tenants:
+        await services.target_queue.look_again(tenant)
     problems = [(each, problem) for each in outcomes for problem in each.outcome.problems]
     for each, problem in problems:
         what = f" version {problem.version}" if problem.version else ""

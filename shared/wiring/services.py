@@ -39,6 +39,7 @@ from shared.keys.tenants import TenantKeys
 from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
+from shared.targets.queue import TargetQueue
 from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
 from shared.wiring.adapters import Adapters
@@ -73,6 +74,7 @@ class Services:
     sweep: Sweep
     replication: Replication
     targets: Targets
+    target_queue: TargetQueue
     target_timer: TargetTimer
     dead_letters: DeadLetters
     handlers: Handlers
@@ -220,6 +222,7 @@ def build(
         sweep=Sweep(uploads, adapters.primary, adapters.replica, runtime),
         replication=replication,
         targets=targets.targets,
+        target_queue=targets.queue,
         target_timer=targets.timer,
         dead_letters=DeadLetters(adapters.bus, topology, journal),
         handlers=event_handlers(
