@@ -57,6 +57,7 @@ class Ledger:
     new_contents: int = 0
     pending: dict[str, Content] = field(default_factory=dict)
     pending_bytes: int = 0
+    packed: set[str] = field(default_factory=set)
     adopted: dict[str, set[str]] = field(default_factory=dict)
     pages: int = 0
 
@@ -174,6 +175,7 @@ class ContentBackup:
             batch = packed.locations[start : start + BATCH]
             creates = [self._locations.create(partition, each) for each in batch]
             await self.records.commit(partition, creates)
+        ledger.packed.update(each.id for each in packed.locations)
         ledger.packs[packed.pack.id] = packed.pack.model_copy(update={"live": 0})
         ledger.add(packed.locations)
         ledger.new_bytes += packed.pack.size
@@ -230,13 +232,15 @@ class ContentBackup:
         """Let the contents wait for a pack that the backup does not have."""
         new = {version_id(each.document, each.version.number): each for each in contents}
         new = {name: each for name, each in new.items() if name not in ledger.pending}
-        if attempt.search or ledger.new_contents:
+        if attempt.search:
             for location in await self.find(partition, new):
                 if await self._adopt(attempt, ledger, location):
                     del new[location.id]
                 else:
                     await self.drop(partition, [location])
         for name, content in new.items():
+            if name in ledger.packed:
+                continue
             ledger.pending[name] = content
             ledger.pending_bytes += content.size
             if ledger.pending_bytes >= MAX_BYTES or len(ledger.pending) == MAX_CONTENTS:

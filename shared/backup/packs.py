@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from shared.backup.concurrency import at_once
 from shared.backup.models import PackRef, object_name
 from shared.backup.state import Location
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, NotFound
-from shared.base.streams import hashing, run_in_thread
+from shared.base.streams import hashing, prefetch
 from shared.crypto.streaming import sealed_size
 from shared.documents.models import Version
 from shared.ports.blobs import BlobStore
@@ -33,8 +34,11 @@ MAX_CONTENTS: Final = 1_000
 SMALL: Final = 1 << 20
 """A sealed content up to this size, bytes, is read whole before it is written."""
 
-READ_AT_ONCE: Final = 8
-"""Small contents that are read at the same time."""
+READ_AT_ONCE: Final = 16
+"""Small contents that are read at the same time, while those before are written."""
+
+COPIES: Final = 2
+"""Copies that a content has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,8 @@ class _Packing:
 
     async def _pieces(self, contents: Sequence[Content]) -> AsyncIterator[Buffer]:
         small = [content for content in contents if content.size <= SMALL]
-        for start in range(0, len(small), READ_AT_ONCE):
-            batch = small[start : start + READ_AT_ONCE]
-            found = await asyncio.gather(*(self._whole(content) for content in batch))
-            for content, sealed in zip(batch, found, strict=True):
+        async for batch in prefetch(self._batches(small)):
+            for content, sealed in batch:
                 if sealed is None:
                     self.damaged.append(content)
                     continue
@@ -138,17 +140,37 @@ class _Packing:
                 async for piece in self._large(content):
                     yield piece
 
-    async def _whole(self, content: Content) -> bytes | None:
-        """A small content from a copy that is what was sealed."""
-        for store, name in self._copies(content):
-            try:
-                sealed = b"".join([piece async for piece in store.get(name, end=SMALL + 1)])
-            except (Damaged, NotFound):
-                continue
-            digest = await run_in_thread(lambda data: hashlib.sha256(data).digest(), sealed)
-            if hmac.compare_digest(digest, content.version.sealed_sha256):
-                return sealed
-        return None
+    async def _batches(
+        self, contents: Sequence[Content]
+    ) -> AsyncIterator[Sequence[tuple[Content, bytes | None]]]:
+        """Small contents, each from a copy that is what was sealed, if there is one."""
+        for start in range(0, len(contents), READ_AT_ONCE):
+            batch = contents[start : start + READ_AT_ONCE]
+            found: list[bytes | None] = [None] * len(batch)
+            for copy in range(COPIES):
+                left = [n for n, sealed in enumerate(found) if sealed is None]
+                if not left:
+                    break
+                again = [batch[n] for n in left]
+                read = await at_once(
+                    lambda each, copy=copy: self._read(each, copy), again, READ_AT_ONCE
+                )
+                # Together, because changing threads costs as much as hashing a content.
+                good = await asyncio.to_thread(_good_ones, again, read)
+                for n, sealed in zip(left, good, strict=True):
+                    found[n] = sealed
+            yield list(zip(batch, found, strict=True))
+
+    async def _read(self, content: Content, copy: int) -> bytes | None:
+        """What a copy of a small content is; None: there is none, or it cannot be read."""
+        copies = self._copies(content)
+        if copy >= len(copies):
+            return None
+        store, name = copies[copy]
+        try:
+            return b"".join([piece async for piece in store.get(name, end=SMALL + 1)])
+        except (Damaged, NotFound):
+            return None
 
     async def _large(self, content: Content) -> AsyncIterator[Buffer]:
         """A large content; what a bad copy gave before it showed stays in the pack, in nobody's place."""
@@ -183,3 +205,15 @@ class _Packing:
         if content.version.replica is not None:
             copies.insert(0, (self.replica, content.version.replica))
         return copies
+
+
+def _good_ones(contents: Sequence[Content], read: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """What was read where it is what was sealed."""
+    return [
+        data if data is not None and _is_sealed(content, data) else None
+        for content, data in zip(contents, read, strict=True)
+    ]
+
+
+def _is_sealed(content: Content, data: bytes) -> bool:
+    return hmac.compare_digest(hashlib.sha256(data).digest(), content.version.sealed_sha256)
