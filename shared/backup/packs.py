@@ -12,6 +12,7 @@ import hmac
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from shared.backup.concurrency import at_once
@@ -152,16 +153,14 @@ class _Packing:
                 if not left:
                     break
                 again = [batch[n] for n in left]
-                read = await at_once(
-                    lambda each, copy=copy: self._read(each, copy), again, READ_AT_ONCE
-                )
+                read = await at_once(partial(self._read, copy), again, READ_AT_ONCE)
                 # Together, because changing threads costs as much as hashing a content.
                 good = await asyncio.to_thread(_good_ones, again, read)
                 for n, sealed in zip(left, good, strict=True):
                     found[n] = sealed
             yield list(zip(batch, found, strict=True))
 
-    async def _read(self, content: Content, copy: int) -> bytes | None:
+    async def _read(self, copy: int, content: Content) -> bytes | None:
         """What a copy of a small content is; None: there is none, or it cannot be read."""
         copies = self._copies(content)
         if copy >= len(copies):
