@@ -16,10 +16,17 @@ from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 ROOT = INFRA.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-BLOCKS = [
-    re.sub(r"^ {3,4}", "", block, flags=re.MULTILINE)
-    for block in re.findall(r"```bash\n(.*?)```", OPERATIONS, re.DOTALL)
-]
+RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
+
+
+def blocks(page: str) -> list[str]:
+    """The commands of a page."""
+    found = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    return [re.sub(r"^ {3,4}", "", block, flags=re.MULTILINE) for block in found]
+
+
+# The runbooks say that the variables of the other page have to be set first.
+BLOCKS = [*blocks(OPERATIONS), *blocks(RUNBOOKS)]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SCRIPTS = [INFRA / name for name in ("deploy", "package", "snapshot")]
 
@@ -42,7 +49,7 @@ def test_command_is_a_command(number: int) -> None:
 
 
 def test_every_variable_of_a_command_is_set_by_one_before() -> None:
-    known = {"PATH"}
+    known = {"PATH", "HOME", "XDG_CONFIG_HOME"}
     for block in BLOCKS:
         for line in block.splitlines():
             used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", line))
@@ -74,7 +81,7 @@ def test_a_subscription_that_was_dropped_is_found(tmp_path: Path) -> None:
 
 def test_every_file_of_a_command_exists() -> None:
     made = {"build/strongroom.zip", "infra/snapshots"}
-    named = set(re.findall(r"(?<![\w/.-])(infra/[\w./-]+\w)", OPERATIONS))
+    named = set(re.findall(r"(?<![\w/.-])(infra/[\w./-]+\w)", OPERATIONS + RUNBOOKS))
     assert [name for name in sorted(named - made) if not (ROOT / name).exists()] == []
 
 
