@@ -26,6 +26,7 @@ class Run:
         snapshot: The set.
         by: Who asked for it.
         overwrite: Whether a document that was changed since gets the set's content as a new version.
+        whole: Whether all of the service is restored, the targets of tenants included.
         into: The id of another tenant that gets everything, sealed anew; empty: the set's own.
         outcome: What was done so far.
     """
@@ -33,6 +34,7 @@ class Run:
     snapshot: Snapshot
     by: Principal | Actor
     overwrite: bool = False
+    whole: bool = False
     into: str = ""
     outcome: Outcome = field(default_factory=Outcome)
 

@@ -135,7 +135,7 @@ def jobs_of(records: RecordStore) -> Collection[RestoreJob]:
 
 def run_of(job: RestoreJob, snapshot: Snapshot) -> Run:
     """A job as one run, which goes on counting where the last one ended."""
-    return Run(snapshot, job.by, job.overwrite, job.into, job.outcome)
+    return Run(snapshot, job.by, job.overwrite, into=job.into, outcome=job.outcome)
 
 
 def _index_of(job: RestoreJob) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND
 from shared.audit.models import LoggedEntry, PartHead
+from shared.backup.assessing import Run
 from shared.backup.models import SegmentLine
 from shared.backup.outcomes import Outcome
 from shared.backup.snapshot import LOG_PART, PartState, Snapshot
@@ -20,6 +21,9 @@ from shared.journal.journal import ENTRY_KIND
 from shared.ports.records import Create, Record, RecordStore
 
 BATCH: Final = 90
+
+TARGETS: Final = "target"
+"""What the kinds of all records about targets begin with."""
 
 
 @dataclass(slots=True)
@@ -38,21 +42,26 @@ class RecordRestorer:
         self._logged = Collection(self.records, LoggedEntry, LOGGED_KIND)
         self._heads = Collection(self.records, PartHead, HEAD_KIND)
 
-    async def restore(self, snapshot: Snapshot, state: PartState, outcome: Outcome) -> None:
+    async def restore(self, run: Run, state: PartState) -> None:
         """Make the records of a partition again that are no documents and no versions.
+
+        A target that a tenant has deleted since does not come back with its credentials: targets are
+        restored with all of the service alone.
 
         Raises:
             Unavailable: The record store does not respond; repeat it.
         """
-        partition = Partition(snapshot.manifest.tenant, state.part)
+        partition = Partition(run.tenant, state.part)
         lines: list[SegmentLine] = []
         for (kind, _), line in sorted(state.lines.items()):
             if kind in {DOCUMENT_KIND, VERSION_KIND, HEAD_KIND}:
                 continue
-            if kind == ENTRY_KIND and await self._is_logged(snapshot, line.id):
+            if kind.startswith(TARGETS) and not run.whole:
+                continue
+            if kind == ENTRY_KIND and await self._is_logged(run.snapshot, line.id):
                 continue  # it was on its way into the log
             lines.append(line)
-        await self._create_all(partition, lines, outcome)
+        await self._create_all(partition, lines, run.outcome)
 
     async def restore_log(self, snapshot: Snapshot, part: str, outcome: Outcome) -> None:
         """Make a part of an audit log again, unless the service has begun that part.

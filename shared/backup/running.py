@@ -92,7 +92,7 @@ class RestoreTimer:
             working.outcome.add("damaged" if isinstance(error, Damaged) else "missing")
             await self._end(working)
             return True
-        run = Run(snapshot, job.by, job.overwrite, job.into, working.outcome)
+        run = Run(snapshot, job.by, job.overwrite, into=job.into, outcome=working.outcome)
         if job.document:
             await self._restore_one(run, job)
         elif not await self.tenants.restore(run, job.cursor, working.checkpoint):

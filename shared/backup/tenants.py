@@ -108,7 +108,7 @@ class TenantRestorer:
         if run.into:
             await self.copier.copy_users(run, state)
         else:
-            await self.records.restore(run.snapshot, state, run.outcome)
+            await self.records.restore(run, state)
         existing = set[str]()
         if not run.into:
             existing = await self._creator.existing(Partition(run.tenant, part))

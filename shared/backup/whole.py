@@ -191,7 +191,7 @@ class WholeRestorer:
         except (Damaged, NotFound) as error:
             outcome.add("damaged" if isinstance(error, Damaged) else "missing")
             return TenantOutcome(tenant, "", outcome)
-        run = Run(snapshot, SYSTEM, outcome=outcome)
+        run = Run(snapshot, SYSTEM, whole=True, outcome=outcome)
         await self.tenants.restore(run, Cursor(), _go_on)
         await mark_restored(self.tenants.records.records, self.snapshots, self.runtime, tenant)
         if tenant != OPERATOR:
