@@ -22,7 +22,6 @@ Everything that is restored is compared. Exits 1 unless all of it holds.
 import argparse
 import hashlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -101,7 +100,6 @@ def measure_peer(peer: Archiver, corpus: Corpus) -> Measured:
             corpus.compare(restored)
         if step in STORED_AFTER:
             measured.stored[step] = stored_in(peer.repository)
-    shutil.rmtree(peer.folder)
     return measured
 
 
@@ -127,7 +125,7 @@ async def measure_ours(data: Path, corpus: Corpus) -> Measured:
         await step("incremental", vault.services.backups.timer.run)
         await step("verify all copies", lambda: verify(vault, by, newest=False))
         await step("verify", lambda: verify(vault, by, newest=True))
-    lose(data)
+    lose(data, data.with_name("lost"))
     async with opened(data, clock) as vault:
         await step("restore", lambda: restore(vault))
         await compare(vault, by, corpus, documents)
@@ -150,12 +148,15 @@ async def verify(vault: Vault, by: Principal, *, newest: bool) -> None:
         raise RuntimeError(f"the verification found {found.found} flaws")
 
 
-def lose(data: Path) -> None:
-    """Remove all but the key vault and the backups."""
-    for folder in ("primary", "replica", "staging"):
-        shutil.rmtree(data / folder, ignore_errors=True)
-    for path in [*data.glob("records.db*"), *data.glob("bus.db*")]:
-        path.unlink()
+def lose(data: Path, lost: Path) -> None:
+    """Leave nothing but the key vault and the backups.
+
+    The rest goes aside: where thousands of files were just removed, a file system makes new ones slowly.
+    """
+    lost.mkdir()
+    names = ["primary", "replica", *(path.name for path in data.glob("*.db*"))]
+    for name in names:
+        (data / name).rename(lost / name)
 
 
 async def restore(vault: Vault) -> None:
@@ -209,6 +210,27 @@ def report_cost(small: Cost, large: Cost) -> tuple[bool, str]:
     return holds, f"a set's cost follows what changed, at most {LARGEST_COST:.0f} times"
 
 
+def run(sizes: Sizes, folder: Path) -> list[tuple[bool, str]]:
+    """Measure and print everything; the verdicts: on the steps, the recovery point, and the cost."""
+    corpus = Corpus.of(sizes.files, sizes.total)
+    print(f"{sizes.files:,} files, {corpus.total / MEBIBYTE:,.0f} MiB, then 1 % of them changed")
+    peers = [make(folder / make.__name__) for make in (restic, borg)]
+    for peer in peers:
+        print(peer.version() if peer.installed else f"{peer.name} is not installed")
+    # What is written is removed at the end, for the same reason as in ``lose``.
+    measured = [measure_peer(peer, corpus) for peer in peers if peer.installed]
+    ours = uvloop.run(measure_ours(folder / "ours", corpus))
+    point = uvloop.run(recovery_point(folder / "point", sizes.minutes))
+    small = uvloop.run(cost_of_changes(folder / "small", sizes.small_tenant))
+    large = uvloop.run(cost_of_changes(folder / "large", sizes.large_tenant))
+    verdicts = report(ours, measured)
+    print(f"recovery time of all of it: {ours.seconds['restore']:.1f} s")
+    print(f"newest set's state, at worst in {sizes.minutes} simulated minutes: {point:.0f} s old")
+    verdicts.append((point <= LARGEST_RECOVERY_POINT, "recovery point at most 5 minutes"))
+    verdicts.append(report_cost(small, large))
+    return verdicts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Backups beside restic and BorgBackup.")
     parser.add_argument("--quick", action="store_true", help="less data, no bars on the times")
@@ -216,26 +238,8 @@ def main() -> int:
         "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
     )
     arguments = parser.parse_args()
-    sizes = QUICK if arguments.quick else FULL
-    corpus = Corpus.of(sizes.files, sizes.total)
-    print(f"{sizes.files:,} files, {corpus.total / MEBIBYTE:,.0f} MiB, then 1 % of them changed")
     with scratch_folder(arguments.scratch) as folder:
-        peers = [make(folder / make.__name__) for make in (restic, borg)]
-        for peer in peers:
-            print(peer.version() if peer.installed else f"{peer.name} is not installed")
-        measured = [measure_peer(peer, corpus) for peer in peers if peer.installed]
-        ours = uvloop.run(measure_ours(folder / "ours", corpus))
-        shutil.rmtree(folder / "ours")
-        point = uvloop.run(recovery_point(folder / "point", sizes.minutes))
-        small = uvloop.run(cost_of_changes(folder / "small", sizes.small_tenant))
-        large = uvloop.run(cost_of_changes(folder / "large", sizes.large_tenant))
-    verdicts = report(ours, measured)
-    print(f"recovery time of all of it: {ours.seconds['restore']:.1f} s")
-    print(
-        f"the newest set's state was {point:.0f} s old at worst, in {sizes.minutes} simulated minutes"
-    )
-    verdicts.append((point <= LARGEST_RECOVERY_POINT, "recovery point at most 5 minutes"))
-    verdicts.append(report_cost(small, large))
+        verdicts = run(QUICK if arguments.quick else FULL, folder)
     if arguments.quick:
         # With so little to do, starting a program is most of what a peer does.
         verdicts = verdicts[-2:]

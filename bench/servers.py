@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -83,7 +84,8 @@ def _file_system(folder: Path) -> str:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager
@@ -136,7 +138,7 @@ def sign_in(server: Server) -> str:
     """Create the operator and a tenant; the token of the tenant's administrator."""
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as http:
 
-        def post(path: str, body: dict[str, str], token: str | None = None) -> dict:
+        def post(path: str, body: dict[str, str], token: str | None = None) -> Any:
             headers = {"Authorization": f"Bearer {token}"} if token else None
             answer = http.post(path, json=body, headers=headers)
             answer.raise_for_status()
@@ -145,7 +147,7 @@ def sign_in(server: Server) -> str:
         def token(tenant: str, username: str, temporary: str) -> str:
             body = {"tenant": tenant, "username": username, "password": temporary}
             body["new_password"] = secrets.token_urlsafe(24)
-            return post("auth/sign-in", body)["token"]
+            return str(post("auth/sign-in", body)["token"])
 
         secret = bootstrap_secret(server.folder)
         first = post("auth/bootstrap", {"username": "operator", "secret": secret})

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,7 +140,7 @@ class Vault:
             for subscription in SUBSCRIPTIONS:
                 while deliveries := await source.receive(subscription, limit=50):
                     busy = True
-                    await at_once(lambda each, to=subscription: self._handle(to, each), deliveries)
+                    await at_once(partial(self._handle, subscription), deliveries)
 
     async def until_due(self) -> None:
         """Let everything that was committed be due for the next set."""
@@ -164,11 +165,11 @@ async def opened(data: Path, clock: Any) -> AsyncIterator[Vault]:
     )
     calls: Counter[str] = Counter()
     adapters = profile_adapters(settings, load_topology(), runtime := Runtime(clock, os.urandom))
-    counted = {
+    counted: dict[str, Any] = {
         name: Counted(getattr(adapters, name), calls)
         for name in ("primary", "replica", "backup", "backup_keys", "records")
     }
-    adapters = replace(adapters, targets=MemoryTargets(runtime), **counted)
+    adapters = replace(adapters, **counted, targets=MemoryTargets(runtime))
     services = build(settings, clock, os.urandom, adapters)
     try:
         await services.start()
