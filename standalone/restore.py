@@ -19,9 +19,9 @@ from pathlib import Path
 
 import uvloop
 
-from shared.backup.whole import TenantOutcome, TenantPlan
 from shared.base.environment import WrongEnvironment
 from shared.base.errors import StrongroomError
+from shared.restore.whole import TenantOutcome, TenantPlan
 from shared.wiring.embedded import key_vault_mirror
 from shared.wiring.services import Services, get_services
 from shared.wiring.settings import get_settings

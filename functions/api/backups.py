@@ -13,10 +13,10 @@ from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import idempotency_key_for
 from shared.access.permissions import Permission
-from shared.backup.findings import Finding, FindingKind, Verification
 from shared.backup.models import SetKind
-from shared.backup.reports import BackupReport, BackupSet
 from shared.journal.idempotency import IdempotencyKey
+from shared.verification.findings import Finding, FindingKind, Verification
+from shared.verification.reports import BackupReport, BackupSet
 
 router = APIRouter(prefix="/backups", tags=["backups"], route_class=GuardedRoute)
 

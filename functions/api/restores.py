@@ -13,9 +13,9 @@ from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
-from shared.backup.jobs import RestoreJob, RestorePlan, RestoreProgress, RestoreState
-from shared.backup.outcomes import Problem
-from shared.backup.restores import RestoreRequest
+from shared.restore.jobs import RestoreJob, RestorePlan, RestoreProgress, RestoreState
+from shared.restore.outcomes import Problem
+from shared.restore.service import RestoreRequest
 
 router = APIRouter(prefix="/restores", tags=["restores"], route_class=GuardedRoute)
 

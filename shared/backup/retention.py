@@ -6,10 +6,12 @@ so that there is always one that nobody can remove.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.backup.models import SetKind
+from shared.journal.agenda import end_of_window
 from shared.policy.models import TenantPolicy
 
 RANKS: Final[tuple[SetKind, ...]] = ("recent", "hourly", "daily", "monthly", "yearly")
@@ -19,6 +21,9 @@ MARGIN: Final = timedelta(days=1)
 
 SLACK: Final = timedelta(days=31)
 """What sets share is retained for so much longer: it is extended once a month, not with each set."""
+
+LOOK: Final = timedelta(hours=6)
+"""How often the timer looks whether a tenant's verification is due: policies go down to a day."""
 
 HELD: Final = timedelta(days=366)
 """A set that is made under a legal hold is retained for so long at least."""
@@ -70,3 +75,10 @@ def next_due(kind: SetKind, made_at: datetime) -> datetime:
     if kind == "daily":
         return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
     return day.replace(year=day.year + 1, month=1, day=1)
+
+
+def look_due(tenant: str, now: datetime) -> datetime:
+    """When to look next whether a tenant's verification is due: tenants are spread over the time."""
+    digest = hashlib.sha256(tenant.encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / (1 << 32)
+    return end_of_window(now, LOOK) + timedelta(seconds=int(share * LOOK.total_seconds()))

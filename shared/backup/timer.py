@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from shared.backup.findings import look_due
 from shared.backup.models import Manifest
 from shared.backup.pruning import Pruning
-from shared.backup.retention import next_due
+from shared.backup.retention import look_due, next_due
 from shared.backup.sets import BackupSets
 from shared.backup.state import BackupState, states_of
 from shared.base.errors import Conflict, StrongroomError

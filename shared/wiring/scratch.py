@@ -8,13 +8,7 @@ from shared.adapters.memory.bus import MemoryBus
 from shared.adapters.memory.records import MemoryRecords
 from shared.adapters.memory.scratch import ScratchBlobs
 from shared.audit.log import AuditLog
-from shared.backup.assessing import Assessor
-from shared.backup.comparison import Scratch
-from shared.backup.copying import TenantCopier
 from shared.backup.plaintext import ContentReader
-from shared.backup.records import RecordRestorer
-from shared.backup.restoring import DocumentRestorer
-from shared.backup.tenants import TenantRestorer
 from shared.base.topology import Topology
 from shared.documents.opening import ContentOpener
 from shared.documents.sealing import ContentSealer
@@ -24,6 +18,12 @@ from shared.journal.journal import Journal
 from shared.journal.outbox import Outbox
 from shared.keys.epochs import EpochKeys
 from shared.ports.clock import Runtime
+from shared.restore.assessing import Assessor
+from shared.restore.comparison import Scratch
+from shared.restore.copying import TenantCopier
+from shared.restore.documents import DocumentRestorer
+from shared.restore.records import RecordRestorer
+from shared.restore.tenants import TenantRestorer
 
 
 def scratch_maker(epochs: EpochKeys, environment: str, runtime: Runtime) -> Callable[[], Scratch]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.backup.drills import DrillReport, drills_of
 from shared.base.partitions import Partition
+from shared.restore.drills import DrillReport, drills_of
 from tests.support.backups import BackedUp
 from tests.support.records import find_records
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.backup.assessing import Run
-from shared.backup.creating import ALONE, DocumentCreator
 from shared.backup.snapshot import Snapshot
 from shared.base.partitions import partition_of
 from shared.journal.entries import SYSTEM
+from shared.restore.assessing import Run
+from shared.restore.creating import ALONE, DocumentCreator
 from tests.support.app import open_app
 from tests.support.backups import BackedUp, lose
 

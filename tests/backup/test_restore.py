@@ -10,9 +10,9 @@ import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.backup.restores import RestoreRequest
 from shared.base.errors import Forbidden, NotFound
 from shared.base.partitions import OPERATOR
+from shared.restore.service import RestoreRequest
 from tests.support.app import open_app
 from tests.support.backups import BackedUp, lose
 

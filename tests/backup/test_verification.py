@@ -17,10 +17,8 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.audit.log import LOGGED_KIND, log_part
-from shared.backup import batches, scanning, walking
 from shared.backup.claims import LEASE, begin_attempt
 from shared.backup.contents import ContentBackup
-from shared.backup.findings import BY_TIMER, Verification, verifications_of
 from shared.backup.models import Erasable
 from shared.backup.state import LOCATION_KIND, STATE_ID, states_of
 from shared.base.errors import Conflict, NotFound, Unavailable
@@ -29,6 +27,8 @@ from shared.documents.models import Place
 from shared.documents.store import DOCUMENT_KIND
 from shared.journal.agenda import Task
 from shared.ports.records import Delete, Replace
+from shared.verification import batches, scanning, walking
+from shared.verification.findings import BY_TIMER, Verification, verifications_of
 from tests.support.clock import FakeClock
 from tests.support.damage import Harm, cut, flip
 from tests.support.keys import KilledError, Steps

@@ -10,9 +10,9 @@ from typing import Any
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.backup.jobs import RestoreJob
 from shared.backup.models import Manifest
-from shared.backup.restores import RestoreRequest
+from shared.restore.jobs import RestoreJob
+from shared.restore.service import RestoreRequest
 from shared.wiring.backups import Backups
 from tests.support.app import App, open_app
 

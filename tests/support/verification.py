@@ -13,11 +13,11 @@ from typing import Any
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.backup.findings import Verification, verifications_of
 from shared.backup.models import PartIndex, object_name, version_id
 from shared.backup.state import Location, locations_of
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Place, Version
+from shared.verification.findings import Verification, verifications_of
 from tests.support.app import open_app
 from tests.support.backups import BackedUp
 from tests.support.clock import FakeClock

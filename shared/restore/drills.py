@@ -13,11 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from shared.backup.assessing import Run
-from shared.backup.comparison import Comparison, Scratch
-from shared.backup.outcomes import Problem
 from shared.backup.snapshot import LOG_PART, Snapshot, Snapshots
-from shared.backup.tenants import Cursor, order_of_parts
 from shared.base.errors import Damaged, NotFound, StrongroomError
 from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import Partition
@@ -27,6 +23,10 @@ from shared.journal.entries import SYSTEM, Action
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
+from shared.restore.assessing import Run
+from shared.restore.comparison import Comparison, Scratch
+from shared.restore.outcomes import Problem
+from shared.restore.tenants import Cursor, order_of_parts
 
 DRILL_KIND: Final = "backup-job-drill"
 

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.backup.assessing import Run
 from shared.backup.concurrency import at_once
 from shared.backup.hashing import read_sound, runs
-from shared.backup.restoring import DocumentRestorer
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
 from shared.backup.state import Location
 from shared.base.errors import Conflict, Damaged
@@ -25,6 +23,8 @@ from shared.documents.naming import object_name
 from shared.documents.store import DOCUMENT_KIND
 from shared.journal.entries import Entry
 from shared.ports.records import MAX_CHANGES, MAX_PAGE, Change
+from shared.restore.assessing import Run
+from shared.restore.documents import DocumentRestorer
 
 PUT_AT_ONCE: Final = 8
 

@@ -8,13 +8,13 @@ from collections.abc import Collection as Container
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.backup.findings import Checked, Flawed
-from shared.backup.manifest_checks import CHANGED, MISSING, extend
 from shared.backup.models import Manifest, PartIndex, PartRef, SegmentRef, object_name
 from shared.backup.reading import SetReader
 from shared.base.errors import Damaged, NotFound
 from shared.base.streams import run_in_thread
 from shared.ports.write_once import RetainedInfo
+from shared.verification.findings import Checked, Flawed
+from shared.verification.manifest_checks import CHANGED, MISSING, extend
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from shared.audit.log import LOGGED_KIND
 from shared.backup.models import version_id
-from shared.backup.tenants import TenantRestorer
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.crypto.streaming import sealed_size
@@ -15,6 +14,7 @@ from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
 from shared.journal.collections import Collection
 from shared.ports.blobs import BlobStore
 from shared.ports.records import Record, RecordStore
+from shared.restore.tenants import TenantRestorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.backup.assessing import Run
-from shared.backup.history import mark_restored
-from shared.backup.jobs import RUNNING, RestoreJob, RestoreProgress, jobs_of
 from shared.backup.snapshot import Snapshots
-from shared.backup.tenants import Cursor, TenantRestorer
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError
 from shared.base.partitions import Partition, partition_of
 from shared.journal.agenda import Agenda, AgendaItem, Task
@@ -19,6 +15,10 @@ from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
+from shared.restore.assessing import Run
+from shared.restore.history import mark_restored
+from shared.restore.jobs import RUNNING, RestoreJob, RestoreProgress, jobs_of
+from shared.restore.tenants import Cursor, TenantRestorer
 
 SAVED_EVERY: Final = timedelta(seconds=5)
 

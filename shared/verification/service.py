@@ -16,15 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.backup.findings import (
-    BY_TIMER,
-    RUNNING,
-    Verification,
-    look_due,
-    verifications_of,
-)
-from shared.backup.recording import VerificationRecord
-from shared.backup.walking import Walk, WalkTools
+from shared.backup.retention import look_due
 from shared.base.errors import Conflict, NotFound, StrongroomError
 from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, AgendaItem, Task
@@ -34,6 +26,14 @@ from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
 from shared.policy.service import Policies
 from shared.ports.clock import Runtime
+from shared.verification.findings import (
+    BY_TIMER,
+    RUNNING,
+    Verification,
+    verifications_of,
+)
+from shared.verification.recording import VerificationRecord
+from shared.verification.walking import Walk, WalkTools
 
 RUN_SECONDS: Final = 240.0
 RUN_BYTES: Final = 32 << 30

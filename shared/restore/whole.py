@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.backup.assessing import Run
-from shared.backup.history import mark_restored
-from shared.backup.outcomes import Outcome
 from shared.backup.snapshot import Snapshots
-from shared.backup.tenants import Cursor, TenantRestorer
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.ids import created_at
 from shared.base.models import Model
@@ -24,6 +20,10 @@ from shared.journal.entries import SYSTEM, Action
 from shared.journal.journal import Journal
 from shared.keys.rotation import KeyRotation
 from shared.ports.clock import Runtime
+from shared.restore.assessing import Run
+from shared.restore.history import mark_restored
+from shared.restore.outcomes import Outcome
+from shared.restore.tenants import Cursor, TenantRestorer
 
 MARK_KIND: Final = "backup-job-whole"
 MARK_ID: Final = "whole"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from shared.backup.assessing import Run
-from shared.backup.restoring import NO_LIMIT, DocumentRestorer
 from shared.backup.snapshot import BackedUpVersion, PartState
 from shared.base.errors import Conflict, Damaged, DigestMismatch, NotFound
 from shared.base.partitions import Partition, partition_of
@@ -16,6 +14,8 @@ from shared.documents.store import DOCUMENT_KIND
 from shared.identity.accounts import USER_KIND, USERNAME_KIND, username_id
 from shared.identity.models import User, UsernameReservation
 from shared.journal.collections import Collection
+from shared.restore.assessing import Run
+from shared.restore.documents import NO_LIMIT, DocumentRestorer
 
 
 @dataclass(slots=True)

@@ -16,13 +16,10 @@ from typing import Final
 
 from shared.backup.concurrency import at_once
 from shared.backup.contents import ContentBackup
-from shared.backup.findings import BadCopy, Checked
 from shared.backup.hashing import hash_packed
 from shared.backup.mending import erasable
 from shared.backup.models import Erasable, Manifest, PartIndex, version_id
-from shared.backup.newest import NewestSets
 from shared.backup.plaintext import ContentReader
-from shared.backup.scanning import LocationScan
 from shared.backup.snapshot import BackedUpVersion, Snapshot
 from shared.backup.state import Location
 from shared.base.errors import Damaged, NotFound
@@ -34,6 +31,9 @@ from shared.documents.store import DocumentRecords, StoredVersion
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 from shared.replication.service import is_whole
+from shared.verification.findings import BadCopy, Checked
+from shared.verification.newest import NewestSets
+from shared.verification.scanning import LocationScan
 
 READ_AT_ONCE: Final = 8
 """Copies that are read at the same time."""

@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.backup.batches import VersionBatches
-from shared.backup.content_checks import ContentChecks, Scope, id_of
-from shared.backup.findings import Checked, Flawed, Position, Verification
-from shared.backup.manifest_checks import MISSING, ManifestChecks
 from shared.backup.models import Erasable, Manifest
-from shared.backup.recording import VerificationRecord
-from shared.backup.repairs import Repairs
-from shared.backup.scanning import LocationScan
-from shared.backup.set_checks import Inventory, SetChecks
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import MAIN, Partition
 from shared.documents.store import StoredVersion
 from shared.ports.clock import Runtime
+from shared.verification.batches import VersionBatches
+from shared.verification.content_checks import ContentChecks, Scope, id_of
+from shared.verification.findings import Checked, Flawed, Position, Verification
+from shared.verification.manifest_checks import MISSING, ManifestChecks
+from shared.verification.recording import VerificationRecord
+from shared.verification.repairs import Repairs
+from shared.verification.scanning import LocationScan
+from shared.verification.set_checks import Inventory, SetChecks
 
 STEP_BYTES: Final = 64 << 20
 """A piece of a set ends once so much was read for it."""

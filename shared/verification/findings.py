@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 
 from shared.backup.state import Location
 from shared.base.models import Model, UtcDatetime
 from shared.documents.models import Place
-from shared.journal.agenda import end_of_window
 from shared.journal.collections import Collection
 from shared.ports.records import RecordStore
 
@@ -19,9 +17,6 @@ VERIFICATION_KIND: Final = "backup-job-verification"
 
 KEPT: Final = timedelta(days=400)
 """How long a verification can be looked at once it has ended."""
-
-LOOK: Final = timedelta(hours=6)
-"""How often the timer looks whether a tenant's verification is due: policies go down to a day."""
 
 MAX_FINDINGS: Final = 100
 """Findings that a verification keeps; the audit log has all of them."""
@@ -198,13 +193,6 @@ class Checked:
     def add(self, kind: FindingKind, object: str, detail: str) -> None:
         """Note that something is wrong."""
         self.findings.append(Finding(kind=kind, object=object, detail=detail))
-
-
-def look_due(tenant: str, now: datetime) -> datetime:
-    """When to look next whether a tenant's verification is due: tenants are spread over the time."""
-    digest = hashlib.sha256(tenant.encode()).digest()
-    share = int.from_bytes(digest[:4], "big") / (1 << 32)
-    return end_of_window(now, LOOK) + timedelta(seconds=int(share * LOOK.total_seconds()))
 
 
 def verifications_of(records: RecordStore) -> Collection[Verification]:

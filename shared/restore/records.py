@@ -9,9 +9,7 @@ from typing import Final
 
 from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND
 from shared.audit.models import LoggedEntry, PartHead
-from shared.backup.assessing import Run
 from shared.backup.models import SegmentLine
-from shared.backup.outcomes import Outcome
 from shared.backup.snapshot import LOG_PART, PartState, Snapshot
 from shared.base.errors import Conflict
 from shared.base.partitions import Partition
@@ -19,6 +17,8 @@ from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
 from shared.journal.collections import Collection
 from shared.journal.journal import ENTRY_KIND
 from shared.ports.records import Create, Record, RecordStore
+from shared.restore.assessing import Run
+from shared.restore.outcomes import Outcome
 
 BATCH: Final = 90
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, Literal
 
-from shared.backup.assessing import Run
-from shared.backup.outcomes import Outcome, Problem
 from shared.backup.snapshot import Snapshot
-from shared.backup.tenants import Cursor
 from shared.base.models import Model, UtcDatetime
 from shared.journal.collections import Collection
 from shared.journal.entries import Actor
 from shared.ports.records import RecordStore
+from shared.restore.assessing import Run
+from shared.restore.outcomes import Outcome, Problem
+from shared.restore.tenants import Cursor
 
 RESTORE_KIND: Final = "backup-job-restore"
 

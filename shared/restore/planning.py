@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from shared.backup.assessing import Assessor, Run
-from shared.backup.jobs import RestorePlan
 from shared.backup.snapshot import LOG_PART, PartState
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import MAIN, partition_of
+from shared.restore.assessing import Assessor, Run
+from shared.restore.jobs import RestorePlan
 
 COMPARED: Final = 10_000
 """A set of up to so many versions is compared document by document; a larger one is measured alone."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.backup.assessing import Assessment, Assessor, Run
 from shared.backup.plaintext import ContentReader
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
 from shared.base.errors import Damaged, NotFound
@@ -26,6 +25,7 @@ from shared.journal.entries import Action, Entry
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change
+from shared.restore.assessing import Assessment, Assessor, Run
 
 NO_LIMIT: Final = 1 << 62
 """Content that was accepted once is not measured again."""

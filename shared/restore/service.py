@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.access.principal import Principal
-from shared.backup.jobs import RestoreJob, RestorePlan, RestoreState, jobs_of, run_of
-from shared.backup.planning import Planner
 from shared.backup.snapshot import Snapshots
-from shared.backup.tenants import TenantRestorer
 from shared.base.errors import Conflict, Forbidden, InvalidInput
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, Partition
@@ -19,6 +16,9 @@ from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
+from shared.restore.jobs import RestoreJob, RestorePlan, RestoreState, jobs_of, run_of
+from shared.restore.planning import Planner
+from shared.restore.tenants import TenantRestorer
 
 
 @dataclass(frozen=True, slots=True)

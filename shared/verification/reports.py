@@ -10,9 +10,7 @@ from shared.access.principal import Principal
 from shared.audit.log import POINTER_ID, POINTER_KIND, log_part
 from shared.audit.models import LogPointer
 from shared.backup.concurrency import at_once
-from shared.backup.findings import Finding, Verification, verifications_of
 from shared.backup.models import Manifest
-from shared.backup.newest import NewestSets
 from shared.backup.parts import PartBackup
 from shared.base.errors import Damaged, Forbidden, InvalidInput, NotFound
 from shared.base.ids import is_id
@@ -24,6 +22,8 @@ from shared.journal.collections import Collection
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
+from shared.verification.findings import Finding, Verification, verifications_of
+from shared.verification.newest import NewestSets
 
 DRILL_KIND: Final = "backup-job-drill"
 """What drills report, in the main partition of the tenant; the newest has the last id."""

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.audit.log import AuditLog
-from shared.backup.assessing import Run
 from shared.backup.concurrency import at_once
-from shared.backup.copying import TenantCopier
-from shared.backup.creating import DocumentCreator
 from shared.backup.models import Manifest
-from shared.backup.records import RecordRestorer
-from shared.backup.restoring import DocumentRestorer
 from shared.backup.snapshot import LOG_PART, PartState
 from shared.base.errors import Damaged, NotFound
 from shared.base.models import Model
 from shared.base.partitions import MAIN, Partition
 from shared.documents.store import DOCUMENT_KIND
+from shared.restore.assessing import Run
+from shared.restore.copying import TenantCopier
+from shared.restore.creating import DocumentCreator
+from shared.restore.documents import DocumentRestorer
+from shared.restore.records import RecordRestorer
 
 AT_ONCE: Final = 8
 """Documents that are restored at the same time."""

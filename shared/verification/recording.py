@@ -6,12 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from shared.backup.findings import Checked, Finding, Position, Verification
 from shared.base.errors import Damaged
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
+from shared.verification.findings import Checked, Finding, Position, Verification
 
 _log = logging.getLogger("strongroom.backup")
 

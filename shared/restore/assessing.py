@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.access.principal import Principal
-from shared.backup.outcomes import Outcome
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState, Snapshot
 from shared.base.errors import NotFound
 from shared.base.partitions import partition_of
@@ -16,6 +15,7 @@ from shared.documents.store import DOCUMENT_KIND, DocumentRecords
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Actor
 from shared.ports.blobs import BlobStore
+from shared.restore.outcomes import Outcome
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from typing import Final
 
 from shared.audit.log import LOGGED_KIND, POINTER_ID, POINTER_KIND, log_part
 from shared.audit.models import LoggedEntry, LogPointer
-from shared.backup.findings import Checked, Flawed
 from shared.backup.models import Manifest, object_name
 from shared.backup.reading import SetReader
 from shared.backup.retention import MARGIN
@@ -22,6 +21,7 @@ from shared.journal.entries import Action
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
 from shared.ports.write_once import WriteOnceStore
+from shared.verification.findings import Checked, Flawed
 
 MISSING: Final = "It is missing."
 CHANGED: Final = "It is not what was written."

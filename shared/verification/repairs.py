@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 
 from shared.backup.claims import UNDER_WAY
 from shared.backup.contents import ContentBackup
-from shared.backup.findings import BadCopy, Checked, Flawed
-from shared.backup.newest import NewestSets
 from shared.backup.state import STATE_ID, BackupState, Location, states_of
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.events import EventType, VersionData
@@ -28,6 +26,8 @@ from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
+from shared.verification.findings import BadCopy, Checked, Flawed
+from shared.verification.newest import NewestSets
 
 
 class Busy(Conflict):
