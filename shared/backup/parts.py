@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.backup.contents import ContentBackup, Ledger
+from shared.backup.feed import feed
 from shared.backup.models import PartIndex, SegmentLine, SegmentRef
 from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
 from shared.backup.state import Attempt
 from shared.base.partitions import Partition
-from shared.ports.records import Changes, Record, RecordStore
+from shared.ports.records import Record, RecordStore
 
 PASSES: Final = 3
 """How often the feed is followed to its end before the records are written."""
@@ -65,7 +66,7 @@ class PartBackup:
         position, changed = index.position, 0
         for _ in range(PASSES):
             packed = ledger.new_contents
-            async for page in self._feed(partition, position):
+            async for page in feed(self.records, partition, position):
                 await self.contents.take(attempt, partition, ledger, page.records)
                 position, changed = page.position, changed + len(page.records)
             await self.contents.flush(attempt, partition, ledger)
@@ -89,24 +90,16 @@ class PartBackup:
         """Whether anything changed that belongs into a set, or is missing in the last one."""
         if before is not None and before.missing:
             return True
-        async for page in self._feed(partition, before.position if before else None):
+        async for page in feed(self.records, partition, before.position if before else None):
             if any(is_news(record) for record in page.records):
                 return True
         return False
 
     async def _lines(self, partition: Partition, after: str | None) -> AsyncIterator[SegmentLine]:
-        async for page in self._feed(partition, after):
+        async for page in feed(self.records, partition, after):
             for record in page.records:
                 if is_kept(record.kind):
                     yield _line(record)
-
-    async def _feed(self, partition: Partition, after: str | None) -> AsyncIterator[Changes]:
-        """The changes after a position, page by page, up to where the feed ends; at least one page."""
-        more = True
-        while more:
-            page = await self.records.changes(partition, after=after)
-            yield page
-            after, more = page.position, page.more
 
 
 def _line(record: Record) -> SegmentLine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared.backup.feed import feed
 from shared.backup.models import Manifest, PartIndex
 from shared.backup.reading import SetReader
 from shared.backup.state import STATE_ID, BackupState, states_of
@@ -71,11 +72,8 @@ class NewestSets:
     async def changed(self, partition: Partition, index: PartIndex) -> set[str]:
         """The documents of a partition that changed after an index of it was made."""
         changed: set[str] = set()
-        after, more = index.position, True
-        while more:
-            page = await self.records.changes(partition, after=after)
+        async for page in feed(self.records, partition, index.position):
             for record in page.records:
                 if record.kind in {DOCUMENT_KIND, VERSION_KIND}:
                     changed.add(record.id.partition(".")[0])
-            after, more = page.position, page.more
         return changed

@@ -74,6 +74,8 @@ async def test_after_total_loss_everything_is_as_it_was(
             now = {each["entry"]["id"]: each for each in await again.entries(tenant)}
             assert [now.get(each["entry"]["id"]) for each in logged] == logged
         mine = BackedUp(again, backed_up.tenant, await again.auth(backed_up.tenant))
+        report = await again.http.get("backups/report", headers=mine.auth)
+        assert report.status_code == 200, report.text
         trash = await again.http.get("documents?state=trash", headers=mine.auth)
         assert [item["id"] for item in trash.json()["items"]] == [documents[1]]
         # The chain of sets goes on, and no content is written twice.
