@@ -22,35 +22,32 @@ router = APIRouter(prefix="/restores", tags=["restores"], route_class=GuardedRou
 RestoreId = Annotated[str, id_path("rst")]
 
 
-def _id(prefix: str, description: str) -> object:
-    pattern = rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
-    return Field(default=None, pattern=pattern, description=description)
+def _id(prefix: str) -> object:
+    return Field(pattern=rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
+
+
+SetId = Annotated[str, _id("set")]
+DocumentId = Annotated[str, _id("doc")]
+TenantId = Annotated[str, _id("ten")]
+Number = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class RestoreBody(Body):
-    """What to restore: by default all of your tenant, from its newest backup set."""
+    """What to restore: by default all of your tenant, from its newest backup set.
 
-    set: Annotated[str | SkipJsonSchema[None], _id("set", "The backup set.")] = None
-    at: Annotated[
-        AwareDatetime | SkipJsonSchema[None],
-        Field(description="Instead of `set`: the newest one up to this time."),
-    ] = None
-    document: Annotated[str | SkipJsonSchema[None], _id("doc", "Only this document.")] = None
-    version: Annotated[
-        int | SkipJsonSchema[None],
-        Field(ge=1, le=1_000, description="Make this version of it the newest again."),
-    ] = None
-    overwrite: Annotated[
-        bool,
-        Field(description="Documents that were changed since get the content as a new version."),
-    ] = False
-    tenant: Annotated[str | SkipJsonSchema[None], _id("ten", "For employees: whose backups.")] = (
-        None
-    )
-    into: Annotated[
-        str | SkipJsonSchema[None],
-        _id("ten", "For employees: another tenant that gets it all, sealed with its own keys."),
-    ] = None
+    `set`: from this one; or `at`: from the newest one up to this time. `document`: only this one; with
+    `version`, that version becomes its newest again. `overwrite`: documents that were changed since get
+    the content as a new version. For employees: `tenant`, whose backups; `into`, another tenant that gets
+    it all, sealed with its own keys.
+    """
+
+    set: SetId | SkipJsonSchema[None] = None
+    at: AwareDatetime | SkipJsonSchema[None] = None
+    document: DocumentId | SkipJsonSchema[None] = None
+    version: Number | SkipJsonSchema[None] = None
+    overwrite: bool = False
+    tenant: TenantId | SkipJsonSchema[None] = None
+    into: TenantId | SkipJsonSchema[None] = None
 
 
 class RestoreView(BaseModel):

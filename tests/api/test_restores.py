@@ -109,6 +109,8 @@ async def test_a_restore_is_paused_goes_on_and_is_cancelled(app: App, auth: dict
         ({"tenant": "ten_" + "0" * 26}, 403, "forbidden"),
         ({"into": "ten_" + "0" * 26}, 403, "forbidden"),
         ({"everything": True}, 400, "invalid-input"),
+        ({"tenant": "", "at": "\u00ae", "version": None}, 400, "invalid-input"),
+        ({"version": 0, "document": "doc_" + "0" * 26}, 400, "invalid-input"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ def make_certificate(
 ) -> Certificate:
     """A certificate for 127.0.0.1 and some names of DNS, valid from a while ago until then."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    # Of two trusted certificates of one name, OpenSSL checks against the first alone.
+    common_name = f"test {secrets.token_hex(8)}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()

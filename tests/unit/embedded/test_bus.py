@@ -170,7 +170,8 @@ def topology(**changes) -> str:
 def test_the_topology_that_is_deployed_is_read():
     [topic] = load_topology().topics
     assert topic.duplicate_detection_minutes == 10
-    assert [subscription.sessions for subscription in topic.subscriptions] == [False, False, True]
+    sessions = {part.name: part.sessions for part in topic.subscriptions}
+    assert sessions == {"encryption": False, "replication": False, "targets": False, "audit": True}
     assert topic.subscriptions[0].types == {EventType.UPLOAD_COMPLETED}
 
 
