@@ -167,7 +167,7 @@ class _Packing:
             return None
         store, name = copies[copy]
         try:
-            return b"".join([piece async for piece in store.get(name, end=SMALL + 1)])
+            return b"".join([piece async for piece in store.get(name, end=content.size + 1)])
         except (Damaged, NotFound):
             return None
 
