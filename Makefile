@@ -76,10 +76,12 @@ $(SCANNER)/.installed: requirements-checkov.txt $(INSTALLED)
 infra: $(SCANNER)/.installed ## scan the infrastructure, compiled where there is a Bicep CLI
 	$(PY) infra/scan.py $(SCANNER)/bin/checkov $(BICEP)
 
-bench: $(INSTALLED) ## measure sealing, uploading and starting against their floors
+# The whole of the last one takes half an hour: python -m bench.backup
+bench: $(INSTALLED) ## measure sealing, uploading, starting and backups against their floors
 	$(PY) -m bench.seal
 	$(PY) -m bench.upload
 	$(PY) -m bench.coldstart
+	$(PY) -m bench.backup --quick
 
 lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
