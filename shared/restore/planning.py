@@ -15,8 +15,8 @@ from shared.restore.jobs import RestorePlan
 COMPARED: Final = 10_000
 """A set of up to so many versions is compared document by document; a larger one is measured alone."""
 
-VERSIONS_PER_SECOND: Final = 150
-BYTES_PER_SECOND: Final = 60_000_000
+VERSIONS_PER_SECOND: Final = 300
+BYTES_PER_SECOND: Final = 100_000_000
 """What a restore does on two cores; ``python -m bench.backup`` measures it."""
 
 
