@@ -74,7 +74,7 @@ async def _fill(vault: Vault, by: Principal, count: int) -> list[str]:
         )
         documents.append(Document(id=name, created_at=now, current=version))
         contents[version.object] = content
-    await store.prepare_month(partition_of(by.tenant, documents[0].id))
+    await store.months.prepare(partition_of(by.tenant, documents[0].id))
     await at_once(lambda name: adapters.primary.put(name, single(contents[name])), contents)
     batches = [documents[start : start + IN_ONE_COMMIT] for start in range(0, count, IN_ONE_COMMIT)]
     for batch in batches:

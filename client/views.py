@@ -45,6 +45,7 @@ class Report(BaseModel):
     last_verification: dict[str, Any] | None
     findings: list[dict[str, Any]]
     last_drill: dict[str, Any] | None
+    restored_at: datetime | None
 
 
 class Finding(BaseModel):

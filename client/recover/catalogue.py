@@ -51,8 +51,8 @@ class Catalogue:
         versions: What the key files that were read say, by document and version.
         newest: The names of the key files of the newest versions.
         problems: Key files that could not be read.
-        contents: The sizes of the sealed contents, bytes, by name.
-        without_key: How many contents have no key file: they had not fully arrived, or it was lost.
+        contents: The sizes of the objects with sealed content, bytes, by name.
+        without_key: How many of them have no key file: they had not fully arrived, or it was lost.
     """
 
     versions: list[KeyFile] = field(default_factory=list)

@@ -36,7 +36,7 @@ class Rate:
 
 
 async def measure(source: Source, versions: Sequence[KeyFile], clock: Callable[[], float]) -> Rate:
-    """Read the beginnings of some contents, first a byte of each, then as much as a request takes.
+    """Read the beginnings of some objects, first a byte of each, then as much as a request takes.
 
     Args:
         source: The target.

@@ -130,7 +130,7 @@ class Restoring:
             self._count(key)
 
     async def _check_source(self) -> None:
-        """Tell one content that cannot be read from a target that cannot be read."""
+        """Tell one object that cannot be read from a target that cannot be read."""
         try:
             await self._source.read(TARGET_FILE, 0, 1)
         except (Missing, Refused):

@@ -15,6 +15,8 @@ from functions.api.request_headers import idempotency_key_for
 from shared.access.permissions import Permission
 from shared.backup.models import SetKind
 from shared.journal.idempotency import IdempotencyKey
+from shared.restore.drills import DrillReport
+from shared.restore.outcomes import Problem
 from shared.verification.findings import Finding, FindingKind, Verification
 from shared.verification.reports import BackupReport, BackupSet
 
@@ -122,18 +124,49 @@ class VerificationView(BaseModel):
         )
 
 
+class DrillView(BaseModel):
+    """A drill: your newest backup set, restored into scratch space, compared and thrown away.
+
+    `recovery_point_seconds` is how old the set's state was when the drill began, `recovery_seconds` how
+    long restoring and comparing took. `differences` counts what was restored otherwise than it is.
+    """
+
+    id: str
+    set: str
+    outcome: Literal["running", "passed", "failed"]
+    started_at: datetime
+    ended_at: datetime | None
+    recovery_point_seconds: float
+    recovery_seconds: float
+    documents: int
+    versions: int
+    bytes: int
+    records: int
+    differences: int
+    problems: list[Problem]
+    problem_count: int
+
+    @classmethod
+    def of(cls, report: DrillReport) -> DrillView:
+        """The view of a drill."""
+        fields = report.model_dump(include=set(cls.model_fields) - {"outcome"})
+        return cls(**fields, outcome=report.outcome)
+
+
 class ReportView(BaseModel):
     """How good your backups are.
 
     `recovery_point_seconds` is how old what a restore brings back would be: 0 if nothing changed since the
-    newest set, null without a set. `findings` are those of the last verification that is done.
+    newest set, null without a set. `findings` are those of the last finished verification. `restored_at`
+    is when all of your tenant was last restored: what your programs know of documents may be newer.
     """
 
     last_set: BackupView | None
     recovery_point_seconds: float | None
     last_verification: VerificationView | None
     findings: list[FindingView]
-    last_drill: dict[str, Any] | None
+    last_drill: DrillView | None
+    restored_at: datetime | None
 
     @classmethod
     def of(cls, report: BackupReport) -> ReportView:
@@ -144,7 +177,8 @@ class ReportView(BaseModel):
             recovery_point_seconds=report.recovery_point_seconds,
             last_verification=None if verification is None else VerificationView.of(verification),
             findings=[FindingView.of(each) for each in report.findings],
-            last_drill=report.last_drill,
+            last_drill=None if report.last_drill is None else DrillView.of(report.last_drill),
+            restored_at=report.restored_at,
         )
 
 

@@ -95,7 +95,7 @@ class AuditLog:
             ),
         )
         self._heads = Collection(self.records, PartHead, HEAD_KIND, lambda _: HEAD_ID)
-        self._pointers = Collection(self.records, LogPointer, POINTER_KIND, lambda _: POINTER_ID)
+        self._pointers = log_pointers(self.records)
 
     async def append_pending(self, partition: Partition) -> int:
         """Append every entry that waits in a partition to its tenant's log; return how many there were.
@@ -208,8 +208,7 @@ class AuditLog:
             )
 
     async def _current_part(self, tenant: str) -> _Part:
-        pointer = await self._pointers.find(Partition(tenant), POINTER_ID)
-        number = 0 if pointer is None else pointer.value.part
+        number = await newest_log_part(self.records, tenant)
         stored = await self._heads.find(log_part(tenant, number), HEAD_ID)
         if stored is None:
             # The pointer goes ahead of the part's first entry.
@@ -233,6 +232,17 @@ class AuditLog:
             else self._pointers.replace(found, pointer)
         )
         await self.records.commit(partition, [change])
+
+
+async def newest_log_part(records: RecordStore, tenant: str) -> int:
+    """The number of the last part of a tenant's log that is known to have begun."""
+    pointer = await log_pointers(records).find(Partition(tenant), POINTER_ID)
+    return 0 if pointer is None else pointer.value.part
+
+
+def log_pointers(records: RecordStore) -> Collection[LogPointer]:
+    """Where each tenant's log goes on, in its main partition."""
+    return Collection(records, LogPointer, POINTER_KIND, lambda _: POINTER_ID)
 
 
 def log_part(tenant: str, number: int) -> Partition:

@@ -1,4 +1,4 @@
-"""The contents of a partition's versions on their way into packs, and the forgetting of erased ones."""
+"""The content of a partition's versions on its way into packs, and the forgetting of erased ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.backup.mending import KeyPageMender, erasable, partition_of_page
 from shared.backup.models import (
     Counts,
     MissingContent,
@@ -20,12 +19,13 @@ from shared.backup.models import (
     version_id,
 )
 from shared.backup.packs import MAX_BYTES, MAX_CONTENTS, Content, Packs
+from shared.backup.page_repair import KeyPageRepair, erasable, partition_of_page
 from shared.backup.pages import KeyPages
 from shared.backup.state import Attempt, Location, locations_of
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.documents.models import Document, Version
-from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
+from shared.documents.store import DOCUMENT_KIND, VERSION_KIND, DocumentRecords
 from shared.journal.collections import Collection, Stored, remove_all
 from shared.ports.records import Record, RecordStore
 
@@ -40,14 +40,14 @@ _log = logging.getLogger("strongroom.backup")
 
 @dataclass(slots=True)
 class Ledger:
-    """What a partition has in the backup, while its contents are brought up to date.
+    """What a partition has in the backup, while it is brought up to date.
 
     Attributes:
         packs: By their ids.
-        missing: Contents that were good in no store, by ``version_id``.
+        missing: Versions whose content was good in no store, by ``version_id``.
         counts: What the partition holds.
         new_bytes: What was written.
-        new_contents: How many contents were packed or found packed.
+        new_contents: How many versions were packed or found packed.
     """
 
     packs: dict[str, PackRef]
@@ -94,27 +94,32 @@ class Ledger:
 
 @dataclass(slots=True)
 class ContentBackup:
-    """Packs the contents of new versions and forgets those of erased documents.
+    """Packs the content of new versions and forgets that of erased documents.
 
     Attributes:
-        records: Documents, versions, and where the backup has them.
-        packs: Take the contents.
+        store: Finds documents and versions; its records say where the backup has them.
+        packs: Take the content.
         pages: Take what must be possible to forget.
     """
 
-    records: RecordStore
+    store: DocumentRecords
     packs: Packs
     pages: KeyPages
     _documents: Collection[Document] = field(init=False)
     _versions: Collection[Version] = field(init=False)
     _locations: Collection[Location] = field(init=False)
-    mender: KeyPageMender = field(init=False)
+    page_repair: KeyPageRepair = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mender = KeyPageMender(self.records, self.pages)
+        self.page_repair = KeyPageRepair(self.store, self.pages)
         self._documents = Collection(self.records, Document, DOCUMENT_KIND)
         self._versions = Collection(self.records, Version, VERSION_KIND)
         self._locations = locations_of(self.records)
+
+    @property
+    def records(self) -> RecordStore:
+        """Where the documents are."""
+        return self.store.records
 
     async def take(
         self, attempt: Attempt, partition: Partition, ledger: Ledger, records: Sequence[Record]
@@ -141,13 +146,13 @@ class ContentBackup:
         await self._plan(attempt, partition, ledger, contents)
 
     async def retry_missing(self, attempt: Attempt, partition: Partition, ledger: Ledger) -> None:
-        """Try again the contents that were good in no store."""
+        """Try again the versions whose content was good in no store."""
         again: list[Content] = []
         for each in list(ledger.missing.values()):
-            version = await self.mender.version(partition, each.document, each.number)
+            found = await self.store.find_version(attempt.tenant, each.document, each.number)
             del ledger.missing[version_id(each.document, each.number)]
-            if version is not None:
-                again.append(Content(each.document, version))
+            if found is not None:
+                again.append(Content(each.document, found.version))
         await self._plan(attempt, partition, ledger, again)
 
     async def flush(self, attempt: Attempt, partition: Partition, ledger: Ledger) -> None:
@@ -191,7 +196,7 @@ class ContentBackup:
         try:
             unnamed = await self.unnamed(tenant, page)
         except Damaged:
-            await self._mend(tenant, page)
+            await self._repair(tenant, page)
         else:
             await self.pages.forget(tenant, page, unnamed)
 
@@ -229,7 +234,7 @@ class ContentBackup:
     async def _plan(
         self, attempt: Attempt, partition: Partition, ledger: Ledger, contents: Sequence[Content]
     ) -> None:
-        """Let the contents wait for a pack that the backup does not have."""
+        """Let versions that the backup does not have wait for a pack."""
         new = {version_id(each.document, each.version.number): each for each in contents}
         new = {name: each for name, each in new.items() if name not in ledger.pending}
         if attempt.search:
@@ -305,11 +310,11 @@ class ContentBackup:
         try:
             await self.pages.forget(tenant, page, versions)
         except Damaged:
-            await self._mend(tenant, page)
+            await self._repair(tenant, page)
             await self.pages.forget(tenant, page, versions)
 
-    async def _mend(self, tenant: str, page: str) -> None:
-        """Make a damaged key page anew."""
+    async def _repair(self, tenant: str, page: str) -> None:
+        """Repair a damaged key page."""
         # The operators' alert looks for this line.
         _log.error("backup.finding %s, key-page %s: damaged, made anew", tenant, page)
-        await self.mender.mend(tenant, page)
+        await self.page_repair.repair(tenant, page)

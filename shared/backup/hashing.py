@@ -20,7 +20,7 @@ RUN_BYTES: Final = 8 << 20
 """Neighbours up to this size together are read whole."""
 
 GAP: Final = 65_536
-"""What lies between two contents, bytes, that is rather read than asked around."""
+"""Bytes between two versions that are read too, in place of a second request."""
 
 READ_AT_ONCE: Final = 4
 
@@ -46,7 +46,7 @@ async def hash_packed(
 async def read_sound(
     store: WriteOnceStore, tenant: str, run: list[Location], sealed_sha256: Mapping[str, bytes]
 ) -> Sequence[tuple[Location, memoryview]]:
-    """The contents of a run that are what was sealed; the others are left out.
+    """The content of the versions of a run, where it is what was sealed; other versions are left out.
 
     Args:
         store: Where sets are.

@@ -56,12 +56,12 @@ class SegmentRef(Model):
 
 
 class PackRef(Model):
-    """A pack: the sealed contents of versions, one after another.
+    """A pack: the sealed content of versions, one after another.
 
     Attributes:
         id: Names the object.
         size: Of the object, bytes.
-        live: How many of its contents belong to documents that are not erased.
+        live: How many of its versions belong to documents that are not erased.
     """
 
     id: str
@@ -102,7 +102,7 @@ class PartIndex(Model):
         part: Of the tenant's records.
         position: Where the record store's feed goes on.
         segments: From the oldest to the newest; a later one replaces what an earlier one says.
-        packs: The contents of the partition's documents.
+        packs: The content of the partition's documents.
         missing: What could not be backed up yet.
         changed: How many records had changed since the set before.
         counts: What it holds.

@@ -1,7 +1,7 @@
-"""Packs: sealed contents one after another, written once, each checked on its way.
+"""Packs: the sealed content of versions, one after another, written once and checked on its way.
 
-A content is taken from whichever copy is what was sealed. Small contents share a pack, because an object a
-content costs more than the content; a large one has a pack of its own, made by the stores themselves.
+Content is taken from whichever copy is what was sealed. Versions share a pack, because an object for each
+costs more than its content.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from shared.ports.clock import Runtime
 from shared.ports.write_once import WriteOnceStore
 
 MAX_BYTES: Final = 64 << 20
-"""A pack takes contents until it has so many bytes."""
+"""A pack takes versions until it has so many bytes."""
 
 MAX_CONTENTS: Final = 1_000
 
 SMALL: Final = 1 << 20
-"""A sealed content up to this size, bytes, is read whole before it is written."""
+"""Sealed content up to this size, bytes, is read whole before it is written."""
 
 READ_AT_ONCE: Final = 16
-"""Small contents that are read at the same time, while those before are written."""
+"""Small versions that are read at the same time, while those before are written."""
 
 COPIES: Final = 2
-"""Copies that a content has at most."""
+"""Copies that a version has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What became of contents that were to be packed.
+    """What became of versions that were to be packed.
 
     Attributes:
-        pack: The pack; None: none of the contents was good.
+        pack: The pack; None: no version had a good copy.
         locations: Of those that it holds.
         damaged: Those that were good in no store.
     """
@@ -76,8 +76,8 @@ class Packs:
 
     Attributes:
         store: Where sets are.
-        primary: Sealed contents.
-        replica: Sealed contents in the second region, which is nearer.
+        primary: Sealed content.
+        replica: Sealed content in the second region, which is nearer.
         runtime: Makes ids.
     """
 
@@ -89,11 +89,11 @@ class Packs:
     async def write(
         self, tenant: str, contents: Sequence[Content], page: str, retain_until: datetime
     ) -> Packed:
-        """Write one pack of contents; durable on return.
+        """Write one pack; durable on return.
 
         Args:
             tenant: Whose.
-            contents: At most ``MAX_CONTENTS``.
+            contents: Of which versions, at most ``MAX_CONTENTS``.
             page: The key page that their locations are to name.
             retain_until: Until when the pack is retained.
 
@@ -144,7 +144,7 @@ class _Packing:
     async def _batches(
         self, contents: Sequence[Content]
     ) -> AsyncIterator[Sequence[tuple[Content, bytes | None]]]:
-        """Small contents, each from a copy that is what was sealed, if there is one."""
+        """Small versions, each from a copy that is what was sealed, if there is one."""
         for start in range(0, len(contents), READ_AT_ONCE):
             batch = contents[start : start + READ_AT_ONCE]
             found: list[bytes | None] = [None] * len(batch)
@@ -154,14 +154,14 @@ class _Packing:
                     break
                 again = [batch[n] for n in left]
                 read = await at_once(partial(self._read, copy), again, READ_AT_ONCE)
-                # Together, because changing threads costs as much as hashing a content.
+                # Together, because changing threads costs as much as hashing one of them.
                 good = await asyncio.to_thread(_good_ones, again, read)
                 for n, sealed in zip(left, good, strict=True):
                     found[n] = sealed
             yield list(zip(batch, found, strict=True))
 
     async def _read(self, copy: int, content: Content) -> bytes | None:
-        """What a copy of a small content is; None: there is none, or it cannot be read."""
+        """What a copy of a small version is; None: there is none, or it cannot be read."""
         copies = self._copies(content)
         if copy >= len(copies):
             return None
@@ -172,7 +172,7 @@ class _Packing:
             return None
 
     async def _large(self, content: Content) -> AsyncIterator[Buffer]:
-        """A large content; what a bad copy gave before it showed stays in the pack, in nobody's place."""
+        """A large version; what a bad copy gave first stays in the pack, and no location names it."""
         for store, name in self._copies(content):
             digest, size = hashlib.sha256(), 0
             try:
@@ -187,7 +187,7 @@ class _Packing:
         self.damaged.append(content)
 
     def _locate(self, content: Content, written: int = 0) -> None:
-        """Note where a content begins: here, or so many bytes ago."""
+        """Note where a version's content begins: here, or so many bytes ago."""
         self.locations.append(
             Location(
                 document=content.document,

@@ -1,6 +1,6 @@
 """The backup of one partition: what changed since the set before, in a new segment and in new packs.
 
-First the contents that the backup does not have yet are packed, and a record says where each lies. Then
+First the versions that the backup does not have yet are packed, and a record says where each lies. Then
 the records are written. Where the newest segments are small beside what changed, their records are read
 anew from the record store and merged with it, as in a log-structured merge tree (O'Neil et al., 1996): a
 partition has few segments, and each record is written a few times however often sets are made.
@@ -40,7 +40,7 @@ class PartBackup:
     Attributes:
         records: What is backed up.
         segments: Takes the records.
-        contents: Takes the contents.
+        contents: Takes the content.
     """
 
     records: RecordStore

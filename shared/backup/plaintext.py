@@ -1,4 +1,4 @@
-"""Contents and names of a backup in clear: for restores that seal them anew, and for samples."""
+"""Content and names of a backup in clear: for restores that seal them anew, and for samples."""
 
 from __future__ import annotations
 

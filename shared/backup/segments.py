@@ -1,4 +1,4 @@
-"""Segments: records as JSON lines, compressed (RFC 1950), sealed in the streaming form of contents.
+"""Segments: records as JSON lines, compressed (RFC 1950), sealed in the streaming form of content.
 
 The key of a segment is random and wrapped by the tenant's intermediate key. What a segment is bound to is
 ``strongroom/backup-segment/1/{environment}/{tenant}/{id}``.

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.audit.log import POINTER_ID, POINTER_KIND, log_part
-from shared.audit.models import LogPointer
+from shared.audit.log import log_part, newest_log_part
 from shared.backup.claims import UNDER_WAY, Claim, begin_attempt
 from shared.backup.models import Manifest, PartIndex, PartRef, SealedUnder, object_name
 from shared.backup.parts import PartBackup
@@ -27,7 +26,7 @@ from shared.backup.state import STATE_ID, Attempt, BackupState, states_of
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError
 from shared.base.partitions import MAIN, Partition
 from shared.base.streams import single
-from shared.documents.store import MONTH_KIND, DocumentMonth
+from shared.documents.months import DocumentMonths
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
@@ -80,15 +79,13 @@ class BackupSets:
     runtime: Runtime
     _states: Collection[BackupState] = field(init=False)
     _keys: Collection[WrappedIntermediateKey] = field(init=False)
-    _months: Collection[DocumentMonth] = field(init=False)
-    _pointers: Collection[LogPointer] = field(init=False)
+    _months: DocumentMonths = field(init=False)
 
     def __post_init__(self) -> None:
         records = self._records
         self._states = states_of(records)
         self._keys = intermediate_keys_of(records)
-        self._months = Collection(records, DocumentMonth, MONTH_KIND)
-        self._pointers = Collection(records, LogPointer, POINTER_KIND)
+        self._months = DocumentMonths(records)
 
     @property
     def _records(self) -> RecordStore:
@@ -206,14 +203,12 @@ class BackupSets:
 
     async def _wanted(self, tenant: str, changed: Iterable[str], before: _Before) -> list[str]:
         """The partitions in which something changed that belongs into a set."""
-        main = Partition(tenant)
-        pointer = await self._pointers.find(main, POINTER_ID)
-        logged = 0 if pointer is None else pointer.value.part
+        logged = await newest_log_part(self._records, tenant)
         first = 0
         anew = before.state.value.anew if before.state else ()
         names = {MAIN, *changed, *anew}
         if before.manifest is None:
-            names |= {month.value.id async for month in self._months.scan(main)}
+            names.update(await self._months.of(tenant))
         else:
             known = [part.part for part in before.manifest.parts]
             first = max(

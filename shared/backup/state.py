@@ -84,7 +84,7 @@ class Attempt:
         tenant: Whose.
         under: Wraps the keys of its segments.
         retain_until: Until when what is written for it is retained.
-        search: Whether the backup may have contents that no index names yet.
+        search: Whether the backup may have versions that no index names yet.
         renew: Tells others that it is still being made.
     """
 

@@ -68,7 +68,7 @@ class Documents:
         tenant = principal.tenant
         document_id = await self.idempotency.reserve(key, self.runtime.new_id("doc"))
         partition = partition_of(tenant, document_id)
-        await self.store.prepare_month(partition)
+        await self.store.months.prepare(partition)
         sealed = await self.sealer.seal(
             self._incoming(principal, document_id, 1, description, content, sha256)
         )

@@ -81,7 +81,7 @@ class StagedContentSealer:
             VersionData(version=1),
             event.traceparent,
         )
-        await store.prepare_month(partition_of(tenant, document.id))
+        await store.months.prepare(partition_of(tenant, document.id))
         try:
             await journal.commit(
                 entry,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.base.errors import Conflict, NotFound
+from shared.base.errors import NotFound
 from shared.base.events import Event
 from shared.base.models import Model
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Upload, Version
+from shared.documents.months import DocumentMonths
 from shared.documents.naming import sweep_due
 from shared.documents.timing import GRANT_LIFETIME, erasure_due, expiry_due
 from shared.journal.agenda import Agenda, Task
@@ -23,7 +23,6 @@ from shared.ports.records import Change, RecordStore
 DOCUMENT_KIND: Final = "document"
 VERSION_KIND: Final = "version"
 UPLOAD_KIND: Final = "upload"
-MONTH_KIND: Final = "document-month"
 ERASURE_KIND: Final = "erasure"
 
 LIVE: Final = {"state": "live"}
@@ -31,12 +30,6 @@ TRASHED: Final = {"state": "trash"}
 GRANTED: Final = {"state": "granted"}
 
 _NO_DOCUMENT: Final = "There is no such document in your tenant."
-
-
-class DocumentMonth(Model):
-    """That a month's partition may hold documents; ``id`` is the month, such as ``2026-11``."""
-
-    id: str
 
 
 class Erasure(Model):
@@ -93,10 +86,9 @@ class DocumentRecords:
     agenda: Agenda
     _documents: Collection[Document] = field(init=False)
     _versions: Collection[Version] = field(init=False)
-    _months: Collection[DocumentMonth] = field(init=False)
+    months: DocumentMonths = field(init=False)
     _erasures: Collection[Erasure] = field(init=False)
     uploads: Collection[Upload] = field(init=False)
-    _known_months: set[Partition] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._documents = Collection(
@@ -110,7 +102,7 @@ class DocumentRecords:
         self._versions = Collection(
             self.records, Version, VERSION_KIND, missing="The document has no such version."
         )
-        self._months = Collection(self.records, DocumentMonth, MONTH_KIND, lambda month: month.id)
+        self.months = DocumentMonths(self.records)
         self._erasures = Collection(self.records, Erasure, ERASURE_KIND, lambda erasure: erasure.id)
         self.uploads = Collection(
             self.records,
@@ -156,14 +148,7 @@ class DocumentRecords:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        months = [
-            Partition(tenant, month.value.id)
-            async for month in self._months.scan(Partition(tenant), order="descending")
-        ]
-        where = TRASHED if trashed else LIVE
-        return await page_across(
-            self._documents, months, where=where, order="descending", limit=limit, cursor=cursor
-        )
+        return await self._page(tenant, limit, cursor, TRASHED if trashed else LIVE)
 
     async def trash(self, partition: Partition, due: datetime | None) -> AsyncIterator[Document]:
         """The documents of a month that are in the trash.
@@ -184,12 +169,19 @@ class DocumentRecords:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        months = [
-            Partition(tenant, month.value.id)
-            async for month in self._months.scan(Partition(tenant), order="descending")
-        ]
+        return await self._page(tenant, limit, cursor, None)
+
+    async def _page(
+        self, tenant: str, limit: int, cursor: str | None, where: Mapping[str, str] | None
+    ) -> StoredPage[Document]:
+        months = await self.months.of(tenant, "descending")
         return await page_across(
-            self._documents, months, order="descending", limit=limit, cursor=cursor
+            self._documents,
+            [Partition(tenant, month) for month in months],
+            where=where,
+            order="descending",
+            limit=limit,
+            cursor=cursor,
         )
 
     async def version(self, stored: StoredDocument, number: int | None) -> StoredVersion:
@@ -203,6 +195,13 @@ class DocumentRecords:
         name = _version_id(stored.document.id, number)
         found = await self._versions.get(stored.stored.partition, name)
         return StoredVersion(found.value, stored, found)
+
+    async def find_version(self, tenant: str, document: str, number: int) -> StoredVersion | None:
+        """A version of a document that is not erased; None where there is none."""
+        try:
+            return await self.version(await self.kept(tenant, document), number)
+        except NotFound:
+            return None
 
     async def versions(self, stored: StoredDocument) -> list[StoredVersion]:
         """Every version of a document that there is, the latest first; a restore may have left gaps."""
@@ -223,19 +222,6 @@ class DocumentRecords:
         except ValueError:
             raise NotFound(self.uploads.missing) from None
         return await self.uploads.get(partition, upload)
-
-    async def prepare_month(self, partition: Partition) -> None:
-        """Before a month's first document is committed: make sure that lists look into the month."""
-        if partition in self._known_months:
-            return
-        main = Partition(partition.tenant)
-        if await self._months.find(main, partition.part) is None:
-            try:
-                month = DocumentMonth(id=partition.part)
-                await asyncio.shield(self.records.commit(main, [self._months.create(main, month)]))
-            except Conflict:
-                pass  # another upload of the month was first
-        self._known_months.add(partition)
 
     async def prepare_upload(self, partition: Partition, expires_at: datetime) -> None:
         """Before an upload is granted: make sure that it expires and that its object is swept."""

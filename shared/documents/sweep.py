@@ -110,12 +110,8 @@ class Sweep:
         if form is None:
             return False  # nothing of ours has such a name, so no record can hold it
         store = self.uploads.store
-        try:
-            stored = await store.kept(tenant, form["document"])
-            version = (await store.version(stored, int(form["number"]))).version
-        except NotFound:
-            return False
-        return blob.name in {version.object, version.replica}
+        found = await store.find_version(tenant, form["document"], int(form["number"]))
+        return found is not None and blob.name in {found.version.object, found.version.replica}
 
     async def _awaited(self, tenant: str, blob: BlobInfo) -> bool:
         """Whether an upload that has not ended names this object."""

@@ -75,7 +75,7 @@ class Trash:
         """Move a document with all of its versions to the trash, or erase it.
 
         Where the tenant's policy has no trash, it is erased at once. Its wrapped data keys are then
-        destroyed in the commit, so no copy of its contents can be opened from then on; the objects
+        destroyed in the commit, so no copy of its content can be opened from then on; the objects
         themselves are removed by the replication function.
 
         Args:

@@ -219,11 +219,8 @@ class Replication:
         )
 
     async def _version(self, event: Event) -> StoredVersion | None:
-        try:
-            stored = await self.store.kept(event.tenant, event.subject)
-            return await self.store.version(stored, event.data_as(VersionData).version)
-        except NotFound:
-            return None
+        number = event.data_as(VersionData).version
+        return await self.store.find_version(event.tenant, event.subject, number)
 
     async def _is_good(self, version: Version, place: Place) -> bool:
         name = version.at(place)

@@ -10,7 +10,7 @@ from shared.access.principal import Principal
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState, Snapshot
 from shared.base.errors import NotFound
 from shared.base.partitions import partition_of
-from shared.documents.models import Document
+from shared.documents.models import Document, Version
 from shared.documents.store import DOCUMENT_KIND, DocumentRecords
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Actor
@@ -49,9 +49,9 @@ class Run:
         return self.into or self.tenant
 
 
-Step = Literal["create", "follow", "overwrite", "mend", "newer", "erased", "unchanged"]
+Step = Literal["create", "follow", "overwrite", "repair", "newer", "erased", "unchanged"]
 """What restoring a document does: makes it again, adds versions that it lacks, adds the set's content as a
-new version, puts missing contents back or takes it out of the trash; or leaves it, and why."""
+new version, puts missing content back or takes it out of the trash; or leaves it, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Assessor:
             return Assessment("unchanged", found, live, ())
         newest = found.versions[-1]
         if (current.number, current.tag) != (newest.version.number, newest.version.tag):
-            if current.number < newest.version.number:
+            if _continues(found, current):
                 lacking = [one for one in found.versions if one.version.number > current.number]
                 return Assessment("follow", found, live, lacking)
             if run.overwrite:
@@ -115,21 +115,23 @@ class Assessor:
         missing = [one for one in found.versions if await self._lacks(run, document, one)]
         trashed = live.value.trashed_at is not None and found.document.trashed_at is None
         if missing or trashed:
-            return Assessment("mend", found, live, missing)
+            return Assessment("repair", found, live, missing)
         return Assessment("unchanged", found, live, ())
 
     async def _lacks(self, run: Run, document: str, backed_up: BackedUpVersion) -> bool:
         """Whether the primary store has no object of a version that the service knows."""
         number = backed_up.version.number
-        try:
-            kept = await self.store.kept(run.tenant, document)
-            stored = await self.store.version(kept, number)
-        except NotFound:
-            return False
-        if stored.version.tag != backed_up.version.tag:
+        stored = await self.store.find_version(run.tenant, document, number)
+        if stored is None or stored.version.tag != backed_up.version.tag:
             return False
         try:
             await self.primary.head(stored.version.object)
         except NotFound:
             return True
         return False
+
+
+def _continues(found: BackedUpDocument, current: Version) -> bool:
+    """Whether a document in the set is what came after a version, and not another history of it."""
+    tags = {each.version.number: each.version.tag for each in found.versions}
+    return current.number < max(tags) and tags.get(current.number) == current.tag

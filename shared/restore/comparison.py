@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.audit.log import LOGGED_KIND
-from shared.backup.models import version_id
+from shared.backup.feed import feed
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.crypto.streaming import sealed_size
 from shared.documents.models import Document, Version
-from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
-from shared.journal.collections import Collection
+from shared.documents.store import DOCUMENT_KIND, VERSION_KIND, DocumentRecords
 from shared.ports.blobs import BlobStore
 from shared.ports.records import Record, RecordStore
 from shared.restore.tenants import TenantRestorer
@@ -24,7 +23,7 @@ class Scratch:
     Attributes:
         tenants: Restores into it.
         records: What was restored.
-        primary: The contents that were; it may keep nothing but their names and sizes.
+        primary: The content that was; it may keep nothing but the names and sizes of objects.
     """
 
     tenants: TenantRestorer
@@ -37,16 +36,15 @@ class Comparison:
     """Compares restored records with the service's.
 
     Attributes:
-        records: The service's.
+        store: The service's.
     """
 
-    records: RecordStore
-    _documents: Collection[Document] = field(init=False)
-    _versions: Collection[Version] = field(init=False)
+    store: DocumentRecords
 
-    def __post_init__(self) -> None:
-        self._documents = Collection(self.records, Document, DOCUMENT_KIND)
-        self._versions = Collection(self.records, Version, VERSION_KIND)
+    @property
+    def records(self) -> RecordStore:
+        """The service's records."""
+        return self.store.records
 
     async def differences(self, scratch: Scratch, partition: Partition) -> int:
         """How many of the restored records that cannot change differ from the service's.
@@ -54,12 +52,10 @@ class Comparison:
         Raises:
             Unavailable: The record store does not respond.
         """
-        differences, after, more = 0, None, True
-        while more:
-            page = await scratch.records.changes(partition, after=after)
+        differences = 0
+        async for page in feed(scratch.records, partition, None):
             for record in page.records:
                 differences += not await self._same(scratch, partition, record)
-            after, more = page.position, page.more
         return differences
 
     async def _same(self, scratch: Scratch, partition: Partition, record: Record) -> bool:
@@ -83,24 +79,13 @@ class Comparison:
     async def _same_version(
         self, scratch: Scratch, partition: Partition, document: str, restored: Version
     ) -> bool:
-        live = await self._live_version(partition, document, restored.number)
-        if live is None:
-            return True  # erased since
+        found = await self.store.find_version(partition.tenant, document, restored.number)
+        if found is None or found.version.tag != restored.tag:
+            return True  # erased, or replaced by a restore since
         try:
             size = (await scratch.primary.head(restored.object)).size
         except NotFound:
             return True  # a problem that the restore has noted
         apart = {"object", "replica"}
-        same = live.model_dump(exclude=apart) == restored.model_dump(exclude=apart)
+        same = found.version.model_dump(exclude=apart) == restored.model_dump(exclude=apart)
         return same and size == sealed_size(restored.size)
-
-    async def _live_version(
-        self, partition: Partition, document: str, number: int
-    ) -> Version | None:
-        found = await self._documents.find(partition, document)
-        if found is None or found.value.current is None:
-            return None
-        if found.value.current.number == number:
-            return found.value.current
-        version = await self._versions.find(partition, version_id(document, number))
-        return None if version is None else version.value

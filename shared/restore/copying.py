@@ -14,6 +14,7 @@ from shared.documents.store import DOCUMENT_KIND
 from shared.identity.accounts import USER_KIND, USERNAME_KIND, username_id
 from shared.identity.models import User, UsernameReservation
 from shared.journal.collections import Collection
+from shared.journal.entries import Action
 from shared.restore.assessing import Run
 from shared.restore.documents import NO_LIMIT, DocumentRestorer
 
@@ -63,15 +64,7 @@ class TenantCopier:
                 versions.append(sealed)
         if not versions:
             return
-        store = self.restorer.store
-        await store.prepare_month(partition)
-        made = found.document.model_copy(update={"current": versions[-1]})
-        if made.erase_at is not None:
-            await store.prepare_trash(partition, made.erase_at)
-        changes = [
-            store.create_document(run.into, made),
-            *(store.create_version(partition, document, each) for each in versions[:-1]),
-        ]
+        changes = await self.restorer.changes_to_create(run, found.document, versions)
         await self.restorer.commit(run, document, changes, versions)
         run.outcome.restored += 1
 
@@ -92,8 +85,15 @@ class TenantCopier:
                     partition, UsernameReservation(user=user.id), username_id(user.username)
                 ),
             ]
+            entry = self.restorer.journal.entry(
+                Action.USER_CREATE,
+                user.id,
+                by=run.by,
+                tenant=run.into,
+                details={"set": run.snapshot.manifest.id, "roles": sorted(user.roles)},
+            )
             with suppress(Conflict):
-                await self.restorer.store.records.commit(partition, changes)
+                await self.restorer.journal.commit(entry, changes)
                 run.outcome.records += 1
 
     async def _seal(

@@ -1,8 +1,8 @@
 """Making documents again of which the service has no record: many of one partition at the same time.
 
-Contents that lie side by side in a pack are read in one request, and documents are committed together once
-all of their contents are durable. Each has its own audit entry all the same. What does not go so smoothly,
-such as a content that is not what was sealed, is left to ``DocumentRestorer``, document by document.
+Versions that lie side by side in a pack are read in one request, and documents are committed together once
+all of their content is durable. Each has its own audit entry all the same. Whatever else happens, such as
+content that is not what was sealed, is left to ``DocumentRestorer``, document by document.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shared.restore.documents import DocumentRestorer
 PUT_AT_ONCE: Final = 8
 
 ALONE: Final = 1 << 20
-"""A content above this size, sealed, is restored as a stream."""
+"""Sealed content above this size, bytes, is restored as a stream."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,6 @@ class DocumentCreator:
             if _changes_of(read) <= MAX_CHANGES and not any(map(_is_large, read.versions)):
                 found.append(read)
         partition = Partition(run.tenant, state.part)
-        await self.restorer.store.prepare_month(partition)
         objects = await self._put_all(run, partition, found)
         whole = [each for each in found if all(one.location.id in objects for one in each.versions)]
         done: set[str] = set()
@@ -90,7 +89,7 @@ class DocumentCreator:
     async def _put_all(
         self, run: Run, partition: Partition, documents: Iterable[BackedUpDocument]
     ) -> Mapping[str, str]:
-        """Put the contents that are what was sealed into the primary store; the names of the objects."""
+        """Put content that is what was sealed into the primary store; the names of the objects."""
         restorer, snapshot = self.restorer, run.snapshot
         now = restorer.runtime.now()
         await restorer.store.prepare_object(partition, now)
@@ -116,8 +115,8 @@ class DocumentCreator:
         documents: Sequence[BackedUpDocument],
         objects: Mapping[str, str],
     ) -> bool:
-        """Make the records of documents whose contents are durable; False: one of them exists by now."""
-        store, journal = self.restorer.store, self.restorer.journal
+        """Create the records of documents whose content is durable; False: one exists already."""
+        restorer = self.restorer
         changes: list[Change] = []
         entries: list[Entry] = []
         events: list[Event] = []
@@ -128,16 +127,11 @@ class DocumentCreator:
                 )
                 for each in found.versions
             ]
-            current = versions[-1] if versions else None
-            made = found.document.model_copy(update={"current": current})
-            if made.erase_at is not None:
-                await store.prepare_trash(partition, made.erase_at)
-            changes.append(store.create_document(run.tenant, made))
-            changes += [store.create_version(partition, made.id, each) for each in versions[:-1]]
-            entries.append(self.restorer.entry(run, made.id, versions))
-            events += self.restorer.events(run, made.id, versions)
+            changes += await restorer.changes_to_create(run, found.document, versions)
+            entries.append(restorer.entry(run, found.document.id, versions))
+            events += restorer.events(run, found.document.id, versions)
         try:
-            await journal.commit_together(partition, entries, changes, events)
+            await restorer.journal.commit_together(partition, entries, changes, events)
         except Conflict:
             return False
         for found in documents:

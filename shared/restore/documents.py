@@ -16,7 +16,7 @@ from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
 from shared.base.errors import Damaged, NotFound
 from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import partition_of
-from shared.documents.models import Version
+from shared.documents.models import Document, Version
 from shared.documents.naming import object_name
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords
@@ -40,7 +40,7 @@ class DocumentRestorer:
         store: Finds and changes documents.
         journal: Commits changes with their audit entries.
         sealer: Seals what becomes a new version; knows the primary store.
-        contents: Opens contents of a backup.
+        contents: Opens the content of a backup.
         runtime: Time and randomness.
     """
 
@@ -77,8 +77,8 @@ class DocumentRestorer:
                 await self._follow(run, assessed)
             case "overwrite":
                 await self._as_new_version(run, document, assessed.versions[0])
-            case "mend":
-                await self._mend(run, assessed)
+            case "repair":
+                await self._repair(run, assessed)
             case "newer" | "erased":
                 run.outcome.add(assessed.step, document)
             case "unchanged":
@@ -97,8 +97,8 @@ class DocumentRestorer:
         run.outcome.documents += 1
         await self._as_new_version(run, found.document.id, wanted)
 
-    async def _mend(self, run: Run, assessed: Assessment) -> None:
-        """Take a document out of the trash, and put contents back that the primary store lacks."""
+    async def _repair(self, run: Run, assessed: Assessment) -> None:
+        """Take a document out of the trash, and put back the content that the primary store lacks."""
         document = assessed.found.document
         if document.trashed_at is None:
             await self._recover(run, document.id)
@@ -108,20 +108,31 @@ class DocumentRestorer:
 
     async def _create(self, run: Run, found: BackedUpDocument) -> None:
         """Make a document again that there is no record of."""
-        tenant, document = run.tenant, found.document
-        partition = partition_of(tenant, document.id)
-        await self.store.prepare_month(partition)
+        document = found.document
         versions = [await self._put(run, document.id, each) for each in found.versions]
-        current = versions[-1] if versions else None
-        made = document.model_copy(update={"current": current})
-        if made.erase_at is not None:
-            await self.store.prepare_trash(partition, made.erase_at)
-        changes = [
-            self.store.create_document(tenant, made),
-            *(self.store.create_version(partition, made.id, each) for each in versions[:-1]),
-        ]
+        changes = await self.changes_to_create(run, document, versions)
         await self.commit(run, document.id, changes, versions)
         run.outcome.restored += 1
+
+    async def changes_to_create(
+        self, run: Run, document: Document, versions: Sequence[Version]
+    ) -> list[Change]:
+        """The changes that make a document with these versions, the newest last, where the run goes.
+
+        Lists and the timer of the trash will find it.
+
+        Raises:
+            Unavailable: The record store does not respond.
+        """
+        partition = partition_of(run.target, document.id)
+        await self.store.months.prepare(partition)
+        made = document.model_copy(update={"current": versions[-1] if versions else None})
+        if made.erase_at is not None:
+            await self.store.prepare_trash(partition, made.erase_at)
+        return [
+            self.store.create_document(run.target, made),
+            *(self.store.create_version(partition, made.id, each) for each in versions[:-1]),
+        ]
 
     async def _follow(self, run: Run, assessed: Assessment) -> None:
         """Add the versions to a document that it lacks."""
@@ -164,14 +175,15 @@ class DocumentRestorer:
         await retry_conflicts(attempt, self.runtime)
 
     async def _as_new_version(self, run: Run, document: str, backed_up: BackedUpVersion) -> None:
-        """Seal a content of the set anew, as the version after the document's newest."""
+        """Seal content of the set anew, as the version after the document's newest."""
         tenant = run.tenant
         names = await self.contents.names(tenant, document, backed_up.version)
 
-        async def attempt() -> None:
+        async def attempt() -> bool:
             stored = await self.store.kept(tenant, document)
-            if await self.contents.names(tenant, document, stored.current) == names:
-                return  # the same content, by an attempt that ended before it could say so
+            same = await self.contents.names(tenant, document, stored.current) == names
+            if same and stored.document.trashed_at is None:
+                return False  # the same content, by an attempt that ended before it could say so
             user = run.by.user if isinstance(run.by, Principal) else run.by.id
             sealed = await self.sealer.seal(
                 Incoming(
@@ -190,11 +202,14 @@ class DocumentRestorer:
             )
             changes = [self.store.supersede(stored), self.store.replace_document(stored, updated)]
             await self.commit(run, document, changes, [sealed.version])
+            return True
 
         try:
-            await retry_conflicts(attempt, self.runtime)
+            made = await retry_conflicts(attempt, self.runtime)
         except (Damaged, NotFound):
             run.outcome.add("damaged", document, backed_up.version.number)
+            return
+        if not made:
             return
         run.outcome.restored += 1
         run.outcome.versions += 1

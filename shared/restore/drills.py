@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from shared.backup.snapshot import LOG_PART, Snapshot, Snapshots
-from shared.base.errors import Damaged, NotFound, StrongroomError
+from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError, Unavailable
 from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, Task
@@ -126,6 +126,9 @@ class Drills:
             tenant = Partition.parse(item.value.partition).tenant
             try:
                 done = await self._run(tenant)
+            except (Conflict, Unavailable) as error:
+                _log.warning("drill.put-off %s: %s", tenant, error.slug)
+                continue
             except StrongroomError as error:
                 # The operators' alert looks for this line.
                 _log.error("drill.failed %s: %s", tenant, error.slug)

@@ -12,8 +12,8 @@ from shared.base.partitions import MAIN, partition_of
 from shared.restore.assessing import Assessor, Run
 from shared.restore.jobs import RestorePlan
 
-COMPARED: Final = 10_000
-"""A set of up to so many versions is compared document by document; a larger one is measured alone."""
+COMPARED: Final = 1_000
+"""A set of up to so many versions is compared document by document, while the caller waits."""
 
 VERSIONS_PER_SECOND: Final = 300
 BYTES_PER_SECOND: Final = 100_000_000
@@ -40,7 +40,7 @@ class Planner:
         """
         manifest = run.snapshot.manifest
         counts = manifest.counts
-        if counts.versions > COMPARED:
+        if run.into or counts.versions > COMPARED:
             return _plan(counts.versions, counts.versions, counts.content_bytes, exact=False)
         tally = _Tally()
         for part in manifest.parts:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Container
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND
+from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND, log_part, newest_log_part
 from shared.audit.models import LoggedEntry, PartHead
 from shared.backup.models import SegmentLine
 from shared.backup.snapshot import LOG_PART, PartState, Snapshot
+from shared.backup.state import LOCATION_KIND
 from shared.base.errors import Conflict
 from shared.base.partitions import Partition
 from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
@@ -42,11 +44,19 @@ class RecordRestorer:
         self._logged = Collection(self.records, LoggedEntry, LOGGED_KIND)
         self._heads = Collection(self.records, PartHead, HEAD_KIND)
 
-    async def restore(self, run: Run, state: PartState) -> None:
+    async def restore(self, run: Run, state: PartState, existing: Container[str]) -> None:
         """Make the records of a partition again that are no documents and no versions.
+
+        Where the backup has a version is restored with the document alone: what there is of documents that
+        exist is right, or the next set makes it so.
 
         A target that a tenant has deleted since does not come back with its credentials: targets are
         restored with all of the service alone.
+
+        Args:
+            run: From which set; learns what was done.
+            state: The partition in the set.
+            existing: The ids of the documents that there are records of, erased ones included.
 
         Raises:
             Unavailable: The record store does not respond; repeat it.
@@ -55,6 +65,8 @@ class RecordRestorer:
         lines: list[SegmentLine] = []
         for (kind, _), line in sorted(state.lines.items()):
             if kind in {DOCUMENT_KIND, VERSION_KIND, HEAD_KIND}:
+                continue
+            if kind == LOCATION_KIND and line.body["document"] in existing:
                 continue
             if kind.startswith(TARGETS) and not run.whole:
                 continue
@@ -91,11 +103,12 @@ class RecordRestorer:
         await self._create_all(partition, [*batch, head], outcome)
 
     async def _is_logged(self, snapshot: Snapshot, entry: str) -> bool:
-        """Whether an entry that waited is in one of the newest parts of the log."""
+        """Whether an entry that waited is in the log, from the part before the set's newest one on."""
         tenant = snapshot.manifest.tenant
-        parts = [part.part for part in snapshot.manifest.parts if part.part.startswith(LOG_PART)]
-        for part in sorted(parts)[-2:]:
-            if await self._logged.find(Partition(tenant, part), entry) is not None:
+        parts = sum(part.part.startswith(LOG_PART) for part in snapshot.manifest.parts)
+        newest = max(parts - 1, await newest_log_part(self.records, tenant))
+        for number in range(max(0, parts - 2), newest + 1):
+            if await self._logged.find(log_part(tenant, number), entry) is not None:
                 return True
         return False
 

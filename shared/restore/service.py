@@ -10,6 +10,8 @@ from shared.backup.snapshot import Snapshots
 from shared.base.errors import Conflict, Forbidden, InvalidInput
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, Partition
+from shared.identity.models import Tenant
+from shared.identity.tenants import DIRECTORY, TENANT_KIND
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection
 from shared.journal.contention import retry_conflicts
@@ -64,9 +66,14 @@ class Restores:
     tenants: TenantRestorer
     runtime: Runtime
     _jobs: Collection[RestoreJob] = field(init=False)
+    _directory: Collection[Tenant] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._jobs = jobs_of(self.tenants.records.records)
+        records = self.tenants.records.records
+        self._jobs = jobs_of(records)
+        self._directory = Collection(
+            records, Tenant, TENANT_KIND, missing="There is no such tenant."
+        )
 
     async def plan(self, principal: Principal, request: RestoreRequest) -> RestoreJob:
         """Say what a restore would do, and keep it as a job that can be started.
@@ -74,11 +81,13 @@ class Restores:
         Raises:
             Forbidden: Another tenant's backups are for employees.
             InvalidInput: The request contradicts itself.
-            NotFound: There is no such set, document or version.
+            NotFound: There is no such set, document, version or other tenant.
             Damaged: The set is not what was written.
             Unavailable: A store or the key vault does not respond.
         """
         tenant = _check(principal, request)
+        if request.into is not None:
+            await self._directory.get(DIRECTORY, request.into)
         name = request.set or await self.snapshots.reader.newest(tenant, request.at)
         snapshot = await self.snapshots.open(tenant, name)
         now = self.runtime.now()
@@ -197,6 +206,8 @@ def _check(principal: Principal, request: RestoreRequest) -> str:
     tenant = request.tenant or principal.tenant
     if principal.kind != "employee" and (tenant != principal.tenant or request.into):
         raise Forbidden("You can restore your own tenant alone.")
+    if request.set is not None and request.at is not None:
+        raise InvalidInput("Send `set` or `at`, not both.")
     if request.version is not None and request.document is None:
         raise InvalidInput("A version is one of a document: send the document as well.")
     if request.into is not None and (request.document is not None or request.into == tenant):

@@ -105,13 +105,12 @@ class TenantRestorer:
             Unavailable: A store or the key vault does not respond; repeat it.
         """
         state = await run.snapshot.part(part)
+        existing = set[str]()
         if run.into:
             await self.copier.copy_users(run, state)
         else:
-            await self.records.restore(run, state)
-        existing = set[str]()
-        if not run.into:
             existing = await self._creator.existing(Partition(run.tenant, part))
+            await self.records.restore(run, state, existing)
         after = cursor.document if part == cursor.part else ""
         documents = [each for each in state.documents() if each > after]
         for piece in _pieces(state, documents):

@@ -121,6 +121,7 @@ class RestoreTimer:
             "documents": job.progress.documents,
             "restored": job.progress.restored,
             "versions": job.progress.versions,
+            "records": job.progress.records,
             "problems": job.problem_count,
         }
         done = job.model_copy(update={"state": "done", "working_until": None})

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.backup.snapshot import Snapshots
+from shared.backup.timer import FIRST_DRILL
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.ids import created_at
 from shared.base.models import Model
@@ -196,7 +197,9 @@ class WholeRestorer:
         await mark_restored(self.tenants.records.records, self.snapshots, self.runtime, tenant)
         if tenant != OPERATOR:
             await self.rotation.schedule(tenant, created_at(tenant))
-        await self.agenda.add(Task.BACK_UP, Partition(tenant), self.runtime.now())
+        now = self.runtime.now()
+        await self.agenda.add(Task.BACK_UP, Partition(tenant), now)
+        await self.agenda.add(Task.DRILL, Partition(tenant), now + FIRST_DRILL)
         await self._note(tenant)
         return TenantOutcome(tenant, name, outcome)
 

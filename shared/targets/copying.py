@@ -67,9 +67,10 @@ class TargetCopier:
             StrongroomError: The content or its key cannot be read here.
             TargetFailedError: The target failed, or does not give back what was sent.
         """
-        version = await self._version(to.tenant, document, number)
-        if version is None:
+        found = await self.documents.find_version(to.tenant, document, number)
+        if found is None:
             return None
+        version = found.version
         tag = version.tag or NO_TAG
         name = content_name(document, number, tag)
         await self._send(to, name, version)
@@ -79,7 +80,7 @@ class TargetCopier:
             file = key_name(document, number, tag)
             await to.store.put(file, single(content), len(content))
             await _verify(to.store, file, hashlib.sha256(content).digest())
-        if await self._version(to.tenant, document, number) is None:
+        if await self.documents.find_version(to.tenant, document, number) is None:
             # It was deleted while it was copied, perhaps after its erasure had looked here.
             await self.erase(to, document)
             return None
@@ -98,13 +99,6 @@ class TargetCopier:
                 await to.store.delete(name)
                 erased += 1
         return erased
-
-    async def _version(self, tenant: str, document: str, number: int) -> Version | None:
-        try:
-            stored = await self.documents.kept(tenant, document)
-            return (await self.documents.version(stored, number)).version
-        except NotFound:
-            return None
 
     async def _send(self, to: Destination, name: str, version: Version) -> None:
         places = ((self.opener.primary, version.object), (self.opener.replica, version.replica))

@@ -47,7 +47,7 @@ class TargetManifest(Model):
 
 
 class KeyFile(Model):
-    """What the age file beside a content holds: all that opens and describes the content.
+    """What the age file beside sealed content holds: all that opens and describes it.
 
     Attributes:
         tag: Of the version; ``NO_TAG`` for one without.
@@ -102,7 +102,7 @@ def key_name(document: str, number: int, tag: str) -> str:
 
 
 def content_prefix(document: str) -> str:
-    """What the names of a document's sealed contents begin with."""
+    """What the names of a document's content objects begin with."""
     return f"content/{document}/"
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import MAIN, Partition, partition_of
-from shared.documents.store import MONTH_KIND, DocumentMonth
+from shared.documents.months import DocumentMonths
 from shared.journal.agenda import Agenda, AgendaItem, Task, end_of_window
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
@@ -120,7 +120,7 @@ class TargetRecords:
     statuses: Collection[TargetStatus] = field(init=False)
     copies: Collection[WaitingCopy] = field(init=False)
     places: Collection[TargetPlaces] = field(init=False)
-    _months: Collection[DocumentMonth] = field(init=False)
+    _months: DocumentMonths = field(init=False)
 
     def __post_init__(self) -> None:
         self.targets = Collection(
@@ -141,7 +141,7 @@ class TargetRecords:
             lambda copy: copy.id,
             index_of=lambda copy: {"target": copy.target},
         )
-        self._months = Collection(self.records, DocumentMonth, MONTH_KIND, lambda month: month.id)
+        self._months = DocumentMonths(self.records)
 
     async def of_tenant(self, tenant: str) -> list[Stored[Target]]:
         """A tenant's targets, oldest first; one read where there are none."""
@@ -254,17 +254,13 @@ class TargetRecords:
         That is its walk over earlier documents, and each month.
         """
         due = end_of_window(self.runtime.now(), WINDOW) + COMMIT_MARGIN
-        for part in (MAIN, *await self.months(target.tenant)):
+        for part in (MAIN, *await self._months.of(target.tenant)):
             await self.schedule(Backlog(target, part), due)
-
-    async def months(self, tenant: str) -> list[str]:
-        """The months that may hold documents of a tenant, oldest first."""
-        return [month.value.id async for month in self._months.scan(Partition(tenant))]
 
     async def lags(self, tenant: str) -> dict[str, Lag]:
         """How far a tenant's targets are behind, by id; a target without waiting copies is missing."""
         lags: dict[str, Lag] = {}
-        months = await self.months(tenant)
+        months = await self._months.of(tenant)
         for start in range(0, len(months), _MONTHS_AT_ONCE):
             of_months = await asyncio.gather(
                 *(self._waiting_in(tenant, m) for m in months[start : start + _MONTHS_AT_ONCE])

@@ -13,8 +13,6 @@ from shared.crypto.streaming import sealed_size
 from shared.documents.models import Document
 from shared.documents.store import (
     DOCUMENT_KIND,
-    MONTH_KIND,
-    DocumentMonth,
     DocumentRecords,
     StoredDocument,
     StoredVersion,
@@ -23,7 +21,7 @@ from shared.journal.collections import Collection
 from shared.ports.records import Page
 
 BATCH_BYTES: Final = 64 << 20
-"""A batch ends once its contents have so many bytes, sealed."""
+"""A batch ends once its versions have so many bytes, sealed."""
 
 BATCH_VERSIONS: Final = 200
 
@@ -60,15 +58,9 @@ class VersionBatches:
 
     store: DocumentRecords
     _documents: Collection[Document] = field(init=False)
-    _months: Collection[DocumentMonth] = field(init=False)
 
     def __post_init__(self) -> None:
         self._documents = Collection(self.store.records, Document, DOCUMENT_KIND)
-        self._months = Collection(self.store.records, DocumentMonth, MONTH_KIND)
-
-    async def months(self, tenant: str) -> list[str]:
-        """The months that may hold documents, oldest first."""
-        return [month.value.id async for month in self._months.scan(Partition(tenant))]
 
     async def read(self, partition: Partition, page: str | None, after: str) -> Batch:
         """The batch after a version.

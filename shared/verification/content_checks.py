@@ -1,4 +1,4 @@
-"""Checks of contents: what each version has in the backup, in the primary and in the replica store.
+"""Checks of content: what each version has in the backup, in the primary and in the replica store.
 
 What looks wrong is looked at again with the records as they are by then, because documents are changed,
 erased, repaired and packed again while they are checked.
@@ -17,8 +17,8 @@ from typing import Final
 from shared.backup.concurrency import at_once
 from shared.backup.contents import ContentBackup
 from shared.backup.hashing import hash_packed
-from shared.backup.mending import erasable
 from shared.backup.models import Erasable, Manifest, PartIndex, version_id
+from shared.backup.page_repair import erasable
 from shared.backup.plaintext import ContentReader
 from shared.backup.snapshot import BackedUpVersion, Snapshot
 from shared.backup.state import Location
@@ -70,7 +70,7 @@ class Scope:
 
 @dataclass(slots=True)
 class ContentChecks:
-    """Checks the contents of versions.
+    """Checks the content of versions.
 
     Attributes:
         store: Finds documents and versions.
@@ -157,7 +157,7 @@ class ContentChecks:
         located: Mapping[str, Location],
         checked: Checked,
     ) -> set[str]:
-        """Check that the packs hold the contents as they were sealed; the ids of those that are good."""
+        """Check that the packs hold what was sealed; the ids of the versions for which they do."""
         tenant, store = scope.partition.tenant, self.contents.packs.store
         digests = await hash_packed(store, tenant, located.values())
         good: set[str] = set()
@@ -245,7 +245,7 @@ class ContentChecks:
         return pages[name].get(location.id)
 
     async def _check_copies(self, versions: Sequence[StoredVersion], checked: Checked) -> None:
-        """Check that the primary and the replica store have the contents as they were sealed."""
+        """Check that the primary and the replica store have what was sealed."""
 
         async def check(copy: tuple[StoredVersion, Place]) -> bool:
             found, place = copy
@@ -285,11 +285,8 @@ class ContentChecks:
 
     async def _again(self, found: StoredVersion) -> StoredVersion | None:
         """The version as it is now; None: it is erased."""
-        try:
-            kept = await self.store.kept(found.of.tenant, found.of.document.id)
-            return await self.store.version(kept, found.version.number)
-        except NotFound:
-            return None
+        document = found.of.document.id
+        return await self.store.find_version(found.of.tenant, document, found.version.number)
 
 
 def id_of(found: StoredVersion) -> str:

@@ -46,7 +46,7 @@ place in the backup (``missing``), its content there (``content``), that its key
 its copy in the ``primary`` or the ``replica`` store. ``leak``: a key page holds what nothing names.
 ``record``: a record in the record store."""
 
-Stage = Literal["sets", "contents", "pages"]
+Stage = Literal["sets", "content", "pages"]
 
 
 class Finding(Model):
@@ -68,9 +68,9 @@ class Position(Model):
 
     Attributes:
         stage: What is being walked.
-        set: In the stage of sets: the one that comes next; empty: the newest.
-        part: The partition, in the stages of sets and contents.
-        page: In the stage of contents: the record store's cursor of the page of documents.
+        set: In the stage ``sets``: the one that comes next; empty: the newest.
+        part: The partition, in the stages ``sets`` and ``content``.
+        page: In the stage ``content``: the record store's cursor of the page of documents.
         locations: In that stage: its cursor of the page of locations.
         after: The last version, or the last key page, that is done.
     """
@@ -172,7 +172,7 @@ class Checked:
         findings: What is wrong.
         flawed: Objects of sets that cannot be used.
         copies: Copies that are to be made again.
-        unusable: Where the backup has contents that are to be packed again.
+        unusable: Where the backup has versions that are to be packed again.
         pages: Key pages that are to be made anew.
         leaks: Key pages in which something is to be forgotten.
         anew: Partitions whose backup the next set is to make anew.

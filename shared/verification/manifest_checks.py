@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.audit.log import LOGGED_KIND, POINTER_ID, POINTER_KIND, log_part
-from shared.audit.models import LoggedEntry, LogPointer
+from shared.audit.log import LOGGED_KIND, log_part, newest_log_part
+from shared.audit.models import LoggedEntry
 from shared.backup.models import Manifest, object_name
 from shared.backup.reading import SetReader
 from shared.backup.retention import MARGIN
 from shared.base.errors import Damaged, NotFound
 from shared.base.ids import created_at
-from shared.base.partitions import MAIN, Partition
+from shared.base.partitions import MAIN
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
 from shared.ports.clock import Runtime
@@ -41,11 +41,9 @@ class ManifestChecks:
     records: RecordStore
     runtime: Runtime
     _logged: Collection[LoggedEntry] = field(init=False)
-    _pointers: Collection[LogPointer] = field(init=False)
 
     def __post_init__(self) -> None:
         self._logged = Collection(self.records, LoggedEntry, LOGGED_KIND)
-        self._pointers = Collection(self.records, LogPointer, POINTER_KIND)
 
     async def check(
         self, tenant: str, name: str, after: Manifest | None, checked: Checked
@@ -110,8 +108,7 @@ class ManifestChecks:
 
     async def _logged_sha256(self, tenant: str, name: str) -> str | None:
         """What the audit log says the manifest of a set hashes to, in hexadecimal; None: it does not."""
-        pointer = await self._pointers.find(Partition(tenant), POINTER_ID)
-        for number in range(0 if pointer is None else pointer.value.part, -1, -1):
+        for number in range(await newest_log_part(self.records, tenant), -1, -1):
             page = await self._logged.page(log_part(tenant, number), where={"resource": name})
             for stored in page.items:
                 entry = stored.value.entry

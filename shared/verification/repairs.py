@@ -1,11 +1,11 @@
 """Repairs of what a verification found: copies are made again, and the backup gets again what it lacks.
 
 Nothing in the backup store is changed, because nothing there can be. What cannot be used any more is left
-where it is, and the next set makes the partition anew, as if it were the first: it finds the contents that
-are packed and whole, packs those whose locations were dropped, and writes all records into new segments.
-Its index then counts and names exactly what there is, which taking single contents out of the index would
-not ensure when a process ends in between. That costs as much as the partition has records, and contents
-are not packed twice; damage is rare enough for that.
+where it is, and the next set makes the partition anew, as if it were the first: it finds what is
+packed and whole, packs the versions whose locations were dropped, and writes all records into new segments.
+Its index then counts and names exactly what there is, which taking single versions out of the index would
+not ensure when a process ends in between. That costs as much as the partition has records, and no version
+is packed twice; damage is rare enough for that.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Repairs:
     Attributes:
         journal: Reports damaged copies.
         agenda: Lets the next set be made.
-        contents: What the backup has of contents.
+        contents: What the backup has of each version.
         newest: What the newest set has.
         runtime: Time.
     """
@@ -69,7 +69,7 @@ class Repairs:
         for copy in checked.copies:
             await self._report(tenant, copy)
         for page in checked.pages:
-            await self.contents.mender.mend(tenant, page)
+            await self.contents.page_repair.repair(tenant, page)
         for page in checked.leaks:
             await self.contents.forget_unnamed(tenant, page)
         anew = set(checked.anew)

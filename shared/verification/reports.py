@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.audit.log import POINTER_ID, POINTER_KIND, log_part
-from shared.audit.models import LogPointer
+from shared.audit.log import log_part, newest_log_part
 from shared.backup.concurrency import at_once
 from shared.backup.models import Manifest
 from shared.backup.parts import PartBackup
 from shared.base.errors import Damaged, Forbidden, InvalidInput, NotFound
 from shared.base.ids import is_id
 from shared.base.listing import Listing
-from shared.base.models import JsonObject
 from shared.base.partitions import MAIN, Partition
-from shared.documents.store import MONTH_KIND, DocumentMonth
+from shared.documents.months import DocumentMonths
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
+from shared.restore.drills import DrillReport, drills_of
 from shared.verification.findings import Finding, Verification, verifications_of
 from shared.verification.newest import NewestSets
-
-DRILL_KIND: Final = "backup-job-drill"
-"""What drills report, in the main partition of the tenant; the newest has the last id."""
 
 READ_AT_ONCE: Final = 8
 
@@ -51,12 +48,14 @@ class BackupReport:
             None if there is no set.
         last_verification: The last one that is done.
         last_drill: What the last drill reported.
+        restored_at: When the tenant last went back in time: what clients know of it may be newer.
     """
 
     last_set: BackupSet | None
     recovery_point_seconds: float | None
     last_verification: Verification | None
-    last_drill: JsonObject | None
+    last_drill: DrillReport | None
+    restored_at: datetime | None
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -80,14 +79,12 @@ class BackupReports:
     parts: PartBackup
     runtime: Runtime
     _verifications: Collection[Verification] = field(init=False)
-    _months: Collection[DocumentMonth] = field(init=False)
-    _pointers: Collection[LogPointer] = field(init=False)
+    _months: DocumentMonths = field(init=False)
 
     def __post_init__(self) -> None:
         records = self.parts.records
         self._verifications = verifications_of(records)
-        self._months = Collection(records, DocumentMonth, MONTH_KIND)
-        self._pointers = Collection(records, LogPointer, POINTER_KIND)
+        self._months = DocumentMonths(records)
 
     async def page(
         self, principal: Principal, tenant: str | None, *, limit: int, cursor: str | None
@@ -164,6 +161,7 @@ class BackupReports:
             await self._recovery_point(tenant, manifest),
             await self._last_verification(tenant),
             await self._last_drill(tenant),
+            state.restored_at,
         )
         await self.journal.commit(self.journal.entry(Action.BACKUP_REPORT, by=principal))
         return report
@@ -185,10 +183,8 @@ class BackupReports:
     async def _recovery_point(self, tenant: str, manifest: Manifest | None) -> float | None:
         if manifest is None:
             return None
-        main = Partition(tenant)
-        months = [month.value.id async for month in self._months.scan(main, order="descending")]
-        pointer = await self._pointers.find(main, POINTER_ID)
-        log = log_part(tenant, 0 if pointer is None else pointer.value.part)
+        months = await self._months.of(tenant, "descending")
+        log = log_part(tenant, await newest_log_part(self.parts.records, tenant))
         if not await self._has_news(tenant, (MAIN, log.part, *months)):
             return 0.0
         return (self.runtime.now() - manifest.made_at).total_seconds()
@@ -208,7 +204,7 @@ class BackupReports:
                 return stored.value
         return None
 
-    async def _last_drill(self, tenant: str) -> JsonObject | None:
-        records = self.parts.records
-        page = await records.query(Partition(tenant), DRILL_KIND, order="descending", limit=1)
-        return page.records[0].body if page.records else None
+    async def _last_drill(self, tenant: str) -> DrillReport | None:
+        drills = drills_of(self.parts.records)
+        page = await drills.page(Partition(tenant), order="descending", limit=1)
+        return page.items[0].value if page.items else None

@@ -1,8 +1,8 @@
 """The walk of one verification: piece by piece, each kept as done only once all of it was done.
 
 It can end anywhere and be continued by any process: the piece that was under way is done again. First come
-the sets, from the newest to the oldest; then the contents of all versions, and with them the primary and
-the replica store; then the key pages. Of one set, its objects and contents alone.
+the sets, from the newest to the oldest; then the content of all versions, and with it the primary and
+the replica store; then the key pages. Of one set, its objects and its content alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class WalkTools:
     Attributes:
         manifests: Checks manifests.
         sets: Checks what they name.
-        contents: Checks contents.
+        contents: Checks content.
         repairs: Repairs what is found.
         runtime: Time, and randomness for the sample.
     """
@@ -109,7 +109,7 @@ class Walk:
         match value.position.stage:
             case "sets":
                 position = await self._check_sets(value, checked)
-            case "contents":
+            case "content":
                 position = await self._check_contents(value, checked)
             case "pages":
                 position = await self._check_pages(value, checked)
@@ -154,7 +154,7 @@ class Walk:
 
     async def _check_sets(self, value: Verification, checked: Checked) -> Position | None:
         """Check one set, or a part of it."""
-        position, contents = value.position, Position(stage="contents")
+        position, contents = value.position, Position(stage="content")
         if self._sets is None:
             sets = await self.tools.sets.reader.sets(self.tenant)
             self._sets = [value.set] if value.set else [name for name in sets if name <= value.last]
@@ -182,7 +182,7 @@ class Walk:
         """Check one batch of versions."""
         position, manifest = value.position, await self._manifest(value.last)
         if value.set is None:
-            months = await self._batches.months(self.tenant)
+            months = await self.tools.contents.store.months.of(self.tenant)
         else:
             parts = () if manifest is None else manifest.parts
             months = [ref.part for ref in parts if _MONTH.fullmatch(ref.part)]
@@ -190,7 +190,7 @@ class Walk:
         if month is None:
             return None if value.set else Position(stage="pages")
         if month != position.part:
-            position = Position(stage="contents", part=month)
+            position = Position(stage="content", part=month)
         partition = Partition(self.tenant, month)
         if self._scan is None or self._scan.partition != partition:
             records = self.tools.contents.store.records
@@ -205,13 +205,13 @@ class Walk:
         await self.tools.contents.check(scope, batch.versions, checked)
         if batch.more:
             return Position(
-                stage="contents",
+                stage="content",
                 part=month,
                 page=batch.page,
                 locations=self._scan.cursor,
                 after=batch.after,
             )
-        return Position(stage="contents", part=f"{month}~")
+        return Position(stage="content", part=f"{month}~")
 
     async def _packs(self, manifest: Manifest | None, part: str) -> set[str]:
         """The packs that a set has of a partition."""

@@ -112,7 +112,7 @@ def build_backups(
     segments = Segments(adapters.backup, environment, runtime)
     pages = KeyPages(adapters.backup_keys, runtime)
     packs = Packs(adapters.backup, adapters.primary, adapters.replica, runtime)
-    contents = ContentBackup(adapters.records, packs, pages)
+    contents = ContentBackup(store, packs, pages)
     reader = SetReader(Manifests(adapters.backup, adapters.key_vault, environment), segments)
     parts = PartBackup(adapters.records, segments, contents)
     sets = BackupSets(journal, needs.intermediates, policies, parts, reader, runtime)
@@ -152,7 +152,7 @@ def build_backups(
             agenda,
             snapshots,
             scratch_maker(needs.sealer.epochs, environment, runtime),
-            Comparison(adapters.records),
+            Comparison(store),
             runtime,
             every=needs.drill_every,
         ),

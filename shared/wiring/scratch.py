@@ -30,7 +30,7 @@ def scratch_maker(epochs: EpochKeys, environment: str, runtime: Runtime) -> Call
     """Makes scratch space whenever it is called; nothing there reaches the service.
 
     Args:
-        epochs: The keys of the service, which open contents.
+        epochs: The keys of the service, which open content.
         environment: Bound into the encryption.
         runtime: Time and randomness.
     """

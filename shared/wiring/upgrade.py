@@ -38,8 +38,8 @@ from shared.base.events import Event
 from shared.base.models import JsonObject
 from shared.base.partitions import Partition, partition_of
 from shared.crypto import merkle
+from shared.documents.months import MONTH_KIND
 from shared.documents.naming import former_day
-from shared.documents.store import MONTH_KIND
 from shared.journal.agenda import Agenda, Task
 from shared.journal.entries import canonical
 from shared.journal.idempotency import RESERVATION_KIND

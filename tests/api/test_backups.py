@@ -139,6 +139,7 @@ async def test_the_report_says_how_good_the_backups_are(
         "last_verification": None,
         "findings": [],
         "last_drill": None,
+        "restored_at": None,
     }
     document = (await app.upload(auth, b"content")).json()["id"]
     await back_up(app, 2)

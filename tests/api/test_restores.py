@@ -106,6 +106,7 @@ async def test_a_restore_is_paused_goes_on_and_is_cancelled(app: App, auth: dict
         ({"at": "2001-01-01T00:00:00Z"}, 404, "not-found"),
         ({"at": "2001-01-01T00:00:00"}, 400, "invalid-input"),
         ({"document": "doc_" + "0" * 26}, 404, "not-found"),
+        ({"set": "set_" + "0" * 26, "at": "2026-01-01T00:00:00Z"}, 400, "invalid-input"),
         ({"tenant": "ten_" + "0" * 26}, 403, "forbidden"),
         ({"into": "ten_" + "0" * 26}, 403, "forbidden"),
         ({"everything": True}, 400, "invalid-input"),
@@ -155,5 +156,7 @@ async def test_an_operator_copies_a_tenant_and_sees_nothing_of_it(
     assert copy["name"] == "secret name.txt"
     for body in ({"tenant": OPERATOR}, {"tenant": alpha, "into": alpha}, {}):
         assert (await plan(app, operator, **body)).status_code == 400
+    nobody = await plan(app, operator, tenant=alpha, into="ten_" + "0" * 26)
+    assert (nobody.status_code, problem(nobody)) == (404, "not-found")
     officer = await plan(app, await app.auth(OPERATOR, "officer"), tenant=alpha)
     assert (officer.status_code, problem(officer)) == (403, "forbidden")

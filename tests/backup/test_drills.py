@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.base.errors import Unavailable
 from shared.base.partitions import Partition
 from shared.restore.drills import DrillReport, drills_of
 from tests.support.backups import BackedUp
@@ -42,6 +43,9 @@ async def test_a_drill_restores_everything_and_finds_it_equal(
     assert backed_up.app.stored("primary") == objects
     await backed_up.app.settle()
     assert "restore.drill" in await backed_up.app.actions(backed_up.tenant)
+    auth = await backed_up.app.auth(backed_up.tenant)
+    shown = (await backed_up.app.http.get("backups/report", headers=auth)).json()["last_drill"]
+    assert (shown["id"], shown["outcome"], shown["versions"]) == (report.id, "passed", 3)
 
 
 async def test_a_drill_finds_a_pack_that_is_damaged(backed_up: BackedUp, tmp_path: Path) -> None:
@@ -67,3 +71,21 @@ async def test_a_drill_finds_a_record_that_was_changed_behind_the_service(
     await store.records.commit(stored.stored.partition, [store.replace_document(stored, replaced)])
     report = await drill(backed_up)
     assert (report.outcome, report.differences) == ("failed", 1)
+
+
+async def test_a_drill_that_cannot_read_a_store_is_tried_again(
+    backed_up: BackedUp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await backed_up.upload(b"content")
+    await backed_up.back_up()
+    store = type(backed_up.backups.reader.store)
+
+    def silent(*_: object, **__: object) -> None:
+        raise Unavailable("The store does not respond.")
+
+    monkeypatch.setattr(store, "get", silent)
+    backed_up.app.clock.advance(31 * 86_400)
+    assert await backed_up.backups.drills.run() == 0
+    assert "drill.failed" not in caplog.text
+    monkeypatch.undo()
+    assert await backed_up.backups.drills.run() == 2  # the tenant's and the operator's

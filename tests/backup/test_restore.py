@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,18 @@ import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.backup.state import LOCATION_KIND
 from shared.base.errors import Forbidden, NotFound
-from shared.base.partitions import OPERATOR
+from shared.base.partitions import OPERATOR, Partition
+from shared.journal.agenda import Task
 from shared.restore.service import RestoreRequest
 from tests.support.app import open_app
 from tests.support.backups import BackedUp, lose
+from tests.support.records import find_records
 
 pytestmark = pytest.mark.anyio
+
+LATER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 async def filled(backed_up: BackedUp) -> list[str]:
@@ -78,6 +83,12 @@ async def test_after_total_loss_everything_is_as_it_was(
         assert report.status_code == 200, report.text
         trash = await again.http.get("documents?state=trash", headers=mine.auth)
         assert [item["id"] for item in trash.json()["items"]] == [documents[1]]
+        assert report.json()["restored_at"] is not None
+        drills = [
+            item async for item in again.services.backups.drills.agenda.due(Task.DRILL, LATER)
+        ]
+        partitions = {Partition.parse(item.value.partition).tenant for item in drills}
+        assert partitions == {OPERATOR, backed_up.tenant, beta}
         # The chain of sets goes on, and no content is written twice.
         await mine.back_up()
         newest = await mine.newest()
@@ -153,13 +164,16 @@ async def test_a_tenant_is_copied_into_another(backed_up: BackedUp) -> None:
     operator = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
     restores = backed_up.backups.restores
     planned = await restores.plan(operator, RestoreRequest(backed_up.tenant, into=into))
+    assert planned.plan.versions == (await backed_up.newest()).counts.versions
     await restores.start(operator, planned.id)
     for _ in range(2):
         await backed_up.backups.restore_timer.run()
     copy = BackedUp(app, into, await app.auth(into))
     assert await copy.documents() == before
     assert documents[1] not in before
-    assert (await app.found(into, "ada")).value.tenant == into
+    ada = (await app.found(into, "ada")).value
+    assert ada.tenant == into
+    assert "user.create" in await app.actions(into, ada.id)
     assert (await restores.read(operator, planned.id)).state == "done"
 
 
@@ -201,3 +215,47 @@ async def test_a_version_that_was_never_good_leaves_a_gap(
         assert [item["version"] for item in listed] == [2]
         assert await restored.content(document) == b"kept"
         await restored.erase(document)
+
+
+async def test_another_history_is_not_continued(backed_up: BackedUp) -> None:
+    """After going back in time, a newer set has versions that follow one of the same number."""
+    document = await backed_up.upload(b"first")
+    await backed_up.back_up()
+    early = (await backed_up.newest()).made_at
+    await backed_up.update(document, b"second, then lost")
+    await backed_up.update(document, b"third, then lost")
+    await backed_up.back_up()
+    late = (await backed_up.newest()).id
+    clock, data = backed_up.app.clock, backed_up.app.data
+    await backed_up.app.services.close()
+    lose(data)
+    async with open_app(data, clock) as app:
+        await app.services.backups.whole.restore(early + timedelta(seconds=1), lambda _: None)
+        again = BackedUp(app, backed_up.tenant, await app.auth(backed_up.tenant))
+        assert await again.content(document) == b"first"
+        await again.update(document, b"another second")
+
+        left = await again.restore(set=late, document=document)
+        assert [each.problem for each in left.problems] == ["newer"]
+        assert await again.content(document) == b"another second"
+        await again.restore(set=late, document=document, overwrite=True)
+        versions = (await again.documents())[document][1]
+        assert versions == [b"first", b"another second", b"third, then lost"]
+
+
+async def test_a_restore_says_nothing_of_where_an_erased_document_lay(backed_up: BackedUp) -> None:
+    documents = await filled(backed_up)
+    first = (await backed_up.sets())[0].id
+    await backed_up.restore(set=first)
+    locations = [record.id for record in find_records(backed_up.app.data, LOCATION_KIND)]
+    assert not [each for each in locations if each.startswith(documents[2])]
+    assert [each for each in locations if each.startswith(documents[0])]
+
+
+async def test_a_version_comes_back_out_of_the_trash(backed_up: BackedUp) -> None:
+    document = await backed_up.upload(b"content")
+    await backed_up.back_up()
+    path = f"documents/{document}"
+    await backed_up.app.http.delete(path, headers=backed_up.auth)
+    await backed_up.restore(document=document, version=1)
+    assert (await backed_up.documents())[document][1] == [b"content", b"content"]

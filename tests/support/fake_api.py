@@ -37,6 +37,7 @@ REPORT = {
     "last_verification": None,
     "findings": [],
     "last_drill": None,
+    "restored_at": None,
 }
 
 

@@ -19,6 +19,7 @@ from shared.adapters.memory.targets import MemoryTargets
 from shared.base.errors import StrongroomError
 from shared.base.events import EventType
 from shared.base.partitions import Partition
+from shared.documents.months import DocumentMonths
 from shared.journal.idempotency import Idempotency
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeStep, TargetAddress, TargetCredentials
@@ -158,7 +159,7 @@ class TargetData(DocumentData):
         store = self.start().services.targets.store
         return [
             stored.value
-            for month in await store.months(TENANT)
+            for month in await DocumentMonths(store.records).of(TENANT)
             async for stored in store.copies.scan(Partition(TENANT, month))
         ]
 

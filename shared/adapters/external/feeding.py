@@ -1,4 +1,4 @@
-"""Feed: a content's stream on its way into a client that asks for it from other threads."""
+"""Feed: a stream of content on its way into a client that asks for it from other threads."""
 
 from __future__ import annotations
 
