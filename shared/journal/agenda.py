@@ -26,6 +26,12 @@ SHARDS: Final = 8
 BATCH: Final = 90
 """Items that one commit takes off."""
 
+COMMIT_MARGIN: Final = timedelta(minutes=1)
+"""Longer than any commit takes with all of its retries, and than clocks differ."""
+
+ANNOUNCED: Final = timedelta(seconds=30)
+"""One item a partition and process in this time, for what timers begin at once."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -91,6 +97,16 @@ class Agenda:
         # One caller that is cancelled must not cancel it for the others.
         await asyncio.shield(noted)
 
+    async def announce(self, task: Task, partition: Partition) -> None:
+        """Before a commit that makes work which a timer should begin at once.
+
+        The partition is due now, and again when the commit is certainly over: a timer that looks in
+        between finds nothing to do, and takes the first item off.
+        """
+        now = self._runtime.now()
+        await self.add(task, partition, now)
+        await self.add(task, partition, after_commit(now, ANNOUNCED))
+
     async def due(
         self, task: Task, by: datetime | None = None
     ) -> AsyncIterator[Stored[AgendaItem]]:
@@ -141,6 +157,11 @@ class Agenda:
 def end_of_window(at: datetime, window: timedelta) -> datetime:
     """The end of the time window that holds a moment: windows follow each other from 1970 on."""
     return at - (at - _EPOCH) % window + window
+
+
+def after_commit(at: datetime, window: timedelta) -> datetime:
+    """A moment when a commit that begins now is over: the same for all that begin in a time window."""
+    return end_of_window(at, window) + COMMIT_MARGIN
 
 
 def _shard(number: int) -> Partition:

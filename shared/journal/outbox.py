@@ -20,7 +20,7 @@ from shared.base.events import Event
 from shared.base.ids import earliest_id
 from shared.base.models import Model
 from shared.base.partitions import Partition
-from shared.journal.agenda import Agenda, Task, end_of_window
+from shared.journal.agenda import COMMIT_MARGIN, Agenda, Task, after_commit
 from shared.journal.collections import Collection, Stored, remove_all
 from shared.ports.bus import EventBus
 from shared.ports.clock import Runtime
@@ -34,9 +34,6 @@ RELAY_AFTER: Final = timedelta(seconds=5)
 
 WINDOW: Final = timedelta(minutes=2)
 """One agenda item a process and partition in this time."""
-
-# Longer than any commit takes with all of its retries, and than clocks differ.
-MARGIN: Final = timedelta(minutes=1)
 
 _log = logging.getLogger("strongroom.outbox")
 
@@ -77,7 +74,7 @@ class Outbox:
 
     async def prepare(self, partition: Partition) -> None:
         """Before a commit with events: make sure that ``relay`` will look at the partition."""
-        due = end_of_window(self._runtime.now(), WINDOW) + MARGIN
+        due = after_commit(self._runtime.now(), WINDOW)
         await self._agenda.add(Task.RELAY_EVENTS, partition, due)
 
     def changes(self, partition: Partition, events: Sequence[Event]) -> list[Change]:
@@ -106,7 +103,7 @@ class Outbox:
         for partition in list(self._left):
             relayed += await self._relay(partition, everything)
             self._left.discard(partition)
-        horizon = self._runtime.now() + (WINDOW + MARGIN if everything else timedelta())
+        horizon = self._runtime.now() + (WINDOW + COMMIT_MARGIN if everything else timedelta())
         async for item in self._agenda.due(Task.RELAY_EVENTS, horizon):
             partition = Partition.parse(item.value.partition)
             relayed += await self._relay(partition, everything)
@@ -122,7 +119,7 @@ class Outbox:
 
     async def _relay(self, partition: Partition, everything: bool) -> int:
         now = self._runtime.now()
-        limit = earliest_id("evt", now + MARGIN if everything else now - RELAY_AFTER)
+        limit = earliest_id("evt", now + COMMIT_MARGIN if everything else now - RELAY_AFTER)
         relayed = 0
         batch: list[Event] = []
         async for waiting in self._outbox.scan(partition):

@@ -108,7 +108,7 @@ class KeyRotation:
         """
         if not await self._has_key(tenant):
             raise NotFound("There is no such tenant.")
-        await self.agenda.add(Task.ROTATE_TENANT_KEY, Partition(tenant), self.runtime.now())
+        await self.agenda.announce(Task.ROTATE_TENANT_KEY, Partition(tenant))
         state = await self.intermediates.state(tenant)
         if not await self._replace(tenant, state.value.intermediate, by=principal):
             raise Conflict("A rotation of this key is under way; try again when it has finished.")

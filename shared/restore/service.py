@@ -149,7 +149,7 @@ class Restores:
             Conflict: It has ended.
             NotFound: There is no such restore.
         """
-        await self.agenda.add(Task.RESTORE, Partition(principal.tenant), self.runtime.now())
+        await self.agenda.announce(Task.RESTORE, Partition(principal.tenant))
         return await self._move(
             principal, job, Action.RESTORE_START, "running", "planned", "paused"
         )

@@ -12,7 +12,7 @@ from typing import Final
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import MAIN, Partition, partition_of
 from shared.documents.months import DocumentMonths
-from shared.journal.agenda import Agenda, AgendaItem, Task, end_of_window
+from shared.journal.agenda import Agenda, AgendaItem, Task, after_commit, end_of_window
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
 from shared.ports.clock import Runtime
@@ -29,9 +29,6 @@ WINDOW: Final = timedelta(seconds=30)
 
 # Copies are put on the agenda after their records: all that this covers is that clocks differ.
 MARGIN: Final = timedelta(seconds=15)
-
-# Longer than any commit takes with all of its retries, and than clocks differ.
-COMMIT_MARGIN: Final = timedelta(minutes=1)
 
 COUNTED: Final = 10_000
 """Waiting copies are counted so far and no further."""
@@ -253,7 +250,7 @@ class TargetRecords:
 
         That is its walk over earlier documents, and each month.
         """
-        due = end_of_window(self.runtime.now(), WINDOW) + COMMIT_MARGIN
+        due = after_commit(self.runtime.now(), WINDOW)
         for part in (MAIN, *await self._months.of(target.tenant)):
             await self.schedule(Backlog(target, part), due)
 

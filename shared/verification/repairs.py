@@ -123,6 +123,7 @@ class Repairs:
     async def _ask(self, tenant: str, parts: Iterable[str]) -> None:
         """Let the next set make partitions anew, and put it on the agenda."""
         partition = Partition(tenant)
+        await self.agenda.announce(Task.BACK_UP, partition)
 
         async def attempt() -> None:
             stored = await self._states.get(partition, STATE_ID)
@@ -133,4 +134,3 @@ class Repairs:
             await self._states.records.commit(partition, [self._states.replace(stored, changed)])
 
         await retry_conflicts(attempt, self.runtime)
-        await self.agenda.add(Task.BACK_UP, partition, self.runtime.now())

@@ -98,6 +98,7 @@ class Verifications:
         entry = self.journal.entry(
             Action.BACKUP_VERIFICATION_CREATE, value.id, by=principal, details={"set": set or ""}
         )
+        await self.agenda.announce(Task.VERIFY_BACKUP, partition)
         await self.journal.commit(
             entry,
             [
@@ -105,7 +106,6 @@ class Verifications:
                 *self.idempotency.remember(key, request, value.id, partition),
             ],
         )
-        await self.agenda.add(Task.VERIFY_BACKUP, partition, now)
         return value
 
     async def read(self, principal: Principal, id: str) -> Verification:

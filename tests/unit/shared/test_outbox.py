@@ -17,15 +17,15 @@ from shared.base.errors import Unavailable
 from shared.base.events import Event, EventType
 from shared.base.ids import new_id
 from shared.base.partitions import OPERATOR, Partition
-from shared.journal.agenda import SHARDS, Agenda
-from shared.journal.outbox import BATCH, KIND, MARGIN, WINDOW, Outbox
+from shared.journal.agenda import COMMIT_MARGIN, SHARDS, Agenda
+from shared.journal.outbox import BATCH, KIND, WINDOW, Outbox
 from shared.ports.clock import Runtime
 from shared.ports.records import Page, Replace
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
-DUE = (WINDOW + MARGIN).total_seconds()
+DUE = (WINDOW + COMMIT_MARGIN).total_seconds()
 
 
 class Bus:
