@@ -128,6 +128,9 @@ def check_changes(partition: Partition, changes: Sequence[Change]) -> None:
         raise ValueError("A commit must name each record once.")
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def record_body(record: Record) -> bytes:
     """The record's body as compact JSON in UTF-8.
 
@@ -135,9 +138,7 @@ def record_body(record: Record) -> bytes:
         ValueError: It is no JSON, or larger than ``MAX_RECORD_BYTES``.
     """
     try:
-        body = json.dumps(
-            record.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
+        body = _JSON.encode(record.body).encode()
     except (TypeError, ValueError) as error:
         raise ValueError("A record's body must be JSON.") from error
     if len(body) > MAX_RECORD_BYTES:

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from shared.backup.concurrency import at_once
 from shared.backup.models import object_name
 from shared.backup.state import Location
+from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.base.streams import run_in_thread
 from shared.ports.write_once import WriteOnceStore

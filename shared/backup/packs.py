@@ -15,10 +15,10 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from shared.backup.concurrency import at_once
 from shared.backup.models import PackRef, object_name
 from shared.backup.state import Location
 from shared.base.buffers import Buffer
+from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.base.streams import hashing, prefetch
 from shared.crypto.streaming import sealed_size

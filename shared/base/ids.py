@@ -16,6 +16,8 @@ PREFIXES: Final = ("doc", "drl", "rst", "set", "ten", "tgt", "upl", "usr", "ver"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS: Final = range(120, -1, -10)
 _ID: Final = re.compile(r"[a-z]{1,8}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 
@@ -23,7 +25,7 @@ def new_id(prefix: str, now: datetime, entropy: Callable[[int], bytes]) -> str:
     """A fresh identifier such as ``doc_01jd3v...``."""
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
-    return prefix + "_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def earliest_id(prefix: str, at: datetime) -> str:

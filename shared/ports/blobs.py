@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -49,6 +49,19 @@ class BlobStore(Protocol):
 
         Raises:
             Conflict: An object of this name exists; it is untouched.
+        """
+        ...
+
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        """Create small objects that nobody waits for one by one; each as durable as by ``put``.
+
+        If this raises, any number of them may have been created.
+
+        Args:
+            contents: Each object's name and content; all of it together is in memory.
+
+        Raises:
+            Conflict: An object of one of these names exists; it is untouched.
         """
         ...
 

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.backup.concurrency import at_once
 from shared.backup.hashing import read_sound, runs
 from shared.backup.snapshot import BackedUpDocument, BackedUpVersion, PartState
-from shared.backup.state import Location
+from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged
 from shared.base.events import Event
 from shared.base.partitions import Partition
-from shared.base.streams import single
 from shared.documents.naming import object_name
 from shared.documents.store import DOCUMENT_KIND
 from shared.journal.entries import Entry
@@ -26,7 +24,10 @@ from shared.ports.records import MAX_CHANGES, MAX_PAGE, Change
 from shared.restore.assessing import Run
 from shared.restore.documents import DocumentRestorer
 
-PUT_AT_ONCE: Final = 8
+RESTORED_AT_ONCE: Final = 8
+
+PUT_BYTES: Final = 16 << 20
+"""Content is put when so much of it was read."""
 
 ALONE: Final = 1 << 20
 """Sealed content above this size, bytes, is restored as a stream."""
@@ -79,12 +80,18 @@ class DocumentCreator:
         partition = Partition(run.tenant, state.part)
         objects = await self._put_all(run, partition, found)
         whole = [each for each in found if all(one.location.id in objects for one in each.versions)]
-        done: set[str] = set()
-        for group in _groups(whole):
-            if await self._commit(run, partition, group, objects):
-                done |= {each.document.id for each in group}
+        groups = list(_groups(whole))
+        made = await at_once(
+            lambda group: self._commit(run, partition, group, objects), groups, len(groups)
+        )
+        done = {
+            each.document.id
+            for group, is_made in zip(groups, made, strict=True)
+            if is_made
+            for each in group
+        }
         left = [document for document in documents if document not in done]
-        await at_once(lambda each: self.restorer.restore(run, state, each), left, PUT_AT_ONCE)
+        await at_once(lambda each: self.restorer.restore(run, state, each), left, RESTORED_AT_ONCE)
 
     async def _put_all(
         self, run: Run, partition: Partition, documents: Iterable[BackedUpDocument]
@@ -97,15 +104,16 @@ class DocumentCreator:
         sealed = {name: each.version.sealed_sha256 for name, each in versions.items()}
         objects: dict[str, str] = {}
 
-        async def put(content: tuple[Location, memoryview]) -> None:
-            of, data = content
-            name = object_name(run.tenant, of.document, of.number, now, restorer.runtime)
-            await restorer.sealer.primary.put(name, single(data))
-            objects[of.id] = name
-
+        waiting: list[tuple[str, memoryview]] = []
         for neighbours in runs(each.location for each in versions.values()):
-            sound = await read_sound(snapshot.reader.store, run.tenant, neighbours, sealed)
-            await at_once(put, sound, PUT_AT_ONCE)
+            for of, data in await read_sound(snapshot.reader.store, run.tenant, neighbours, sealed):
+                name = object_name(run.tenant, of.document, of.number, now, restorer.runtime)
+                waiting.append((name, data))
+                objects[of.id] = name
+            if sum(len(data) for _, data in waiting) > PUT_BYTES:
+                await restorer.sealer.primary.put_all(waiting)
+                waiting = []
+        await restorer.sealer.primary.put_all(waiting)
         return objects
 
     async def _commit(

@@ -13,6 +13,7 @@ from shared.audit.models import LoggedEntry, PartHead
 from shared.backup.models import SegmentLine
 from shared.backup.snapshot import LOG_PART, PartState, Snapshot
 from shared.backup.state import LOCATION_KIND
+from shared.base.concurrency import at_once
 from shared.base.errors import Conflict
 from shared.base.partitions import Partition
 from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
@@ -23,6 +24,7 @@ from shared.restore.assessing import Run
 from shared.restore.outcomes import Outcome
 
 BATCH: Final = 90
+BATCHES_AT_ONCE: Final = 8
 
 TARGETS: Final = "target"
 """What the kinds of all records about targets begin with."""
@@ -97,10 +99,11 @@ class RecordRestorer:
         batch: list[SegmentLine] = []
         async for line in snapshot.logged(part):
             batch.append(line)
-            if len(batch) == BATCH:
+            if len(batch) == BATCH * BATCHES_AT_ONCE:
                 await self._create_all(partition, batch, outcome)
                 batch = []
-        await self._create_all(partition, [*batch, head], outcome)
+        await self._create_all(partition, batch, outcome)
+        await self._create_all(partition, [head], outcome)
 
     async def _is_logged(self, snapshot: Snapshot, entry: str) -> bool:
         """Whether an entry that waited is in the log, from the part before the set's newest one on."""
@@ -115,16 +118,20 @@ class RecordRestorer:
     async def _create_all(
         self, partition: Partition, lines: Sequence[SegmentLine], outcome: Outcome
     ) -> None:
-        for start in range(0, len(lines), BATCH):
-            batch = [_create(partition, line) for line in lines[start : start + BATCH]]
+        async def create(batch: Sequence[SegmentLine]) -> None:
+            creates = [_create(partition, line) for line in batch]
             try:
-                await self.records.commit(partition, batch)
-                outcome.records += len(batch)
+                await self.records.commit(partition, creates)
+                outcome.records += len(creates)
             except Conflict:
-                for create in batch:
+                for each in creates:
                     with suppress(Conflict):
-                        await self.records.commit(partition, [create])
+                        await self.records.commit(partition, [each])
                         outcome.records += 1
+
+        starts = range(0, len(lines), BATCH)
+        batches = [lines[start : start + BATCH] for start in starts]
+        await at_once(create, batches, BATCHES_AT_ONCE)
 
 
 def _create(partition: Partition, line: SegmentLine) -> Create:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.audit.log import AuditLog
-from shared.backup.concurrency import at_once
 from shared.backup.models import Manifest
 from shared.backup.snapshot import LOG_PART, PartState
+from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.base.models import Model
 from shared.base.partitions import MAIN, Partition
@@ -24,13 +24,14 @@ from shared.restore.records import RecordRestorer
 AT_ONCE: Final = 8
 """Documents that are restored at the same time."""
 
-BATCH: Final = 33
-"""Documents that are made again together: as many of one version as fit into a commit."""
+BATCH: Final = 99
+"""Documents whose content is read and put together."""
 
 BATCHES_AT_ONCE: Final = 3
 
 PIECE_BYTES: Final = 64 << 20
-"""So much is restored, and no more documents than in all batches at once, between two checkpoints."""
+PIECE_BATCHES: Final = 6
+"""So many bytes and batches at most are restored between two checkpoints."""
 
 
 class Cursor(Model):
@@ -145,7 +146,7 @@ def _pieces(state: PartState, documents: Sequence[str]) -> Iterator[Sequence[str
         piece.append(each)
         current = state.lines[DOCUMENT_KIND, each].body["current"]
         size += current["size"] if current else 0
-        if size >= PIECE_BYTES or len(piece) == BATCH * BATCHES_AT_ONCE:
+        if size >= PIECE_BYTES or len(piece) == BATCH * PIECE_BATCHES:
             yield piece
             piece, size = [], 0
     if piece:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from shared.backup.concurrency import at_once
 from shared.backup.contents import ContentBackup
 from shared.backup.hashing import hash_packed
 from shared.backup.models import Erasable, Manifest, PartIndex, version_id
@@ -22,6 +21,7 @@ from shared.backup.page_repair import erasable
 from shared.backup.plaintext import ContentReader
 from shared.backup.snapshot import BackedUpVersion, Snapshot
 from shared.backup.state import Location
+from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.base.streams import hashing

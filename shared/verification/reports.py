@@ -9,9 +9,9 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.audit.log import log_part, newest_log_part
-from shared.backup.concurrency import at_once
 from shared.backup.models import Manifest
 from shared.backup.parts import PartBackup
+from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, Forbidden, InvalidInput, NotFound
 from shared.base.ids import is_id
 from shared.base.listing import Listing

@@ -75,6 +75,33 @@ async def test_each_chunk_is_used_before_the_next_is_asked_for(blobs):
     assert await content(blobs.store, "reused") == expected
 
 
+async def test_many_are_put_together(blobs):
+    contents = {f"ten_a/{number % 3}/{number}": pattern(number * 100) for number in range(150)}
+    await blobs.store.put_all([(name, memoryview(data)) for name, data in contents.items()])
+    again = await blobs.reopen()
+    assert await names(again) == sorted(contents)
+    for name in ["ten_a/0/0", "ten_a/1/100", "ten_a/2/149"]:
+        assert await content(again, name) == contents[name]
+    await blobs.store.put_all([])
+
+
+async def test_one_that_exists_is_not_put_with_others(blobs):
+    await blobs.store.put("b", stream(b"first"))
+    with pytest.raises(Conflict):
+        await blobs.store.put_all([("a", b"1"), ("b", b"2"), ("c", b"3")])
+    assert await content(blobs.store, "b") == b"first"
+    # Whatever was put of the others is whole, and can be put under other names.
+    for name in set(await names(blobs.store)) - {"b"}:
+        assert len(await content(blobs.store, name)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "/a", "a//b", ".a", "A", "a/../b", "x" * 513])
+async def test_no_name_of_many_leads_elsewhere(blobs, name):
+    with pytest.raises(ValueError, match="name"):
+        await blobs.store.put_all([("a", b"1"), (name, b"2")])
+    assert set(await names(blobs.store)) <= {"a"}
+
+
 async def test_an_object_survives_the_process(blobs):
     await blobs.store.put("ten_a/doc", stream(b"kept"))
     again = await blobs.reopen()

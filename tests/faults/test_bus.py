@@ -63,6 +63,9 @@ class FaultyStore:
     async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         return await self._store.put(name, content)
 
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        await self._store.put_all(contents)
+
     def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         return self._store.get(name, start=start, end=end)
 

@@ -94,6 +94,8 @@ def test_an_interrupted_demo_leaves_nothing(number: int, reached: str, tmp_path:
 
 def test_make_hands_over_any_file_name(tmp_path: Path) -> None:
     name = """it's "quoted" `touch pwned` $(touch pwned) $HOME; touch pwned"""
+    installed = tmp_path / "installed"  # newer than the pins, or make would install them anew
+    installed.touch()
     shown = subprocess.run(
         [
             "make",
@@ -101,7 +103,7 @@ def test_make_hands_over_any_file_name(tmp_path: Path) -> None:
             "demo",
             f"FILE={tmp_path / name}",
             "PY=echo",
-            f"INSTALLED={__file__}",
+            f"INSTALLED={installed}",
         ],
         cwd=ROOT,
         env=environment(),

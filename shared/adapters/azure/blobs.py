@@ -14,8 +14,10 @@ from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.base.buffers import Buffer
+from shared.base.concurrency import at_once
 from shared.base.environment import ENVIRONMENT_TAG
 from shared.base.errors import Conflict, NotFound
+from shared.base.streams import single
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
@@ -31,6 +33,7 @@ _PIECE: Final = 4 * 1_048_576
 """Bytes of a block and of a ranged read: the most that the service gives an MD5 for."""
 
 _LISTED_AT_ONCE: Final = 1_000
+_PUT_AT_ONCE: Final = 16
 _FETCH_TIME: Final = timedelta(hours=1)
 _FETCHED_AT_ONCE: Final = 64 * 1_048_576
 _UNREACHABLE: Final = frozenset({400, 401, 403, 404, 405, 501})
@@ -98,6 +101,15 @@ class AzureBlobs:
             blocks.append(await self._stage(name, put_id, len(blocks), bytes(pending)))
         await self._commit(name, blocks, retain_until)
         return size
+
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        """See ``BlobStore.put_all``."""
+
+        async def put(content: tuple[str, Buffer]) -> None:
+            name, data = content
+            await self.put(name, single(data))
+
+        await at_once(put, contents, _PUT_AT_ONCE)
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None

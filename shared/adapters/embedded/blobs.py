@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Generator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ from shared.ports.clock import Clock
 _INCOMING: Final = ".incoming"
 _ERASED: Final = ".erased"
 _LISTED_AT_ONCE: Final = 256
+_PUT_AT_ONCE: Final = 64
+"""Files that one call has open."""
 
 
 class FileBlobs:
@@ -76,6 +78,13 @@ class FileBlobs:
         finally:
             if draft.descriptor is not None:
                 await on_disk(draft.discard)
+
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        """See ``BlobStore.put_all``. All are written, then all made durable: the disk does that at once."""
+        for name, _ in contents:
+            check_blob_name(name)
+        for start in range(0, len(contents), _PUT_AT_ONCE):
+            await on_disk(self._put_some, contents[start : start + _PUT_AT_ONCE])
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
@@ -162,18 +171,34 @@ class FileBlobs:
         self._prepare()
         draft.write(chunk)
 
+    def _put_some(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        with contextlib.ExitStack() as opened:
+            drafts: list[tuple[str, Draft]] = []
+            for name, content in contents:
+                draft = Draft(self._root / _INCOMING, erased=self._forgets)
+                opened.callback(draft.discard)
+                self._write(draft, content)
+                drafts.append((name, draft))
+            for _, draft in drafts:
+                draft.start_writing()
+            self._publish_all(drafts)
+
     def _publish(self, draft: Draft, name: str) -> int:
-        """Make the draft durable, then visible, then its visibility durable."""
         self._prepare()
-        size = draft.finish(to_microseconds(self._clock.now()))
-        with self._tree.located(name, make=True) as (folder, file):
-            try:
-                os.link(draft.path, file, dst_dir_fd=folder, follow_symlinks=False)
-            except FileExistsError:
-                raise Conflict("An object of this name exists.") from None
-            draft.discard()
-            os.fsync(folder)
-        return size
+        draft.write(b"")
+        self._publish_all([(name, draft)])
+        return draft.size
+
+    def _publish_all(self, drafts: Sequence[tuple[str, Draft]]) -> None:
+        """Make drafts durable, then visible, then their visibility durable."""
+        modified_at = to_microseconds(self._clock.now())
+        for _, draft in drafts:
+            draft.sync(modified_at)
+        for folder_of, same in groupby(sorted(drafts, key=_folder_of), key=_folder_of):
+            with self._tree.folder(folder_of, make=True) as folder:
+                for name, draft in same:
+                    _link(draft, folder, file_name(name.rpartition("/")[2]))
+                os.fsync(folder)
 
     def _open(
         self, opened: contextlib.ExitStack, name: str, start: int, end: int | None
@@ -225,6 +250,23 @@ class FileBlobs:
         if self._forgets and not self._tree.is_named(name, descriptor):
             raise NotFound("There is no such object.")
         return piece
+
+
+def _folder_of(draft: tuple[str, Draft]) -> list[str]:
+    return draft[0].split("/")[:-1]
+
+
+def _link(draft: Draft, folder: int, file: str) -> None:
+    """Give a draft its name in its folder.
+
+    Raises:
+        Conflict: An object has it.
+    """
+    try:
+        os.link(draft.path, file, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        raise Conflict("An object of this name exists.") from None
+    draft.discard()
 
 
 def _read(descriptor: int, start: int, end: int | None) -> bytes:

@@ -52,11 +52,12 @@ CREATE TABLE IF NOT EXISTS fields (
 {_SEQUENCE}
 """
 
-NEXT_POSITION: Final = """
-INSERT INTO sequence (id, store, last) VALUES (1, lower(hex(randomblob(16))), 1)
-ON CONFLICT (id) DO UPDATE SET last = last + 1 RETURNING last
+TAKE_POSITIONS: Final = """
+INSERT INTO sequence (id, store, last) VALUES (1, lower(hex(randomblob(16))), :count)
+ON CONFLICT (id) DO UPDATE SET last = last + :count RETURNING last
 """
-"""Takes the next position. The first one also names the store, so that another's are told apart."""
+"""Takes the next positions, and gives the last of them. The first time it also names the store, so that
+another's positions are told apart."""
 
 # A column that is added needs a default. The rowids give the records positions in the order in which
 # they were first committed.

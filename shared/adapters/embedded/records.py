@@ -18,7 +18,7 @@ from shared.adapters.cursors import (
     encode_position,
 )
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
-from shared.adapters.embedded.record_schema import NEXT_POSITION, SCHEMA, VERSION
+from shared.adapters.embedded.record_schema import SCHEMA, TAKE_POSITIONS, VERSION
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import Partition
@@ -37,6 +37,15 @@ from shared.ports.records import (
 _PRUNE_EVERY: Final = timedelta(minutes=1)
 _PRUNE_AT_MOST: Final = 200
 """Expired records that one commit may take the time to remove."""
+
+_INSERT: Final = (
+    "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at, changed)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_OVERWRITE: Final = (
+    "ON CONFLICT (partition, kind, id) DO UPDATE SET etag = excluded.etag, body = excluded.body,"
+    " fields = excluded.fields, expires_at = excluded.expires_at, changed = excluded.changed"
+)
 
 _COLUMNS: Final = "r.partition, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
 
@@ -140,8 +149,10 @@ class SqliteRecords:
 
         def work(writer: sqlite3.Connection) -> None:
             now = self._clock.now()
-            for change, body in zip(changes, bodies, strict=True):
-                _apply(writer, str(partition), change, body, to_microseconds(now))
+            [(last,)] = writer.execute(TAKE_POSITIONS, {"count": len(changes)})
+            positions = range(last - len(changes) + 1, last + 1)
+            for change, body, position in zip(changes, bodies, positions, strict=True):
+                _apply(writer, str(partition), change, body, position, to_microseconds(now))
             if now - self._pruned_at >= _PRUNE_EVERY and _prune(writer, to_microseconds(now)):
                 self._pruned_at = now
 
@@ -194,13 +205,24 @@ def _select(
 
 
 def _apply(
-    writer: sqlite3.Connection, partition: str, change: Change, body: bytes | None, now: int
+    writer: sqlite3.Connection,
+    partition: str,
+    change: Change,
+    body: bytes | None,
+    position: int,
+    now: int,
 ) -> None:
     kind, name = (
         (change.kind, change.id)
         if isinstance(change, Delete)
         else (change.record.kind, change.record.id)
     )
+    if isinstance(change, Create):
+        # Most often there is none of this id, and so nothing to compare with.
+        row = _row(partition, change.record, body, position)
+        if writer.execute(f"{_INSERT} ON CONFLICT DO NOTHING", row).rowcount == 1:
+            _index(writer, partition, kind, name, {}, change.record.index)
+            return
     stored = writer.execute(
         "SELECT etag, fields, expires_at FROM records WHERE partition = ? AND kind = ? AND id = ?",
         (partition, kind, name),
@@ -216,23 +238,7 @@ def _apply(
         case Create(record) | Replace(record):
             before = {} if stored is None else json.loads(stored[1])
             _index(writer, partition, kind, name, before, record.index)
-            [(changed,)] = writer.execute(NEXT_POSITION)
-            writer.execute(
-                "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at, changed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partition, kind, id) DO UPDATE SET"
-                " etag = excluded.etag, body = excluded.body, fields = excluded.fields,"
-                " expires_at = excluded.expires_at, changed = excluded.changed",
-                (
-                    partition,
-                    kind,
-                    name,
-                    uuid.uuid4().hex,
-                    body,
-                    json.dumps(dict(record.index), ensure_ascii=False),
-                    None if record.expires_at is None else to_microseconds(record.expires_at),
-                    changed,
-                ),
-            )
+            writer.execute(f"{_INSERT} {_OVERWRITE}", _row(partition, record, body, position))
         case Delete():
             _remove(writer, partition, kind, name, json.loads(stored[1]))
 
@@ -246,10 +252,12 @@ def _index(
     after: Mapping[str, str],
 ) -> None:
     """Bring the rows of a record in ``fields`` from one index to another, touching what differs."""
-    writer.executemany(
-        "DELETE FROM fields WHERE partition = ? AND kind = ? AND field = ? AND value = ? AND id = ?",
-        [(partition, kind, f, v, name) for f, v in before.items() if after.get(f) != v],
-    )
+    if before:
+        writer.executemany(
+            "DELETE FROM fields"
+            " WHERE partition = ? AND kind = ? AND field = ? AND value = ? AND id = ?",
+            [(partition, kind, f, v, name) for f, v in before.items() if after.get(f) != v],
+        )
     writer.executemany(
         "INSERT INTO fields (partition, kind, field, value, id) VALUES (?, ?, ?, ?, ?)",
         [(partition, kind, f, v, name) for f, v in after.items() if before.get(f) != v],
@@ -275,6 +283,21 @@ def _prune(writer: sqlite3.Connection, now: int) -> bool:
     for partition, kind, name, fields in expired:
         _remove(writer, partition, kind, name, json.loads(fields))
     return len(expired) < _PRUNE_AT_MOST
+
+
+def _row(
+    partition: str, record: Record, body: bytes | None, position: int
+) -> tuple[str | bytes | int | None, ...]:
+    return (
+        partition,
+        record.kind,
+        record.id,
+        uuid.uuid4().hex,
+        body,
+        json.dumps(dict(record.index), ensure_ascii=False),
+        None if record.expires_at is None else to_microseconds(record.expires_at),
+        position,
+    )
 
 
 def _record(row: Sequence[Any]) -> Record:

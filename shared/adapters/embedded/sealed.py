@@ -7,7 +7,7 @@ data too. So an object that is renamed on disk does not open.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.adapters.checks import check_blob_name, check_range
 from shared.base.buffers import Buffer
-from shared.base.streams import convert_stream
+from shared.base.streams import convert_stream, single
 from shared.crypto.keys import KEY_SIZE
 from shared.crypto.ranges import OpenedRange
 from shared.crypto.streaming import HEADER_SIZE, Opener, Sealer, plaintext_size
@@ -45,6 +45,11 @@ class SealedBlobs:
         check_blob_name(name)
         sealer = Sealer(self._object_key(name), name.encode(), self._entropy)
         return plaintext_size(await self._store.put(name, convert_stream(sealer, content)))
+
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        """See ``BlobStore.put_all``."""
+        for name, content in contents:
+            await self.put(name, single(content))
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None

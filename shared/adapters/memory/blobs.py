@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -11,6 +11,7 @@ from itertools import count
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.base.buffers import Buffer
 from shared.base.errors import Conflict, NotFound
+from shared.base.streams import single
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
@@ -46,6 +47,11 @@ class MemoryBlobs:
             raise Conflict("An object of this name exists.")
         self._blobs[name] = _Blob(bytes(gathered), self.clock.now())
         return len(gathered)
+
+    async def put_all(self, contents: Sequence[tuple[str, Buffer]]) -> None:
+        """See ``BlobStore.put_all``."""
+        for name, content in contents:
+            await self.put(name, single(content))
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None

@@ -40,6 +40,11 @@ async def put(blobs: AzureBlobs) -> None:
     assert await content(blobs, "new") == WHOLE
 
 
+async def put_all(blobs: AzureBlobs) -> None:
+    await blobs.put_all([("new", b"small")])
+    assert await content(blobs, "new") == b"small"
+
+
 async def get(blobs: AzureBlobs) -> None:
     assert await content(blobs, "old", start=5) == WHOLE[5:]
 
@@ -69,7 +74,7 @@ async def grant(blobs: AzureBlobs) -> None:
     assert "skoid=" in granted.url
 
 
-CALLS = [put, get, head, listing, delete, copy, grant]
+CALLS = [put, put_all, get, head, listing, delete, copy, grant]
 
 
 @pytest.fixture
