@@ -136,7 +136,7 @@ class Upload(Model):
         state: Where it is: *granted* until the client says complete, *completed* until it is sealed.
         object: Its name in the staging store.
         epoch: The epoch whose key seals ``description``.
-        description: A ``Description`` and the expected digest, sealed.
+        description: A ``Description`` and the expected digest, sealed; empty once the upload has ended.
         created_by: The user.
         created_at: When it was granted.
         expires_at: When the grant ends.
@@ -158,6 +158,10 @@ class Upload(Model):
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
         return self.state in {"sealed", "failed"}
+
+    def end(self, state: Literal["sealed", "failed"], failure: str = "") -> Upload:
+        """The upload as the client can ask for it, without what it described: that is the document's."""
+        return self.model_copy(update={"state": state, "failure": failure, "description": b""})
 
     @property
     def forgotten_at(self) -> datetime | None:

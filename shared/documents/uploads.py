@@ -244,7 +244,7 @@ class Uploads:
         Raises:
             Conflict: The upload was concurrently modified; nothing was done.
         """
-        failed = stored.value.model_copy(update={"state": "failed", "failure": failure})
+        failed = stored.value.end("failed", failure)
         await self.journal.commit(entry, [self.store.uploads.replace(stored, failed)])
         await self.staging.delete(stored.value.object)
 
