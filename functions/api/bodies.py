@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final, Generic, TypeVar
 
 from fastapi import Path, Query, Request
@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from starlette.types import Message
 
 from shared.base.errors import TooLarge
+from shared.base.listing import Listing
 
 MAX_JSON_BYTES: Final = 65_536
 
+T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)
 
 Limit = Annotated[int, Query(ge=1, le=200, description="The most items that a page may hold.")]
@@ -28,10 +30,23 @@ class Body(BaseModel):
 
 
 class PageView(BaseModel, Generic[View]):
-    """A page of a list. `cursor` asks for the next page; it is null on the last."""
+    """A page of a list. `cursor` asks for the next page; it is null on the last.
+
+    `damaged` has the ids of what is stored and cannot be read: tell your operator, who can restore it.
+    """
 
     items: list[View]
     cursor: str | None
+    damaged: list[str] = []
+
+    @classmethod
+    def of(cls, page: Listing[T], view: Callable[[T], View]) -> PageView[View]:
+        """A page as a service returned it, each item as its view."""
+        return PageView[View](
+            items=[view(each) for each in page.items],
+            cursor=page.cursor,
+            damaged=list(page.damaged),
+        )
 
 
 def id_path(prefix: str) -> object:

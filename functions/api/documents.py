@@ -116,7 +116,7 @@ async def list_documents(
     page = await services.reader.page(
         principal, limit=limit, cursor=cursor, trashed=state == "trash"
     )
-    return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
+    return PageView.of(page, DocumentView.of)
 
 
 @router.get("/{document}", summary="Get a document's description")
@@ -136,8 +136,7 @@ async def list_document_versions(
     document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> PageView[DocumentView]:
     """List every version of a document, the latest first."""
-    versions = await services.reader.versions(principal, document)
-    return PageView(items=[DocumentView.of(found) for found in versions], cursor=None)
+    return PageView.of(await services.reader.versions(principal, document), DocumentView.of)
 
 
 @router.put(

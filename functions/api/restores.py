@@ -106,7 +106,7 @@ async def list_restores(
 ) -> PageView[RestoreView]:
     """List the restores that were planned in your tenant, newest first."""
     page = await services.backups.restores.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[RestoreView.of(job) for job in page.items], cursor=page.cursor)
+    return PageView.of(page, RestoreView.of)
 
 
 @router.get("/{restore}", summary="Get a restore")

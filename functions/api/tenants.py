@@ -70,7 +70,7 @@ async def list_tenants(
 ) -> PageView[TenantView]:
     """List all tenants, oldest first."""
     page = await services.tenants.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[TenantView.of(tenant) for tenant in page.items], cursor=page.cursor)
+    return PageView.of(page, TenantView.of)
 
 
 @router.get("/{tenant}", summary="Get a tenant")

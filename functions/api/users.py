@@ -101,7 +101,7 @@ async def list_users(
 ) -> PageView[UserView]:
     """List the users of your tenant, oldest first."""
     page = await services.accounts.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[UserView.of(user) for user in page.items], cursor=page.cursor)
+    return PageView.of(page, UserView.of)
 
 
 @router.get("/{user}", responses={200: response_headers("ETag")}, summary="Get a user")

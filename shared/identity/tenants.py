@@ -130,9 +130,9 @@ class Tenants:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self._tenants.page(DIRECTORY, limit=limit, cursor=cursor)
+        page = await self._tenants.readable_page(DIRECTORY, limit=limit, cursor=cursor)
         await self.journal.commit(self.journal.entry(Action.TENANT_LIST, by=principal))
-        return Listing([stored.value for stored in page.items], page.cursor)
+        return Listing([stored.value for stored in page.items], page.cursor, page.damaged)
 
     async def _made(self, principal: Principal, tenant: str, administrator: str) -> CreatedTenant:
         stored = await self.accounts.find(tenant, administrator)

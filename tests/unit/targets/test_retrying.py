@@ -328,7 +328,7 @@ async def test_a_deleted_target_that_a_restore_brings_back_gets_nothing(data: Ta
     await pass_hours(data, process, 1)
     assert data.objects().keys() == {"strongroom.json"}
     assert await data.waiting() == []
-    assert await process.services.targets.all(ADMINISTRATOR) == []
+    assert (await process.services.targets.all(ADMINISTRATOR)).items == []
     with pytest.raises(NotFound):
         await process.described(target)
     with pytest.raises(NotFound):
