@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.ports.blobs import is_blob_name
 
 
 def _no_folder(name: str) -> str:
@@ -68,6 +69,16 @@ class SealedNames(Description):
         return Description(**self.model_dump(include=set(Description.model_fields)))
 
 
+def _object_name(name: str) -> str:
+    if not is_blob_name(name):
+        raise ValueError("no object has such a name")
+    return name
+
+
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+"""A record that names anything else was changed by somebody, and is damaged."""
+
+
 class Version(Model):
     """One immutable content of a document, as sealed.
 
@@ -88,8 +99,8 @@ class Version(Model):
 
     number: int
     tag: str = ""
-    object: str
-    replica: str | None = None
+    object: ObjectName
+    replica: ObjectName | None = None
     epoch: str
     wrapped_key: Base64UrlBytes
     names: Base64UrlBytes
@@ -146,7 +157,7 @@ class Upload(Model):
     id: str
     document: str
     state: Literal["granted", "completed", "sealed", "failed"]
-    object: str
+    object: ObjectName
     epoch: str
     description: Base64UrlBytes
     created_by: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from contextlib import closing
@@ -10,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.base.errors import Damaged
 from shared.base.partitions import OPERATOR
 from shared.restore.jobs import RESTORE_KIND
 from tests.support.app import TARGET, App, problem
+from tests.support.uploads import begin, complete, put
 
 pytestmark = pytest.mark.anyio
 
@@ -150,3 +153,34 @@ async def test_a_set_is_made_of_what_can_be_read_and_restored(
     await app.services.backups.restore_timer.run()
     content = await app.http.get(f"documents/{second}/content", headers=auth)
     assert content.content == b"content"
+
+
+@pytest.mark.parametrize("name", ["../../root.key", "/etc/passwd", ".incoming/x", "a//b", ""])
+@pytest.mark.parametrize("field", ["object", "replica"])
+async def test_a_record_that_points_elsewhere_is_damaged(
+    app: App, alpha: str, name: str, field: str
+) -> None:
+    auth = await app.auth(alpha)
+    document = (await app.upload(auth, b"content")).json()["id"]
+    await app.services.outbox.close()
+    found = await app.services.documents.store.document(alpha, document)
+    body = dict(found.stored.record.body)
+    body["current"] = {**body["current"], field: name}
+    damage(app, "document", document, json.dumps(body).encode())
+    answer = await app.http.get(f"documents/{document}/content", headers=auth)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")
+    # Its messages are tried again, as the record may be mended, and not taken for invalid ones.
+    [delivery] = await app.services.adapters.source.receive("replication", limit=50)
+    with pytest.raises(Damaged):
+        await app.services.handlers.handle("replication", delivery.body)
+
+
+async def test_an_upload_that_points_elsewhere_is_damaged(app: App, alpha: str) -> None:
+    auth = await app.auth(alpha)
+    upload = await begin(app, auth)
+    await put(app, upload)
+    found = await app.services.documents.store.upload(alpha, upload["id"])
+    body = {**found.record.body, "object": "../../root.key"}
+    damage(app, "upload", upload["id"], json.dumps(body).encode())
+    answer = await complete(app, auth, upload)
+    assert (answer.status_code, problem(answer)) == (500, "damaged")

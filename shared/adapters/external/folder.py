@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range, is_blob_name
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.external.feeding import Feed
 from shared.adapters.external.pacing import Pacer
 from shared.adapters.external.probing import probe_objects
 from shared.base.buffers import Buffer
 from shared.base.errors import NotFound, Unavailable
-from shared.ports.blobs import BlobInfo
+from shared.ports.blobs import BlobInfo, is_blob_name
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeResult
 
