@@ -12,7 +12,8 @@ from shared.base.errors import Forbidden, NotFound, Unavailable
 from shared.base.partitions import MAIN, Partition, month_of
 from shared.journal.agenda import Task
 from shared.ports.records import Create
-from shared.targets.health import LONGEST_PAUSE, pause_after
+from shared.targets.health import pause_after
+from shared.targets.models import LONGEST_PAUSE
 from shared.targets.requests import TargetChange
 from shared.targets.store import TargetKey
 from tests.support.documents import stored
