@@ -10,6 +10,7 @@ var development = {
     alwaysReadyHttp: 0
     maximumInstances: 40
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 1000
     busMessagingUnits: 0
     gatewayMinimumUnits: 0
@@ -36,6 +37,7 @@ var staging = {
     alwaysReadyHttp: 0
     maximumInstances: 40
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 1000
     busMessagingUnits: 1
     gatewayMinimumUnits: 0
@@ -62,6 +64,7 @@ var production = {
     alwaysReadyHttp: 2
     maximumInstances: 100
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 10000
     busMessagingUnits: 1
     gatewayMinimumUnits: 2

@@ -40,6 +40,11 @@ type capacityPlan = {
   @description('Memory of one instance; processor and bandwidth grow with it.')
   instanceMemoryMegabytes: 2048 | 4096
 
+  @description('HTTP requests that one instance serves at once, before another is started. Unset it is 1 for Python.')
+  @minValue(2)
+  @maxValue(100)
+  requestsPerInstance: int
+
   @description('The most that all Cosmos DB containers together may use, request units a second.')
   @minValue(1000)
   recordsMaxThroughput: int

@@ -89,6 +89,11 @@ PLATFORM_SETTINGS = {
 """Read by the host and the SDKs, not by shared/wiring/settings.py."""
 
 
+REQUESTS_PER_INSTANCE = {2048: 16, 4096: 32}
+"""HTTP requests at once, by the memory of an instance; ``python -m bench.concurrency`` measures what they
+take. Without the setting Azure gives a Python app one, and starts an instance for every further request."""
+
+
 ADMINISTRATION = {
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Authorization/roleDefinitions/write",
@@ -305,6 +310,10 @@ def least_compute(snapshot: Snapshot) -> list[str]:
     }
     if snapshot.environment == "production" and ready.get("http", 0) < 2:
         wrong.append("no instance waits for requests")
+    scale = config["scaleAndConcurrency"]
+    at_once = scale.get("triggers", {}).get("http", {}).get("perInstanceConcurrency", 1)
+    if at_once != REQUESTS_PER_INSTANCE[scale["instanceMemoryMB"]]:
+        wrong.append(f"{at_once} requests at once in an instance of {scale['instanceMemoryMB']} MB")
     return wrong
 
 
