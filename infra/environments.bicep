@@ -12,6 +12,7 @@ var development = {
     instanceMemoryMegabytes: 2048
     requestsPerInstance: 16
     recordsMaxThroughput: 1000
+    keyProtection: 'hardware'
     busMessagingUnits: 0
     gatewayMinimumUnits: 0
     gatewayMaximumUnits: 2
@@ -39,6 +40,7 @@ var staging = {
     instanceMemoryMegabytes: 2048
     requestsPerInstance: 16
     recordsMaxThroughput: 1000
+    keyProtection: 'hardware'
     busMessagingUnits: 1
     gatewayMinimumUnits: 0
     gatewayMaximumUnits: 2
@@ -66,6 +68,7 @@ var production = {
     instanceMemoryMegabytes: 2048
     requestsPerInstance: 16
     recordsMaxThroughput: 10000
+    keyProtection: 'hardware'
     busMessagingUnits: 1
     gatewayMinimumUnits: 2
     gatewayMaximumUnits: 10

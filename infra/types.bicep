@@ -49,6 +49,9 @@ type capacityPlan = {
   @minValue(1000)
   recordsMaxThroughput: int
 
+  @description('Where new keys of tenants are made. Each in hardware costs up to five dollars a month, in software nothing.')
+  keyProtection: 'hardware' | 'software'
+
   @description('Service Bus messaging units; only the full tier has any.')
   busMessagingUnits: 0 | 1 | 2 | 4 | 8 | 16
 

@@ -264,6 +264,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_operation.roles, put(f"{RECORDS}/sqlRoleDefinitions", "", "properties.permissions.0.dataActions.0", "Microsoft.DocumentDB/databaseAccounts/*")),
         (promises_operation.app_settings, setting("STRONGROOM_TRUSTED_PROXIES", "2")),
         (promises_operation.app_settings, setting("STRONGROOM_LONGEST_DELIVERY_PAUSE_SECONDS", "0")),
+        (promises_operation.app_settings, setting("STRONGROOM_KEY_PROTECTION", "software")),
         (promises_operation.app_settings, setting("STRONGROOM_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")),
         (promises_operation.app_settings, put(GATEWAY, "", "properties.rewriteRuleSets.0.properties.rewriteRules.0.actionSet.requestHeaderConfigurations", [])),
         (promises_operation.roles, put(f"{RECORDS}/sqlRoleAssignments", "", "properties.scope", "/x/databaseAccounts/y/dbs/strongroom")),
