@@ -97,11 +97,15 @@ class FunctionsHost(httpx.BaseTransport):
                 "function_load_request", function_id=function["function_id"], metadata=function
             )
 
+    def kill(self) -> None:
+        """End the worker as a crash does; the host goes on."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End the worker, as the host ends it."""
         self._http.close()
-        self._process.kill()
-        self._process.wait()
+        self.kill()
         self._listener.join()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
