@@ -100,11 +100,11 @@ def test_a_dedicated_bus_in_development_would_be_noticed(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "least"),
     [
-        # Ten capacity units an instance, at 0.0144 an hour each.
+        # Ten capacity units an instance, at 0.0144 an hour each; 25 are busy anyway.
         (
             "Microsoft.Network/applicationGateways",
             {"autoscaleConfiguration": {"minCapacity": 10, "maxCapacity": 10}},
-            8 * 10 * 0.0144 * 730,
+            (10 * 10 - 25) * 0.0144 * 730,
         ),
         ("Microsoft.OperationalInsights/workspaces", {"retentionInDays": 730}, 100 * 12 * 0.12),
     ],
@@ -166,8 +166,8 @@ def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
     use = workload.USES["production"]
     one, many = (workload.timers(replace(use, tenants=n)) for n in (1, 10_000))
     assert one.idle_units == many.idle_units
-    # 8 partitions with 3 RU each, every 15 seconds, and less for the slower timers.
-    assert 8 * 3 / 15 < one.idle_units / (730 * 3600) < 4
+    # 8 partitions with 6 RU each, every 15 seconds, and as much again for the slower timers.
+    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 8
 
 
 def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:
@@ -179,7 +179,7 @@ def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:
     assert workload.timers(quiet).lists == 730 * 3
     # One that is always busy: one visit to each of its two partitions in two minutes.
     busy = workload.timers(workload.Use(0, 10_000_000, 0, 0, 0, tenants=1))
-    assert busy.relay_units == 2 * 730 * 30 * (10 + 3 + 10)
+    assert busy.relay_units == 2 * 730 * 30 * (10 + 6 + 10)
     assert busy.lists == 730 * 3
 
 
@@ -230,7 +230,17 @@ def test_the_bill_follows_the_work_and_not_the_time(workload: ModuleType) -> Non
     assert (idle[0].blob_writes, idle[0].messages, idle[0].key_operations) == (0, 0, 0)
     ten, thousand = (workload.demand(workload.grown(n)) for n in (10, 1_000))
     assert thousand.blob_writes == 100 * ten.blob_writes
-    assert 90 * ten.request_units < thousand.request_units <= 100 * ten.request_units
+    of_timers = idle[0].request_units
+    assert thousand.request_units - of_timers == pytest.approx(
+        100 * (ten.request_units - of_timers)
+    )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_budget_is_above_the_estimate(cost: ModuleType, environment: str) -> None:
+    """Or people are told of it each month, and stop to look."""
+    budget = load(environment).one("Microsoft.Consumption/budgets")["properties"]["amount"]
+    assert sum(line.dollars for line in cost.estimate(environment)) < budget
 
 
 def test_every_kind_of_work_is_in_the_bill(cost: ModuleType, workload: ModuleType) -> None:

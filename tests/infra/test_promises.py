@@ -38,6 +38,7 @@ PROMISES: tuple[Promise, ...] = (
     promises_operation.least_compute,
     promises_operation.kept_so,
     promises_operation.alerts,
+    promises_operation.partitions_watched,
     promises_operation.tells_where_it_is,
 )
 

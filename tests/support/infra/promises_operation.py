@@ -401,6 +401,40 @@ def alerts(snapshot: Snapshot) -> list[str]:
     return wrong
 
 
+def partitions_watched(snapshot: Snapshot) -> list[str]:
+    """People hear of a partition while it still takes the commit that deletes something.
+
+    At 20 GB it takes none. Microsoft's page on such an alert advises 14 GB, and says what it rests on:
+    https://learn.microsoft.com/azure/cosmos-db/how-to-alert-on-logical-partition-key-storage-size
+    """
+    found = [
+        item["properties"]
+        for item in snapshot.of("Microsoft.Insights/scheduledQueryRules")
+        if item["name"] == "partition-large"
+    ]
+    if not found:
+        return ["nobody watches the partitions"]
+    (rule,) = found
+    (query,) = (condition["query"] for condition in rule["criteria"]["allOf"])
+    wrong = []
+    limit = re.fullmatch(r"CDBPartitionKeyStatistics \| where SizeKb > (\d+)", query)
+    if limit is None or int(limit[1]) > 14_000_000:
+        wrong.append("people hear of a partition when it is too late")
+    if rule["evaluationFrequency"] != "P1D" or rule["severity"] > 1:
+        wrong.append("people hear of a partition too slowly")
+    (settings,) = (
+        item["properties"]
+        for item in snapshot.of("Microsoft.Insights/diagnosticSettings")
+        if "/databaseAccounts/" in item["id"]
+    )
+    # Without it the sizes go into another table.
+    if settings.get("logAnalyticsDestinationType") != "Dedicated":
+        wrong.append("the table that the alert looks into does not exist")
+    if {"categoryGroup": "allLogs", "enabled": True} not in settings["logs"]:
+        wrong.append("the sizes of partitions are not logged")
+    return wrong
+
+
 def tells_where_it_is(snapshot: Snapshot) -> list[str]:
     """Names, tags and the metadata of every container tell the environment."""
     short = {"development": "dev", "staging": "stg", "production": "prd"}[snapshot.environment]
