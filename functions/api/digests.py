@@ -124,10 +124,11 @@ def _decoded(encoded: str, size: int, name: str) -> bytes:
 
 
 def _refusal(name: str) -> DigestRefused:
-    said = name.rpartition(".")[2]
+    place, _, said = name.partition(".")
+    wanted = said if place == "body" else "Repr-Digest"
     return DigestRefused.in_fields(
         {
-            name: f"{said} cannot be checked; send Repr-Digest: sha-256=:BASE64:, or sha-512, of the"
-            " content (RFC 9530)."
+            name: f"{said} cannot be checked; send sha-256=:BASE64:, or sha-512, of the content as"
+            f" {wanted} (RFC 9530)."
         }
     )

@@ -1,4 +1,4 @@
-"""The rule for names and metadata from clients; docs/formats.md publishes it.
+"""The rule for names and metadata from clients; docs/requests.md publishes it.
 
 It is the FreeformClass of PRECIS (RFC 8264 section 4.3) without what that class needs for identifiers,
 which are compared: nobody signs in with a file name. So unassigned code points pass, which are letters and

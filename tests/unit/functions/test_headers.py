@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from functions.api.digests import Digests, repr_digest, stated_digests
+from functions.api.digests import DigestRefused, Digests, repr_digest, stated_digests
 from functions.api.dispositions import file_name_in
 from functions.api.request_headers import describe, entity_tag
 from functions.api.response_headers import digest_header, disposition_header
@@ -221,3 +221,19 @@ def test_each_field_is_refused_with_its_own_sentence() -> None:
     with pytest.raises(InvalidInput) as refused:
         describe("attachment; filename=a", "text", None)
     assert refused.value.detail == faults["header.Content-Type"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Repr-Digest", "Content-Digest", "Content-MD5", "Digest", "X-Goog-Hash"]),
+        HEADERS
+        | st.sampled_from([f"sha-256=:{'A' * 43}=:", f"sha-512=:{'A' * 86}==:", "A" * 22 + "=="]),
+    )
+)
+def test_any_stated_digests_are_understood_or_refused(sent: dict[str, str]) -> None:
+    try:
+        found = stated_digests(Headers(sent)).all()
+    except DigestRefused:
+        return
+    assert bool(found) == bool(sent)
+    assert all(len(digest) in {16, 32, 64} for digest in found.values())
