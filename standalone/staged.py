@@ -15,9 +15,11 @@ from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.bodies import body_stream
 from functions.api.dependencies import OriginDep, ServicesDep
+from functions.api.digests import stated_digests
 from functions.api.guard import GuardedRoute, public
 from functions.api.limits import Limits
 from shared.base.errors import NotFound, StrongroomError
+from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
 
 PREFIX = "/staged"
@@ -38,10 +40,12 @@ async def put_content(
         if services.adapters.verify_grant is None:
             raise NotFound("This server takes no staged content.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
+        digests = stated_digests(request.headers)
     except StrongroomError as error:
         await services.uploads.record_refusal(error, origin)
         raise
-    await services.uploads.receive(name, max_size, body_stream(request, max_size), origin)
+    content = checked_content(body_stream(request, max_size), digests.all())
+    await services.uploads.receive(name, max_size, content, origin)
     return Response(status_code=201)
 
 

@@ -9,7 +9,8 @@ from fastapi import Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.types import Message
 
-from shared.base.errors import TooLarge
+from functions.api.digests import check_body
+from shared.base.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from shared.base.listing import Listing
 
 MAX_JSON_BYTES: Final = 65_536
@@ -54,10 +55,34 @@ def id_path(prefix: str) -> object:
     return Path(pattern=rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", description=f"`{prefix}_...`")
 
 
+def check_body_form(request: Request) -> None:
+    """Refuse a body that is not the whole of what it stands for, as it is.
+
+    Raises:
+        InvalidInput: It is a part of it (RFC 9110 section 14.5).
+        UnsupportedMediaType: It is coded, for one compressed (RFC 9110 section 15.5.16).
+    """
+    codings = request.headers.get("content-encoding", "").split(",")
+    if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
+        raise UnsupportedMediaType(
+            "Bodies are taken as they are; send it without Content-Encoding, uncompressed.",
+            accept_encoding="identity",
+        )
+    if "content-range" in request.headers:
+        raise InvalidInput.in_fields(
+            {
+                "header.Content-Range": "Content is taken as a whole, never in parts; send all of it"
+                " without Content-Range."
+            }
+        )
+
+
 async def with_json_body(request: Request) -> Request:
     """Return the request with its body read.
 
     Raises:
+        DigestMismatch: The body is not what a digest in its headers says.
+        InvalidInput: Such a digest cannot be checked.
         TooLarge: The body has more than ``MAX_JSON_BYTES``.
     """
     body = bytearray()
@@ -65,6 +90,7 @@ async def with_json_body(request: Request) -> Request:
         body += chunk
         if len(body) > MAX_JSON_BYTES:
             raise TooLarge(f"A JSON body may have at most {MAX_JSON_BYTES} bytes.")
+    check_body(bytes(body), request.headers)
 
     async def replay() -> Message:
         return {"type": "http.request", "body": bytes(body), "more_body": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -10,12 +11,13 @@ from fastapi.responses import StreamingResponse
 from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
 from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.digests import Digests
 from functions.api.document_views import DeletionView, DocumentView
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import (
     ConditionsDep,
     DescriptionDep,
-    DigestDep,
+    DigestsDep,
     IfMatchDep,
     PrecedingEtagDep,
     idempotency_key_for,
@@ -27,8 +29,11 @@ from functions.api.response_headers import (
     response_headers,
 )
 from shared.access.permissions import Permission
+from shared.base.buffers import Buffer
 from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
+from shared.documents.sealing import checked_content
 from shared.journal.idempotency import IdempotencyKey
+from shared.wiring.services import Services
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
@@ -85,15 +90,15 @@ async def upload_document(
     services: ServicesDep,
     principal: PrincipalDep,
     description: DescriptionDep,
-    digest: DigestDep,
+    digests: DigestsDep,
     key: KeyDep,
 ) -> DocumentView:
     """Send the content as the body. 201 means that it is encrypted and durably stored."""
     created = await services.documents.create(
         principal,
         description,
-        body_stream(request, services.settings.max_direct_upload_bytes),
-        digest,
+        _content(request, services, digests),
+        digests.sha256,
         key,
     )
     response.headers["Location"] = (
@@ -154,7 +159,7 @@ async def upload_document_version(
     principal: PrincipalDep,
     preceding: PrecedingEtagDep,
     description: DescriptionDep,
-    digest: DigestDep,
+    digests: DigestsDep,
 ) -> DocumentView:
     """Send the content as the body. Earlier versions stay and can be read by their numbers."""
     created = await services.documents.update(
@@ -162,8 +167,8 @@ async def upload_document_version(
         document,
         preceding,
         description,
-        body_stream(request, services.settings.max_direct_upload_bytes),
-        digest,
+        _content(request, services, digests),
+        digests.sha256,
     )
     response.headers["ETag"] = etag_header(created.etag)
     return DocumentView.of(created)
@@ -274,3 +279,9 @@ async def release_document(
 ) -> None:
     """End the legal hold on a document. A hold on your whole tenant stays: see the policy."""
     await services.trash.release(principal, document)
+
+
+def _content(request: Request, services: Services, digests: Digests) -> AsyncIterator[Buffer]:
+    """Return the body as it arrives, within its limit; but for SHA-256, its digests are checked here."""
+    content = body_stream(request, services.settings.max_direct_upload_bytes)
+    return checked_content(content, digests.others) if digests.others else content

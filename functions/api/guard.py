@@ -5,7 +5,7 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the size of its JSON body.
+6. the form of its body, and the size of one in JSON.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
 is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
@@ -27,7 +27,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from functions.api.bodies import with_json_body
+from functions.api.bodies import check_body_form, with_json_body
 from functions.api.dependencies import limits_of, origin_of, services_of
 from functions.api.limits import FirstRefusal
 from shared.access.permissions import Permission, check
@@ -49,6 +49,8 @@ PERMISSION_FIELD: Final = "x-permission"
 PUBLIC: Final = "public"
 
 _ACCESS: Final = "strongroom_access"
+
+_WITH_BODY: Final = {"PATCH", "POST", "PUT"}
 
 _log = logging.getLogger("strongroom.api")
 
@@ -113,12 +115,15 @@ class GuardedRoute(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
+            request = _with_joined_lines(request)
             try:
                 await services_of(request).start()
                 if permission is None:
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
+                if request.method in _WITH_BODY:
+                    check_body_form(request)
                 if takes_json:
                     request = await with_json_body(request)
                 return await handle(request)
@@ -175,3 +180,15 @@ class GuardedRoute(APIRoute):
             origin=origin_of(request),
             details={"route": f"{request.method} {self.path}"},
         )
+
+
+def _with_joined_lines(request: Request) -> Request:
+    """Return the request with the lines of each header joined: they are one list (RFC 9110 section 5.3).
+
+    What is no list, such as ``Content-Type``, is malformed once it is joined: neither line counts alone.
+    """
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in request.scope["headers"]:
+        lines.setdefault(name, []).append(value)
+    headers = [(name, b", ".join(values)) for name, values in lines.items()]
+    return Request({**request.scope, "headers": headers}, request.receive)

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.documents.media_types import MAX_LENGTH, QUOTED, TOKEN
 from shared.ports.blobs import is_blob_name
 
 
@@ -22,19 +23,20 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f/\\]+$"),
     AfterValidator(_no_folder),
 ]
-"""A file name: no path, no control characters."""
-
-_MIME: Final = r"[A-Za-z0-9!#$&^_.+-]+"
+"""A file name as it is kept: no path, no control characters. What is taken, ``texts`` says."""
 
 MediaType = Annotated[
-    str, StringConstraints(max_length=127, pattern=rf"^{_MIME}/{_MIME}(; ?{_MIME}={_MIME})*$")
+    str,
+    StringConstraints(
+        max_length=MAX_LENGTH, pattern=rf"^{TOKEN}/{TOKEN}(; ?{TOKEN}=({TOKEN}|{QUOTED}))*$"
+    ),
 ]
-"""As in ``Content-Type``, where it goes again: ASCII, parameters without quotes (RFC 6838, 2045)."""
+"""As in ``Content-Type``, where it goes again: ASCII."""
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
 LabelValue = Annotated[str, StringConstraints(max_length=512)]
 Labels = Annotated[dict[Label, LabelValue], Field(max_length=32)]
-"""Custom metadata: short texts by name."""
+"""Custom metadata as it is kept: short texts by name."""
 
 
 Place = Literal["primary", "replica"]

@@ -8,7 +8,7 @@ import pytest
 
 from shared.access.principal import Origin
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, StrongroomError, TooLarge
+from shared.base.errors import Conflict, InvalidInput, StrongroomError, TooLarge
 from shared.base.events import EventType
 from shared.base.partitions import Partition, month_of
 from shared.documents.models import Description, Upload
@@ -201,7 +201,9 @@ async def test_an_upload_that_takes_no_more_content_is_refused_before_any_is_rea
 
 
 @pytest.mark.parametrize(
-    ("content", "error"), [(CONTENT + b"!", TooLarge), (CONTENT, Conflict)], ids=["large", "second"]
+    ("content", "error"),
+    [(CONTENT + b"!", TooLarge), (CONTENT[:-1], InvalidInput), (CONTENT[::-1], Conflict)],
+    ids=["large", "small", "second"],
 )
 async def test_content_that_is_not_taken_leaves_what_was_and_is_audited(
     data: DocumentData, content: bytes, error: type[StrongroomError]
