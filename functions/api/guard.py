@@ -164,6 +164,9 @@ class GuardedRoute(APIRoute):
         if isinstance(error, RateLimited) and not isinstance(error, FirstRefusal):
             return
         principal: Principal | None = getattr(request.state, "principal", None)
+        if isinstance(error, Unauthenticated) and error.user:
+            # Whose token it was is certain, and that it is used still is for their tenant to know.
+            principal = Principal(error.tenant, error.user, (), origin_of(request))
         # Any other text is the client's own, and the log repeats none of it.
         named = (value for value in request.path_params.values() if is_id(value, *PREFIXES))
         await services_of(request).journal.record_failure(

@@ -114,8 +114,9 @@ class SignIn:
         """The principal that a token stands for at this time.
 
         Raises:
-            TokenExpired: It has expired.
-            TokenRevoked: The user's security version was raised since, or they were disabled.
+            TokenExpired: It has expired; the error names the user.
+            TokenRevoked: The user's security version was raised since, or they were disabled; the error
+                names the user.
             Unauthenticated: It is not a token of this environment.
         """
         claims = await self.tokens.read(token)
@@ -124,7 +125,9 @@ class SignIn:
         except NotFound:
             user = None
         if user is None or user.disabled or user.security_version != claims.security_version:
-            raise TokenRevoked("The token was revoked; sign in again.")
+            revoked = TokenRevoked("The token was revoked; sign in again.")
+            revoked.tenant, revoked.user = claims.tenant, claims.user
+            raise revoked
         return Principal(claims.tenant, claims.user, claims.roles, origin)
 
     async def change_password(self, principal: Principal, password: str, new_password: str) -> None:

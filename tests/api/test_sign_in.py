@@ -148,6 +148,35 @@ async def test_signing_out_everywhere(app: App, alpha: str) -> None:
     assert (await app.http.get("documents", headers=fresh)).status_code == 200
 
 
+async def test_a_token_that_is_void_is_refused_in_the_name_of_its_user(
+    app: App, alpha: str
+) -> None:
+    operator = (await app.found(OPERATOR, "operator")).value.id
+    member = (await app.found(alpha, "member")).value.id
+    revoked = await app.auth(alpha, "member")
+    assert (await app.http.post("auth/sign-out-everywhere", headers=revoked)).status_code == 204
+    expired = await app.auth(alpha, "member"), await app.auth(OPERATOR, "operator")
+
+    async def refused(tenant: str, auth: dict[str, str]) -> list[tuple[str, str, str, str]]:
+        before = len(await app.entries(tenant))
+        others = {alpha: OPERATOR, OPERATOR: alpha}[tenant]
+        elsewhere = len(await app.entries(others))
+        assert (await app.http.get("documents", headers=auth)).status_code == 401
+        assert len(await app.entries(others)) == elsewhere
+        return [
+            (entry["actor"]["kind"], entry["actor"]["id"], entry["reason"], entry["address"])
+            for entry in (body["entry"] for body in (await app.entries(tenant))[before:])
+        ]
+
+    where = "203.0.113.7"
+    assert await refused(alpha, revoked) == [("user", member, "token-revoked", where)]
+    app.clock.advance(7_200)
+    assert await refused(alpha, expired[0]) == [("user", member, "token-expired", where)]
+    assert await refused(OPERATOR, expired[1]) == [("employee", operator, "token-expired", where)]
+    forged = {"Authorization": expired[0]["Authorization"][:-2] + "AA"}
+    assert await refused(OPERATOR, forged) == [("anonymous", "", "unauthenticated", where)]
+
+
 async def test_disabling_and_changing_roles_void_tokens_at_once(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
