@@ -86,6 +86,8 @@ class SignIn:
             )
             if stored is None or not right or not self._usable(stored.value):
                 raise SignInRefused("Invalid tenant, username or password.")
+            # Whatever else may be wrong with the request: it was no guess.
+            await self.lockout.forget(partition, attempts_id)
             kind = "employee" if partition.tenant == OPERATOR else "user"
             by = Actor(kind=kind, id=stored.value.id)
             user = await self._accepted(stored.value, password, new_password)
@@ -106,7 +108,6 @@ class SignIn:
                 origin=origin,
             )
             raise
-        await self.lockout.forget(partition, attempts_id)
         issued = await self.tokens.issue(user)
         return SignedIn(issued.token, issued.expires_at, user)
 
@@ -146,6 +147,7 @@ class SignIn:
             await self.lockout.count(partition, attempts_id)
             if not await self.accounts.hasher.verify(password, stored.value.password):
                 raise SignInRefused("The present password is wrong.")
+            await self.lockout.forget(partition, attempts_id)
             user = await self._with_password(stored.value, password, new_password)
             entry = self.journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal)
             await self.accounts.commit_change(entry, [self.accounts.users.replace(stored, user)])
@@ -154,7 +156,6 @@ class SignIn:
                 error, Action.PASSWORD_CHANGE, principal.user, by=principal
             )
             raise
-        await self.lockout.forget(partition, attempts_id)
 
     async def sign_out_everywhere(self, principal: Principal) -> None:
         """Revoke all of the caller's tokens, this one included.

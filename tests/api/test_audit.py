@@ -269,7 +269,7 @@ async def test_each_refusal_is_one_entry(app: App, alpha: str, auth: dict[str, s
         ("GET", "documents/doc_" + "0" * 26, {}, "request", "not-found"),
         ("PUT", "auth/password", {"json": passwords}, "account.password-change", "invalid-input"),
         *[("PUT", "auth/password", {"json": passwords | {"password": "wrong"}},
-           "account.password-change", "sign-in-refused")] * (FREE_ATTEMPTS - 1),
+           "account.password-change", "sign-in-refused")] * FREE_ATTEMPTS,
         ("PUT", "auth/password", {"json": passwords}, "account.password-change", "rate-limited"),
     ]  # fmt: skip
     for method, path, request, action, slug in requests:
