@@ -5,7 +5,7 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the size of its JSON body.
+6. the size of its JSON body, and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
 is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from functions.api.bodies import with_json_body
-from functions.api.dependencies import limits_of, origin_of, services_of
+from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
 from functions.api.limits import FirstRefusal
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
@@ -121,6 +121,9 @@ class GuardedRoute(APIRoute):
                     await self._admit(request, permission)
                 if takes_json:
                     request = await with_json_body(request)
+                    if permission is not None:
+                        # A body may come as slowly as its sender likes.
+                        await principal_of(request).confirm()
                 return await handle(request)
             except (StrongroomError, RequestValidationError, HTTPException) as error:
                 if isinstance(error, FirstRefusal) or (

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, NotFound, PreconditionFailed
+from shared.base.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
 from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
@@ -63,6 +63,7 @@ class Documents:
         Raises:
             DigestMismatch: The content is not what ``sha256`` says; nothing was kept.
             IdempotencyKeyReused: The key belongs to another request; nothing was kept.
+            TokenRevoked: The user may no longer act, now that the content is there; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
         """
         tenant = principal.tenant
@@ -78,6 +79,7 @@ class Documents:
         # vain; the commit finds out, and the object is discarded.
         request = sealed.names.model_dump(mode="json")
         try:
+            await principal.confirm()
             await self._record(
                 self._entry(Action.DOCUMENT_CREATE, principal, document_id, version),
                 version,
@@ -87,6 +89,9 @@ class Documents:
                 ],
                 principal,
             )
+        except Unauthenticated:
+            await self.sealer.discard(version)
+            raise
         except Conflict:
             await self.sealer.discard(version)
             made = await self.idempotency.replayed(key, request, partition)
@@ -113,6 +118,7 @@ class Documents:
             DigestMismatch: The content is not what ``sha256`` says; nothing was kept.
             NotFound: There is no such document.
             PreconditionFailed: The current version's etag is not ``if_match``.
+            TokenRevoked: The user may no longer act, now that the content is there; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
             Unavailable: A store does not respond, or the document was concurrently modified all the time.
         """
@@ -133,6 +139,9 @@ class Documents:
         except (NotFound, PreconditionFailed):
             await self.sealer.discard(version)
             raise PreconditionFailed(_CHANGED) from None
+        except Unauthenticated:
+            await self.sealer.discard(version)
+            raise
         # After any other error the record may name the object all the same: it is left to the sweep.
         return DocumentVersion(updated, version, sealed.names)
 
@@ -144,6 +153,7 @@ class Documents:
         Raises:
             NotFound: The document was deleted.
             PreconditionFailed: Another version was committed first.
+            TokenRevoked: The user may no longer act.
             Unavailable: The document was concurrently modified all the time.
         """
         document = stored.document.id
@@ -151,6 +161,7 @@ class Documents:
         followed = content_etag(document, stored.current)
 
         async def attempt() -> Document:
+            await principal.confirm()
             # Replication changes a document's record as well, to name a replica.
             found = await self.store.document(principal.tenant, document)
             if content_etag(document, found.current) != followed:

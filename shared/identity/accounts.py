@@ -126,6 +126,7 @@ class Accounts:
             Conflict: The username is taken.
             IdempotencyKeyReused: The key belongs to a different request.
             InvalidInput: The roles do not fit the tenant.
+            TokenRevoked: The caller may no longer act; nothing was done.
         """
         partition = Partition(principal.tenant)
         request = {"username": username, "roles": sorted(roles)}
@@ -137,6 +138,7 @@ class Accounts:
                 Action.USER_CREATE, user.id, by=principal, details={"roles": sorted(roles)}
             )
             remembered = self.idempotency.remember(key, request, user.id, partition)
+            await principal.confirm()  # hashing may have had to wait
             try:
                 await self.journal.commit(entry, [*new.changes, *remembered])
             except Conflict:
@@ -223,6 +225,7 @@ class Accounts:
         Raises:
             Conflict: It is the caller's own account, or it was concurrently modified; nothing was done.
             NotFound: There is no such user.
+            TokenRevoked: The caller may no longer act; nothing was done.
         """
         stored = await self.load(principal.tenant, user)
         if user == principal.user:
@@ -231,9 +234,11 @@ class Accounts:
                 "You cannot give yourself a temporary password; change your password instead."
             )
         password = temporary_password(self.runtime.random)
+        hashed = await self.hasher.hash(password)
+        await principal.confirm()  # hashing may have had to wait
         changed = stored.value.model_copy(
             update={
-                "password": await self.hasher.hash(password),
+                "password": hashed,
                 "temporary_until": self.runtime.now() + TEMPORARY_PASSWORD_LIFETIME,
                 "security_version": stored.value.security_version + 1,
             }

@@ -121,15 +121,19 @@ class SignIn:
             Unauthenticated: It is not a token of this environment.
         """
         claims = await self.tokens.read(token)
-        try:
-            user = (await self.accounts.load(claims.tenant, claims.user)).value
-        except NotFound:
-            user = None
-        if user is None or user.disabled or user.security_version != claims.security_version:
-            revoked = TokenRevoked("The token was revoked; sign in again.")
-            revoked.tenant, revoked.user = claims.tenant, claims.user
-            raise revoked
-        return Principal(claims.tenant, claims.user, claims.roles, origin)
+
+        async def confirm() -> None:
+            try:
+                user = (await self.accounts.load(claims.tenant, claims.user)).value
+            except NotFound:
+                user = None
+            if user is None or user.disabled or user.security_version != claims.security_version:
+                revoked = TokenRevoked("The token was revoked; sign in again.")
+                revoked.tenant, revoked.user = claims.tenant, claims.user
+                raise revoked
+
+        await confirm()
+        return Principal(claims.tenant, claims.user, claims.roles, origin, confirm)
 
     async def change_password(self, principal: Principal, password: str, new_password: str) -> None:
         """Replace the caller's password; all their tokens are void at once.
