@@ -14,8 +14,8 @@ from fastapi.routing import APIRouter
 from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.bodies import body_stream
-from functions.api.dependencies import OriginDep, ServicesDep
-from functions.api.guard import GuardedRoute, public
+from functions.api.dependencies import OriginDep, ServicesDep, limits_of
+from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
 from shared.base.errors import NotFound, StrongroomError
 from shared.wiring.services import Services
@@ -39,7 +39,8 @@ async def put_content(
             raise NotFound("This server takes no staged content.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
     except StrongroomError as error:
-        await services.uploads.record_refusal(error, origin)
+        if not limits_of(request).floods.count(caller_of(request, error), at_limit=False):
+            await services.uploads.record_refusal(error, origin)
         raise
     await services.uploads.receive(name, max_size, body_stream(request, max_size), origin)
     return Response(status_code=201)
