@@ -13,11 +13,11 @@ from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
 from shared.documents.reading import DocumentReader, DocumentVersion, content_etag
-from shared.documents.sealing import ContentSealer, Incoming
+from shared.documents.sealing import ContentSealer, Incoming, Sealed
 from shared.documents.store import DocumentRecords, StoredDocument
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Entry
-from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.idempotency import Idempotency, IdempotencyKey, Outcome
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import Change
@@ -60,6 +60,8 @@ class Documents:
     ) -> DocumentVersion:
         """Seal a content on arrival as a new document; durable, audited and announced on return.
 
+        A repeated request returns what the first one did; it can be described, and not opened.
+
         Raises:
             DigestMismatch: The content is not what ``sha256`` says; nothing was kept.
             IdempotencyKeyReused: The key belongs to another request; nothing was kept.
@@ -85,7 +87,9 @@ class Documents:
                 version,
                 [
                     self.store.create_document(tenant, document),
-                    *self.idempotency.remember(key, request, document_id, partition),
+                    *self.idempotency.remember(
+                        key, request, document_id, partition, _facts(version)
+                    ),
                 ],
                 principal,
             )
@@ -94,10 +98,10 @@ class Documents:
             raise
         except Conflict:
             await self.sealer.discard(version)
-            made = await self.idempotency.replayed(key, request, partition)
-            if made is None:
+            outcome = await self.idempotency.outcome(key, request, partition)
+            if outcome is None:
                 raise
-            found = await self.reader.find(principal, made)
+            found = await self._as_created(principal, outcome, sealed)
             await self.reader.record_read(principal, found)
             return found
         return DocumentVersion(document, version, sealed.names)
@@ -144,6 +148,25 @@ class Documents:
             raise
         # After any other error the record may name the object all the same: it is left to the sweep.
         return DocumentVersion(updated, version, sealed.names)
+
+    async def _as_created(
+        self, principal: Principal, outcome: Outcome, repeated: Sealed
+    ) -> DocumentVersion:
+        """The document as the first request under a key made it, whatever has become of it.
+
+        Raises:
+            NotFound: It was erased, and a release before 0.2 made it.
+        """
+        found = await self.store.find_version(principal.tenant, outcome.made, 1)
+        if found is not None:
+            version = found.version.model_copy(update={"replica": None})
+        elif outcome.facts:
+            # It was erased, names and all; the request says them again.
+            version = Version.model_validate(repeated.version.model_dump() | outcome.facts)
+        else:
+            raise NotFound("The document of this Idempotency-Key was erased.")
+        document = Document(id=outcome.made, created_at=version.created_at, current=version)
+        return DocumentVersion(document, version, repeated.names)
 
     async def _follow(
         self, principal: Principal, stored: StoredDocument, version: Version
@@ -211,3 +234,8 @@ class Documents:
             self.max_bytes,
             sha256,
         )
+
+
+def _facts(version: Version) -> dict[str, str]:
+    """What a response says of a new document and its request does not."""
+    return {"tag": version.tag, "created_at": version.created_at.isoformat()}

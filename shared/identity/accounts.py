@@ -120,7 +120,9 @@ class Accounts:
         roles: tuple[Role, ...],
         key: IdempotencyKey | None,
     ) -> TemporaryPassword:
-        """Add a user to the caller's tenant. A repeated request returns the user without a password.
+        """Add a user to the caller's tenant.
+
+        A repeated request returns the user as they were created, without the password.
 
         Raises:
             Conflict: The username is taken.
@@ -149,7 +151,7 @@ class Accounts:
                     ) from None
             else:
                 return new.temporary
-        return TemporaryPassword(None, (await self.read(principal, made)).value)
+        return TemporaryPassword(None, as_created((await self.read(principal, made)).value, roles))
 
     async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Listing[User]:
         """A page of the caller's tenant's users, oldest first.
@@ -264,6 +266,17 @@ class Accounts:
 def username_id(username: str) -> str:
     """The id under which a username is reserved."""
     return hashlib.sha256(username.encode()).hexdigest()
+
+
+def as_created(user: User, roles: tuple[Role, ...]) -> User:
+    """A user as they were created with these roles, whatever was changed since."""
+    return user.model_copy(
+        update={
+            "roles": roles,
+            "disabled": False,
+            "temporary_until": user.created_at + TEMPORARY_PASSWORD_LIFETIME,
+        }
+    )
 
 
 def _manages(user: User) -> bool:

@@ -10,7 +10,7 @@ from shared.access.principal import Principal
 from shared.base.errors import Conflict, InternalError, Unauthenticated
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, Partition
-from shared.identity.accounts import Accounts, TemporaryPassword
+from shared.identity.accounts import Accounts, TemporaryPassword, as_created
 from shared.identity.models import SlugReservation, Tenant
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
@@ -145,4 +145,5 @@ class Tenants:
         if stored is None:
             raise InternalError("A tenant lacks its first administrator.")
         made = await self.read(principal, tenant)
-        return CreatedTenant(made, TemporaryPassword(None, stored.value))
+        first = as_created(stored.value, (Role.ADMINISTRATOR,))
+        return CreatedTenant(made, TemporaryPassword(None, first))
