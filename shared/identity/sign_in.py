@@ -22,6 +22,7 @@ from shared.identity.lockout import Lockout
 from shared.identity.models import User
 from shared.identity.tenants import Tenants
 from shared.identity.tokens import Tokens
+from shared.identity.usernames import attempted
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import ANONYMOUS, Action, Actor
@@ -61,7 +62,7 @@ class SignIn:
 
         Args:
             slug: The tenant's, or ``operator`` for employees.
-            username: The user's.
+            username: The user's, as typed.
             password: Their own, or a temporary one.
             new_password: Goes with a temporary password, and replaces it.
             origin: Where the request came from.
@@ -75,7 +76,7 @@ class SignIn:
         """
         tenant = await self.tenants.resolve(slug)
         partition = Partition(tenant or OPERATOR)
-        attempts_id = hashlib.sha256(f"{slug}\n{username}".encode()).hexdigest()
+        attempts_id = hashlib.sha256(f"{slug}\n{attempted(username)}".encode()).hexdigest()
         stored: Stored[User] | None = None
         by = ANONYMOUS
         try:
