@@ -14,9 +14,9 @@ from fastapi.routing import APIRouter
 from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.bodies import body_stream
-from functions.api.dependencies import OriginDep, ServicesDep
+from functions.api.dependencies import OriginDep, ServicesDep, limits_of
 from functions.api.digests import stated_digests
-from functions.api.guard import GuardedRoute, public
+from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
 from shared.base.errors import NotFound, StrongroomError
 from shared.documents.sealing import checked_content
@@ -42,7 +42,8 @@ async def put_content(
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
         digests = stated_digests(request.headers)
     except StrongroomError as error:
-        await services.uploads.record_refusal(error, origin)
+        if not limits_of(request).floods.count(caller_of(request, error), at_limit=False):
+            await services.uploads.record_refusal(error, origin)
         raise
     content = checked_content(body_stream(request, max_size), digests.all())
     await services.uploads.receive(name, max_size, content, origin)

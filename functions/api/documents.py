@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
+from functions.api.bodies import (
+    DECIMAL,
+    TRUE_OR_FALSE,
+    Cursor,
+    Limit,
+    PageView,
+    body_stream,
+    id_path,
+)
 from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.digests import Digests
@@ -40,6 +48,7 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedR
 DocumentId = Annotated[str, id_path("doc")]
 Number = Annotated[
     int | None,
+    DECIMAL,
     Query(
         ge=1, alias="version", description="The number of a version; by default the current one."
     ),
@@ -50,6 +59,7 @@ State = Annotated[
 ]
 Erase = Annotated[
     bool,
+    TRUE_OR_FALSE,
     Query(
         description="Erase it now, also from the trash; it needs the permission `documents.erase`."
     ),

@@ -75,7 +75,7 @@ class Lockout:
             raise RateLimited("Too many attempts at once; try again later.", 1) from None
 
     async def forget(self, partition: Partition, attempts_id: str) -> None:
-        """Begin to count anew, after a success."""
+        """Begin to count anew, once the right password was sent."""
         with suppress(Conflict):  # another sign-in of the same user has done it
             await self.records.commit(partition, [Delete(ATTEMPTS_KIND, attempts_id)])
 

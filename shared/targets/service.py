@@ -129,6 +129,7 @@ class Targets:
             renewed = opened.model_copy(update={"credentials": change.credentials})
             async with self._audited(principal, Action.TARGET_CHANGE, target):
                 steps = await self.setup.verify(key.tenant, renewed)
+                await principal.confirm()  # a probe takes long
             sealed = await self._configurations.seal(key.tenant, target, renewed)
             update |= {"epoch": sealed.epoch, "configuration": sealed.sealed}
         changed = await self._apply(
@@ -158,6 +159,7 @@ class Targets:
         configuration = await self._configurations.open(key.tenant, stored.value)
         async with self._audited(principal, Action.TARGET_PROBE, target):
             steps = await self.setup.verify(key.tenant, configuration)
+            await principal.confirm()
         probed = await self._apply(
             key,
             self.journal.entry(Action.TARGET_PROBE, target, by=principal),
@@ -203,6 +205,7 @@ class Targets:
             prepared = await self.setup.prepare(target.tenant, new.configuration, new.recovery)
         configuration = prepared.configuration
         try:
+            await principal.confirm()  # a probe takes long
             sealed = await self._configurations.seal(target.tenant, target.id, configuration)
             value = Target(
                 id=target.id,

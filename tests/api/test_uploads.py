@@ -17,6 +17,7 @@ from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
 from shared.base.partitions import Partition
 from shared.documents.naming import hour_prefix, sweep_due
+from shared.documents.timing import GRANT_LIFETIME
 from tests.support.app import App, Opened, problem
 from tests.support.uploads import CONTENT, NEW, begin, complete, put
 
@@ -484,8 +485,14 @@ async def test_a_repeated_request_gets_the_same_upload(app: App, auth: dict[str,
     assert len({answer.json()["id"] for answer in twins}) == 1
     await put(app, answers[0].json())
     await complete(app, auth, answers[0].json())
-    later = (await app.http.post("uploads", json=NEW, headers=auth | key)).json()
-    assert (later["state"], later["grant"]) == ("completed", None)
+    later = await app.http.post("uploads", json=NEW, headers=auth | key)
+    assert later.json() == answers[0].json(), "what came of it is for GET to say"
+    assert (await state(app, auth, later.json()))["state"] == "completed"
+    await app.settle()
+    app.clock.advance(GRANT_LIFETIME.total_seconds())
+    fresh = await app.auth(next(iter(app.slugs)))
+    expired = (await app.http.post("uploads", json=NEW, headers=fresh | key)).json()
+    assert (expired["state"], expired["grant"]) == ("sealed", None)
 
 
 async def test_an_upload_survives_a_restart(opened: Opened, alpha: str) -> None:
