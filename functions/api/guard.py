@@ -5,7 +5,8 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the size of its JSON body.
+6. the memory that it will hold;
+7. the size of its JSON body.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
 is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
@@ -22,14 +23,16 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from functions.api.bodies import with_json_body
+from functions.api.bodies import MAX_JSON_BYTES, with_json_body
+from functions.api.client_address import network_of
 from functions.api.dependencies import limits_of, origin_of, services_of
 from functions.api.limits import FirstRefusal
+from functions.api.memory import CLAIM, STREAM_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -113,12 +116,16 @@ class GuardedRoute(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
+            claim: Claim = request.scope[CLAIM]
+            claim.callers.append(network_of(origin_of(request).address))
             try:
                 await services_of(request).start()
                 if permission is None:
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
+                    claim.callers.append(request.state.principal.user)
+                await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
                 return await handle(request)
@@ -139,6 +146,15 @@ class GuardedRoute(APIRoute):
                 ) from None
 
         return guarded
+
+    def _size_to_hold(self, request: Request) -> int:
+        """How much of the content that goes in or out this request will hold, bytes."""
+        if request.method == "GET" and self.response_class is StreamingResponse:
+            return STREAM_BYTES
+        length = request.headers.get("content-length", "")
+        chunked = "transfer-encoding" in request.headers
+        size = int(length) if length.isdecimal() else STREAM_BYTES if chunked else 0
+        return min(size, STREAM_BYTES if self.body_field is None else MAX_JSON_BYTES)
 
     def _limit_address(self, request: Request) -> None:
         limits_of(request).address.take(origin_of(request).address)

@@ -1,17 +1,18 @@
-"""Rate limits of one process: token buckets by user and by address, in bounded memory.
+"""Limits of one process: token buckets by user and by address, in bounded memory; a budget of memory.
 
 They keep one caller from crowding out the others here; limits over all processes are the gateway's.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Final
 
+from functions.api.client_address import network_of
+from functions.api.memory import MemoryBudget
 from shared.base.errors import RateLimited
 from shared.ports.clock import Clock
 from shared.wiring.settings import Settings
@@ -67,16 +68,11 @@ class RateLimit:
 
 
 class AddressLimit(RateLimit):
-    """A rate limit whose keys are network addresses.
-
-    An IPv6 client has a whole /64 to choose its address from, so all of one share a bucket.
-    """
+    """A rate limit whose keys are network addresses, of which those of one network share a bucket."""
 
     def take(self, key: str) -> None:
         """Take one token of the bucket of an address; an unknown address is empty."""
-        if ":" in key:
-            key = str(ipaddress.ip_network((key, 64), strict=False))
-        super().take(key)
+        super().take(network_of(key))
 
 
 class FirstRefusal(RateLimited):
@@ -84,7 +80,7 @@ class FirstRefusal(RateLimited):
 
 
 class Limits:
-    """The rate limits of one process.
+    """The limits of one process.
 
     Args:
         settings: The rates.
@@ -95,6 +91,7 @@ class Limits:
         address: What one address may ask without being signed in, refused tokens included.
         sign_in: How often one address may try to sign in.
         probe: How often the storage of one tenant may be probed.
+        memory: How much of it requests may hold at once.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -102,3 +99,4 @@ class Limits:
         self.address = AddressLimit(settings.requests_per_minute, clock)
         self.sign_in = AddressLimit(settings.sign_ins_per_minute, clock)
         self.probe = RateLimit(PROBES_PER_MINUTE, clock)
+        self.memory = MemoryBudget()
