@@ -12,7 +12,7 @@ from fastapi import FastAPI, Path, Request, Response
 from fastapi.routing import APIRouter
 
 from functions.api import problems
-from functions.api.app import StandardHeaders
+from functions.api.app import add_middlewares
 from functions.api.bodies import body_stream
 from functions.api.dependencies import OriginDep, ServicesDep, limits_of
 from functions.api.digests import stated_digests
@@ -55,12 +55,12 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
 
     Args:
         services: The services.
-        limits: The rate limits of this process, shared with the API.
+        limits: The limits of this process, shared with the API.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.limits = limits
     problems.install(app)
     app.include_router(router)
-    app.add_middleware(StandardHeaders)
+    add_middlewares(app, services, limits)
     return app

@@ -5,7 +5,8 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the form of its body, the size of one in JSON and, once that is there, that the user may still act.
+6. the form of its body, and the memory that it will hold;
+7. the size of its JSON body and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
 is sent; of a flood of refusals the first one, and their count once it has ended. Each endpoint says who
@@ -22,14 +23,16 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from functions.api.bodies import check_body_form, with_json_body
+from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
+from functions.api.client_address import network_of
 from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
-from functions.api.limits import Caller, LimitReached, network_of
+from functions.api.limits import Caller, LimitReached
+from functions.api.memory import CLAIM, STREAM_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -116,6 +119,8 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             request = _with_joined_lines(request)
+            claim: Claim = request.scope[CLAIM]
+            claim.callers.append(network_of(origin_of(request).address))
             try:
                 await services_of(request).start()
                 await self._record_ended_flood(request)
@@ -123,8 +128,10 @@ class GuardedRoute(APIRoute):
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
+                    claim.callers.append(request.state.principal.user)
                 if request.method in _WITH_BODY:
                     check_body_form(request)
+                await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
                     if permission is not None:
@@ -148,6 +155,15 @@ class GuardedRoute(APIRoute):
                 ) from None
 
         return guarded
+
+    def _size_to_hold(self, request: Request) -> int:
+        """How much of the content that goes in or out this request will hold, bytes."""
+        if request.method == "GET" and self.response_class is StreamingResponse:
+            return STREAM_BYTES
+        length = request.headers.get("content-length", "")
+        chunked = "transfer-encoding" in request.headers
+        size = int(length) if length.isdecimal() else STREAM_BYTES if chunked else 0
+        return min(size, STREAM_BYTES if self.body_field is None else MAX_JSON_BYTES)
 
     def _limit_address(self, request: Request) -> None:
         limits_of(request).address.take(origin_of(request).address)

@@ -1,4 +1,4 @@
-"""Rate limits of one process: token buckets by user and by address, in bounded memory.
+"""Limits of one process: token buckets by user and by address, in bounded memory; a budget of memory.
 
 They keep one caller from crowding out the others here; limits over all processes are the gateway's.
 
@@ -10,13 +10,14 @@ has passed without another. A restart forgets the counts of the floods that are 
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
+from functions.api.client_address import network_of
+from functions.api.memory import MemoryBudget
 from shared.access.principal import Origin, Principal
 from shared.base.errors import RateLimited
 from shared.journal.entries import Actor
@@ -39,11 +40,6 @@ ENDED_AFTER: Final = timedelta(minutes=1)
 class _Bucket:
     tokens: float
     at: datetime
-
-
-def network_of(address: str) -> str:
-    """The network of an address that one client may own: of IPv6 the /64, else the address."""
-    return str(ipaddress.ip_network((address, 64), strict=False)) if ":" in address else address
 
 
 class RateLimit:
@@ -80,10 +76,7 @@ class RateLimit:
 
 
 class AddressLimit(RateLimit):
-    """A rate limit whose keys are network addresses.
-
-    An IPv6 client has a whole /64 to choose its address from, so all of one share a bucket.
-    """
+    """A rate limit whose keys are network addresses, of which those of one network share a bucket."""
 
     def take(self, key: str) -> None:
         """Take one token of the bucket of an address; an unknown address is empty."""
@@ -199,7 +192,7 @@ def _is_over(flood: Flood, now: datetime) -> bool:
 
 
 class Limits:
-    """The rate limits of one process.
+    """The limits of one process.
 
     Args:
         settings: The rates.
@@ -211,6 +204,7 @@ class Limits:
         sign_in: How often one address may try to sign in.
         probe: How often the storage of one tenant may be probed.
         floods: Which refusals are audit entries of their own.
+        memory: How much of it requests may hold at once.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -219,3 +213,4 @@ class Limits:
         self.sign_in = AddressLimit(settings.sign_ins_per_minute, clock)
         self.probe = RateLimit(PROBES_PER_MINUTE, clock)
         self.floods = Floods(clock)
+        self.memory = MemoryBudget()

@@ -25,6 +25,12 @@ Service = Annotated[
 Counts = Annotated[str, StringConstraints(pattern=r"^\d{1,4}( \d{1,4}){3}$")]
 """Hourly, daily, monthly and yearly sets, four numbers with spaces between."""
 
+Origins = Annotated[
+    str,
+    StringConstraints(pattern=r"^(https?://[^/?#*@\s]+( https?://[^/?#*@\s]+)*)?$", to_lower=True),
+]
+"""Origins as browsers write them, with spaces between."""
+
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
 """A URL without a trailing slash, a query or a fragment."""
@@ -88,6 +94,8 @@ class Settings(BaseSettings):
             it saw to ``client_address_header``; 0: the peer's address is the client's.
         client_address_header: The header in which those proxies say it. The Functions host replaces
             ``X-Forwarded-For``, so a gateway before it has to use another.
+        cors_origins: The origins, such as ``https://app.example.com``, with spaces between, whose web
+            applications may call the API from a browser; empty: none may.
         longest_delivery_pause_seconds: How long a function at most keeps a message whose delivery
             failed, so that not every try is used up at once; 0 where the host of the functions gives
             failed messages back later by itself, as ``standalone`` does. The Functions host does not.
@@ -148,6 +156,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
+    cors_origins: Origins = ""
     longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
@@ -194,6 +203,11 @@ class Settings(BaseSettings):
                 " more than 8784 hourly, 3660 daily, 1200 monthly and 100 yearly sets"
             ) from None
         return self
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Each of ``cors_origins``."""
+        return tuple(self.cors_origins.split())
 
     @property
     def retention_bounds(self) -> RetentionBounds:

@@ -52,6 +52,21 @@ async def test_files_and_folders_are_private(vault, tmp_path):
     }
 
 
+async def test_a_pipe_in_place_of_a_key_is_not_waited_for(vault, folder):
+    await vault.create("log", "sign")
+    path = folder / "keys/log.json"
+    path.unlink()
+    os.mkfifo(path)
+    # With a writer, or a reader that waited for one would hang, and the test with it.
+    writer = os.open(path, os.O_RDWR)
+    os.write(writer, b"{}")
+    with pytest.raises(Unavailable):
+        await vault.sign("log", DIGEST)
+    with pytest.raises(Unavailable):
+        await vault.create("log", "sign")
+    os.close(writer)
+
+
 async def test_a_destroyed_key_is_no_longer_in_its_file(vault, folder):
     await vault.create("log", "sign")
     await vault.rotate("log")
