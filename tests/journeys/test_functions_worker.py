@@ -240,7 +240,7 @@ def test_a_worker_that_ends_in_the_middle_of_an_upload_leaves_nothing(
     headers = auth | {
         "Content-Disposition": 'attachment; filename="large.bin"',
         "Content-Length": str(len(part) * parts),
-        "Idempotency-Key": "large-1",
+        "Idempotency-Key": "3e1f3c6e-6a0c-4d2f-9d7e-large-upload",
     }
     with pytest.raises((EOFError, httpx.TransportError)):
         http.post("documents", content=upload(), headers=headers)
