@@ -11,7 +11,8 @@ from starlette.types import Message
 
 from shared.base.errors import TooLarge
 
-MAX_JSON_BYTES: Final = 65_536
+MAX_JSON_BYTES: Final = 262_144
+"""The largest body is an upload's, with all the metadata that there may be, each character escaped."""
 
 View = TypeVar("View", bound=BaseModel)
 
