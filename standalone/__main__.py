@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
 import threading
 from collections import ChainMap
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -28,6 +30,9 @@ from standalone.host import Host
 from standalone.logs import configure_logging
 
 ROOT = Path(__file__).parents[1]
+THREADS = 32
+"""They wait for the disk most of the time, and nobody's should queue behind those of one upload."""
+
 SETTING_PREFIX = "STRONGROOM_"
 SECRET_SETTING = "STRONGROOM_BOOTSTRAP_SECRET_SHA256"
 
@@ -85,6 +90,7 @@ def main() -> int:
 
 async def _run(host: Host) -> None:
     """Run the host, and end with it even if a thread hangs in a disk that does not respond."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     try:
         await host.run()
     finally:

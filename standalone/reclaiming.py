@@ -13,7 +13,7 @@ from typing import Final
 
 from standalone.lifetime import Sleep, sleep_unless
 
-EVERY_SECONDS: Final = 5.0
+EVERY_SECONDS: Final = 2.0
 
 
 async def reclaim_memory(stopping: asyncio.Event, *, sleep: Sleep = asyncio.sleep) -> None:

@@ -17,7 +17,8 @@ from functions.api.digests import check_body
 from shared.base.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from shared.base.listing import Listing
 
-MAX_JSON_BYTES: Final = 65_536
+MAX_JSON_BYTES: Final = 262_144
+"""The largest body is an upload's, with all the metadata that there may be, each character escaped."""
 
 T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)

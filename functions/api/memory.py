@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -37,6 +38,13 @@ CLAIM: Final = "strongroom.memory"
 """Where the scope has the claim of a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    callers: tuple[str, ...]
+    size: int
+    admitted: asyncio.Future[None]
+
+
 class MemoryBudget:
     """Says who may hold how much.
 
@@ -57,7 +65,7 @@ class MemoryBudget:
         self._patience = patience
         self._held: Counter[str] = Counter()
         self._all = 0
-        self._freed = asyncio.Event()
+        self._waiting: list[_Waiter] = []
 
     async def hold(self, callers: Iterable[str], size: int) -> None:
         """Hold so many bytes, on the account of each of the callers.
@@ -66,21 +74,25 @@ class MemoryBudget:
             RateLimited: A caller holds too much already.
             Unavailable: All together do.
         """
-        callers = tuple(callers)
+        waiter = _Waiter(tuple(callers), size, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        self._let_in()
         try:
             async with asyncio.timeout(self._patience):
-                while not self._has_room(callers, size):
-                    await self._freed.wait()
+                await waiter.admitted
         except TimeoutError:
+            if waiter.admitted.done() and not waiter.admitted.cancelled():
+                return
             if self._all + size > self._everyone:
                 raise Unavailable("Too much content is on its way; try again shortly.") from None
             raise RateLimited(
                 "Too much content of yours is on its way: finish transfers, or cancel them, first.",
                 retry_after=10,
             ) from None
-        for caller in callers:
-            self._held[caller] += size
-        self._all += size
+        except asyncio.CancelledError:
+            if waiter.admitted.done() and not waiter.admitted.cancelled():
+                self.free(waiter.callers, size)
+            raise
 
     def free(self, callers: Iterable[str], size: int) -> None:
         """Give bytes back."""
@@ -91,8 +103,21 @@ class MemoryBudget:
             if not self._held[caller]:
                 del self._held[caller]
         self._all -= size
-        self._freed.set()
-        self._freed = asyncio.Event()
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Admit those who wait and have room, in their order; forget those who have left."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if waiter.admitted.done():
+                continue
+            if not self._has_room(waiter.callers, waiter.size):
+                self._waiting.append(waiter)
+                continue
+            for caller in waiter.callers:
+                self._held[caller] += waiter.size
+            self._all += waiter.size
+            waiter.admitted.set_result(None)
 
     def _has_room(self, callers: Iterable[str], size: int) -> bool:
         return self._all + size <= self._everyone and all(
