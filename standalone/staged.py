@@ -17,7 +17,7 @@ from functions.api.bodies import body_stream
 from functions.api.dependencies import OriginDep, ServicesDep, limits_of
 from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
-from shared.base.errors import NotFound, StrongroomError
+from shared.base.errors import NotFound, StrongroomError, TokenExpired
 from shared.wiring.services import Services
 
 PREFIX = "/staged"
@@ -40,7 +40,10 @@ async def put_content(
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
     except StrongroomError as error:
         if not limits_of(request).floods.count(caller_of(request, error), at_limit=False):
-            await services.uploads.record_refusal(error, origin)
+            # One that has expired is a grant of ours, which says whose upload it was for.
+            ours = isinstance(error, TokenExpired)
+            whose = (name.partition("/")[0], name.rpartition("/")[2]) if ours else ()
+            await services.uploads.record_refusal(error, origin, *whose)
         raise
     await services.uploads.receive(name, max_size, body_stream(request, max_size), origin)
     return Response(status_code=201)
