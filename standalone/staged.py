@@ -18,7 +18,7 @@ from functions.api.dependencies import OriginDep, ServicesDep, limits_of
 from functions.api.digests import stated_digests
 from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
-from shared.base.errors import NotFound, StrongroomError
+from shared.base.errors import NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
 
@@ -43,7 +43,10 @@ async def put_content(
         digests = stated_digests(request.headers)
     except StrongroomError as error:
         if not limits_of(request).floods.count(caller_of(request, error), at_limit=False):
-            await services.uploads.record_refusal(error, origin)
+            # One that has expired is a grant of ours, which says whose upload it was for.
+            ours = isinstance(error, TokenExpired)
+            whose = (name.partition("/")[0], name.rpartition("/")[2]) if ours else ()
+            await services.uploads.record_refusal(error, origin, *whose)
         raise
     content = checked_content(body_stream(request, max_size), digests.all())
     await services.uploads.receive(name, max_size, content, origin)

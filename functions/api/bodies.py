@@ -23,7 +23,7 @@ MAX_JSON_BYTES: Final = 262_144
 T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)
 
-_DECIMAL: Final = re.compile(r"[0-9]{1,9}")
+_DECIMAL: Final = re.compile(r"[0-9]{1,18}")
 _TIMESTAMP: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )

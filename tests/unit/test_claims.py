@@ -27,7 +27,7 @@ CODE = "\n".join(
     and "node_modules" not in page.parts
     and page != Path(__file__)
 )
-FILES = r"[a-z-]+\.(?:db|html|js|json|md|py|sh|toml|txt|yml|zip)\b|bench\.|edge\.|lag\."
+FILES = r"[a-z-]+\.(?:db|html|js|json|md|py|sh|toml|txt|yml|zip)\b|bench\.|edge\.|lag\.|runtime\."
 """Of files, modules, and fields of JSON: no names of what is logged or audited."""
 KEY_VAULT_CALLS = {
     "read": "get_key(",
