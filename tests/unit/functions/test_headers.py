@@ -205,6 +205,8 @@ def test_keys_of_metadata_that_are_the_same_are_refused() -> None:
         with pytest.raises(InvalidInput) as refused:
             describe("a; filename=x", None, header.encode().decode("latin-1"))
         assert list(refused.value.faults) == ["header.Strongroom-Metadata"]
+    assert not acceptable("\ufe0f\u20e3")
+    assert acceptable("1\ufe0f\u20e3")
     assert labels({"Stra\u00dfe": "Bahnhofstr. 1", "\u0928\u093e\u092e": "x"})
 
 
