@@ -114,8 +114,8 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
 
-        async def guarded(request: Request) -> Response:
-            request = _with_joined_lines(request)
+        async def guarded(received: Request) -> Response:
+            request = _with_joined_lines(received)
             try:
                 await services_of(request).start()
                 if permission is None:
@@ -123,7 +123,7 @@ class GuardedRoute(APIRoute):
                 else:
                     await self._admit(request, permission)
                 if request.method in _WITH_BODY:
-                    check_body_form(request)
+                    check_body_form(received)
                 if takes_json:
                     request = await with_json_body(request)
                 return await handle(request)
@@ -185,7 +185,7 @@ class GuardedRoute(APIRoute):
 def _with_joined_lines(request: Request) -> Request:
     """Return the request with the lines of each header joined: they are one list (RFC 9110 section 5.3).
 
-    What is no list, such as ``Content-Type``, is malformed once it is joined: neither line counts alone.
+    So neither line of a header that is no list counts alone.
     """
     lines: dict[bytes, list[bytes]] = {}
     for name, value in request.scope["headers"]:
