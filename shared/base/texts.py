@@ -35,6 +35,8 @@ _SUBDIVISION_FLAG: Final = re.compile(
 """The flag of England, for one: a black flag and letters that are not shown (UTS 51)."""
 _BIDIRECTIONAL: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _VIRAMA: Final = 9
+_MOST_COMPOSED: Final = 4
+"""The most characters that NFC makes one of, as in Greek."""
 _BLANK_BRAILLE: Final = "\u2800"
 
 
@@ -49,7 +51,9 @@ def normalized_text(text: str, what: str, longest: int) -> str:
     Raises:
         ValueError: It has more, holds one that is not shown, or begins or ends with a blank.
     """
-    text = unicodedata.normalize("NFC", text)
+    # Normalizing takes time that grows with the square of the marks in a row.
+    if len(text) <= longest * _MOST_COMPOSED:
+        text = unicodedata.normalize("NFC", text)
     if len(text) > longest:
         raise ValueError(f"{what} has more than {longest} characters; send a shorter one.")
     _check_shown(text, what)
