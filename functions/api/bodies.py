@@ -20,6 +20,12 @@ from shared.base.listing import Listing
 MAX_JSON_BYTES: Final = 262_144
 """The largest body is an upload's, with all the metadata that there may be, each character escaped."""
 
+_SINGLE: Final = (
+    *("Content-Disposition", "Content-MD5", "Content-Type", "Idempotency-Key"),
+    "Strongroom-Metadata",
+)
+"""Headers that are no lists (RFC 9110 section 5.3)."""
+
 T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)
 
@@ -100,17 +106,25 @@ def id_path(prefix: str) -> object:
 
 
 def check_body_form(request: Request) -> None:
-    """Refuse a body that is not the whole of what it stands for, as it is.
+    """Refuse a body that is not the whole of what it stands for, as it is, or is described twice.
+
+    Args:
+        request: As it came, with the lines of each header apart.
 
     Raises:
-        InvalidInput: It is a part of it (RFC 9110 section 14.5).
+        InvalidInput: It is a part of it (RFC 9110 section 14.5); a header of one value has two lines.
         UnsupportedMediaType: It is coded, for one compressed (RFC 9110 section 15.5.16).
     """
-    codings = request.headers.get("content-encoding", "").split(",")
+    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
     if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
         raise UnsupportedMediaType(
             "Bodies are taken as they are; send it without Content-Encoding, uncompressed.",
             accept_encoding="identity",
+        )
+    repeated = [name for name in _SINGLE if len(request.headers.getlist(name)) > 1]
+    if repeated:
+        raise InvalidInput.in_fields(
+            {f"header.{name}": f"{name} comes twice; send it once." for name in repeated}
         )
     if "content-range" in request.headers:
         raise InvalidInput.in_fields(

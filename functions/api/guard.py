@@ -117,8 +117,8 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
 
-        async def guarded(request: Request) -> Response:
-            request = _with_joined_lines(request)
+        async def guarded(received: Request) -> Response:
+            request = _with_joined_lines(received)
             claim: Claim = request.scope[CLAIM]
             claim.callers.append(network_of(origin_of(request).address))
             try:
@@ -130,7 +130,7 @@ class GuardedRoute(APIRoute):
                     await self._admit(request, permission)
                     claim.callers.append(request.state.principal.user)
                 if request.method in _WITH_BODY:
-                    check_body_form(request)
+                    check_body_form(received)
                 await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
@@ -250,7 +250,7 @@ def caller_of(request: Request, error: StrongroomError) -> Caller:
 def _with_joined_lines(request: Request) -> Request:
     """Return the request with the lines of each header joined: they are one list (RFC 9110 section 5.3).
 
-    What is no list, such as ``Content-Type``, is malformed once it is joined: neither line counts alone.
+    So neither line of a header that is no list counts alone.
     """
     lines: dict[bytes, list[bytes]] = {}
     for name, value in request.scope["headers"]:

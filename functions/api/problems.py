@@ -158,7 +158,11 @@ async def strongroom_error(request: Request, error: errors.StrongroomError) -> J
 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     # What the client sent is not repeated: it may hold names or passwords.
-    faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
+    # Before the sentences of our own validators pydantic says what it says of every such error.
+    faults = [
+        {"field": _path(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
+        for fault in error.errors()
+    ]
     if isinstance(error.body, bytes):  # FastAPI did not read it, for want of a Content-Type
         for fault in faults:
             if fault["field"] == "body":

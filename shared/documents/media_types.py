@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 QUOTED: Final = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
@@ -44,9 +43,8 @@ def parse_media_type(value: str) -> str:
     return parsed
 
 
-def _malformed() -> PydanticCustomError:
-    return PydanticCustomError(
-        "media_type",
+def _malformed() -> ValueError:
+    return ValueError(
         "The media type is malformed or too long; send one such as text/plain; charset=utf-8"
         " (RFC 9110 section 8.3.1).",
     )

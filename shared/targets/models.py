@@ -18,8 +18,10 @@ LONGEST_PAUSE: Final = timedelta(hours=6)
 MAX_TARGETS: Final = 5
 """Of one tenant."""
 
+MAX_NAME: Final = 64
+
 TargetName = Annotated[
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+    str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
 ]
 """What the administrators call a target: no control characters."""
 

@@ -234,6 +234,8 @@ async def test_header_lines_of_one_name_are_one_list(app: App, auth: dict[str, s
         ("Content-Disposition", 'attachment; filename="b"'),
         ("Content-Type", "text/html"),
         ("Strongroom-Metadata", '{"a": "b"}'),
+        ("Idempotency-Key", "k" * 16),
+        ("Content-MD5", encoded("md5")),
     ],
 )
 async def test_no_line_counts_alone_where_there_can_be_one_only(

@@ -166,7 +166,13 @@ async def test_a_target_is_renamed_paused_limited_and_given_new_credentials(
     current = {"If-Match": (await app.http.get(path, headers=auth)).headers["etag"]}
     answer = await app.http.patch(path, json={"name": "x"}, headers=auth | current)
     assert answer.status_code == 200
-    for wrong in ({}, {"bytes_per_second": 1}, {"state": "active"}, {"name": "a\nb"}):
+    for wrong in (
+        {},
+        {"bytes_per_second": 1},
+        {"state": "active"},
+        {"name": "a\nb"},
+        {"name": "a\u202e"},
+    ):
         answer = await app.http.patch(path, json=wrong, headers=auth)
         assert problem(answer) == "invalid-input", wrong
 
@@ -189,6 +195,8 @@ async def test_deleting_leaves_the_copies_and_says_so(app: App, auth: dict[str, 
     "change",
     [
         {"name": ""},
+        {"name": "\u200b"},
+        {"name": "\u0958" * 64},
         {"address": {"kind": "ftp", "bucket": "copies"}},
         {"address": {"kind": "s3", "bucket": "copies", "endpoint": "http://127.0.0.1"}},
         {"address": {"kind": "s3", "bucket": "copies", "endpoint": "https://169.254.169.254"}},

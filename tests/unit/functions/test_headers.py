@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 import unicodedata
 from contextlib import suppress
 from urllib.parse import quote
@@ -205,6 +206,8 @@ def test_keys_of_metadata_that_are_the_same_are_refused() -> None:
         with pytest.raises(InvalidInput) as refused:
             describe("a; filename=x", None, header.encode().decode("latin-1"))
         assert list(refused.value.faults) == ["header.Strongroom-Metadata"]
+    assert not acceptable("\ufe0f\u20e3")
+    assert acceptable("1\ufe0f\u20e3")
     assert labels({"Stra\u00dfe": "Bahnhofstr. 1", "\u0928\u093e\u092e": "x"})
 
 
@@ -237,3 +240,15 @@ def test_any_stated_digests_are_understood_or_refused(sent: dict[str, str]) -> N
         return
     assert bool(found) == bool(sent)
     assert all(len(digest) in {16, 32, 64} for digest in found.values())
+
+
+def test_a_text_takes_no_more_time_than_its_length() -> None:
+    marks = "\u0315\u0300\u05ae\u0301"
+    started = time.process_time()
+    for _ in range(3):
+        assert not acceptable("a" + marks * 15_000)
+    with pytest.raises(ValueError, match="characters"):
+        labels({f"k{number}": "a" + marks * 500 for number in range(32)})
+    assert time.process_time() - started < 0.1
+    assert acceptable("\u1f82" * 255)
+    assert file_name(unicodedata.normalize("NFD", "\u1f82" * 255)) == "\u1f82" * 255
