@@ -95,7 +95,8 @@ class Settings(BaseSettings):
         client_address_header: The header in which those proxies say it. The Functions host replaces
             ``X-Forwarded-For``, so a gateway before it has to use another.
         cors_origins: The origins, such as ``https://app.example.com``, with spaces between, whose web
-            applications may call the API from a browser; empty: none may.
+            applications may call the API from a browser; empty: none may. On Azure the template does
+            not set it yet.
         longest_delivery_pause_seconds: How long a function at most keeps a message whose delivery
             failed, so that not every try is used up at once; 0 where the host of the functions gives
             failed messages back later by itself, as ``standalone`` does. The Functions host does not.
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
-    cors_origins: Origins = ""
+    cors_origins: Origins = Field(default="", json_schema_extra=EMBEDDED)
     longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
