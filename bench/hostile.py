@@ -25,7 +25,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -43,7 +44,8 @@ OWN_FILES = 4_096
 HARMFUL = "127.0.0.2"
 OTHER = "127.0.0.1"
 LARGE_BYTES = 32 * MEBIBYTE
-SENT_BYTES = 3 * MEBIBYTE
+PIECE = bytes(65_536)
+SENT_PIECES = 48
 DOCUMENT_BYTES = 10_000
 PAUSE_SECONDS = 0.25
 COME_BACK_SECONDS = 1.0
@@ -63,41 +65,76 @@ FULL = Sizes(1_000, 30.0, 5)
 QUICK = Sizes(400, 6.0, 2)
 
 
-@dataclass
-class Attack:
+@dataclass(frozen=True)
+class Plan:
     """One user's harmful requests.
 
     Attributes:
-        server: Against which.
+        kind: The method of ``Attack`` that makes one of them.
+        port: Of the server.
         token: Of the user.
         document: The path of a large document's content.
-        became: What the requests became: a status, ``dropped`` or ``connected``.
+        sizes: How many at a time, and for how long.
+        rounds: Whether they come in rounds, one after the other, instead.
     """
 
-    server: Server
+    kind: str
+    port: int
     token: str
     document: str
-    became: Counter[str] = field(default_factory=Counter)
+    sizes: Sizes
+    rounds: bool = False
+
+
+class Attack:
+    """Makes the harmful requests, in a process of its own.
+
+    Attributes:
+        became: What they became: a status, ``dropped``, ``broken off`` or ``connected``.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._act: Callable[[], Awaitable[None]] = getattr(self, plan.kind)
+        self.became: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Do all the harm of the plan."""
+        sizes = self._plan.sizes
+        if self._plan.rounds:
+            for _ in range(sizes.rounds):
+                await asyncio.gather(*(self._once() for _ in range(sizes.connections)))
+            return
+        tasks = [asyncio.create_task(self._persist()) for _ in range(sizes.connections)]
+        await asyncio.sleep(sizes.seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stalled_download(self) -> None:
         """Ask for a large document, and read its head alone."""
-        head = (
-            f"GET {self.document} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n\r\n"
-        )
+        plan = self._plan
+        head = f"GET {plan.document} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {plan.token}"
         async with self._connected() as (reader, writer):
-            writer.write(head.encode())
+            writer.write(f"{head}\r\n\r\n".encode())
             await self._stay(reader)
 
     async def slow_upload(self) -> None:
         """Send the beginning of a large document, and no more."""
         async with self._connected() as (reader, writer):
-            await self._send_some(writer)
-            await self._stay(reader)
+            sending = asyncio.create_task(self._send_some(writer))
+            try:
+                await self._stay(reader)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
 
     async def aborted_upload(self) -> None:
         """Send the beginning of a large document, and break off."""
         async with self._connected() as (_, writer):
-            await self._send_some(writer)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._send_some(writer)
             self.became["broken off"] += 1
 
     async def silent(self) -> None:
@@ -106,25 +143,36 @@ class Attack:
             self.became["connected"] += 1
             await reader.read(1)
 
+    async def _persist(self) -> None:
+        """Who is refused comes again."""
+        while True:
+            await self._once()
+            await asyncio.sleep(COME_BACK_SECONDS)
+
+    async def _once(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._act()
+
     async def _send_some(self, writer: asyncio.StreamWriter) -> None:
-        headers = {"Host": "x", **document_headers(self.token), "Content-Length": str(LARGE_BYTES)}
+        headers = {"Host": "x", **document_headers(self._plan.token)}
+        headers["Content-Length"] = str(LARGE_BYTES)
         lines = ["POST /api/v1/documents HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + bytes(SENT_BYTES))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
-                await writer.drain()
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        for _ in range(SENT_PIECES):
+            writer.write(PIECE)
+            await writer.drain()
 
     async def _stay(self, reader: asyncio.StreamReader) -> None:
-        status = await reader.readline()
-        self.became[status.split()[1].decode() if status else "dropped"] += 1
-        if status.split()[1:2] == [b"200"]:
+        status = (await reader.readline()).split()
+        self.became[status[1].decode() if status else "dropped"] += 1
+        if status[1:2] == [b"200"]:
             await asyncio.Event().wait()
         await reader.read()
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.server.port, local_addr=(HARMFUL, 0), limit=1_024
+            "127.0.0.1", self._plan.port, local_addr=(HARMFUL, 0), limit=1_024
         )
         try:
             yield reader, writer
@@ -132,17 +180,11 @@ class Attack:
             writer.transport.abort()
 
 
-async def persistent(act: Callable[[], Awaitable[None]]) -> None:
-    """Do it for ever; who is refused comes again."""
-    while True:
-        with contextlib.suppress(OSError, IndexError):
-            await act()
-        await asyncio.sleep(COME_BACK_SECONDS)
-
-
-async def once(act: Callable[[], Awaitable[None]]) -> None:
-    with contextlib.suppress(OSError):
-        await act()
+def do_harm(plan: Plan) -> Counter[str]:
+    """What the requests of a plan became."""
+    attack = Attack(plan)
+    asyncio.run(attack.run())
+    return attack.became
 
 
 @dataclass
@@ -215,46 +257,19 @@ class Outcome:
         )
 
 
-async def suffer(
-    title: str,
-    attack: Attack,
-    token: str,
-    act: Callable[[], Awaitable[None]],
-    sizes: Sizes,
-    *,
-    rounds: int = 0,
-) -> Outcome:
-    """Let an attack go on, and measure what it does to the server and to another user.
-
-    Args:
-        title: Of the attack.
-        attack: Whose requests.
-        token: Of the other user.
-        act: One harmful request.
-        sizes: How many at a time, and for how long.
-        rounds: How often, one after the other; 0: for the time that ``sizes`` says.
-    """
-    server = attack.server
+async def suffer(title: str, server: Server, token: str, plan: Plan) -> Outcome:
+    """Let an attack go on, and measure what it does to the server and to the user of a token."""
     before = server.resident_bytes()
     server.forget_peak()
     others = Others()
     working = asyncio.create_task(others.work(server, token))
-    if rounds:
-        for _ in range(rounds):
-            await asyncio.gather(*(once(act) for _ in range(sizes.connections)))
-    else:
-        harmful = [asyncio.create_task(persistent(act)) for _ in range(sizes.connections)]
-        await asyncio.sleep(sizes.seconds)
-        for task in harmful:
-            task.cancel()
-        await asyncio.gather(*harmful, return_exceptions=True)
+    with ProcessPoolExecutor(1) as process:
+        loop = asyncio.get_running_loop()
+        became = await loop.run_in_executor(process, do_harm, plan)
     peak = server.peak_resident_bytes() - before
     await asyncio.sleep(SETTLE_SECONDS)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-    if others.seconds == []:
-        others.failures["no response at all"] += 1
-    became, attack.became = attack.became, Counter()
     return Outcome(title, peak, server.resident_bytes() - before, others, became)
 
 
@@ -289,14 +304,15 @@ async def attacks(server: Server, sizes: Sizes) -> list[Outcome]:
         # Once through everything, so that growth is not that of a server that had only just begun.
         for _ in range(20):
             await http.get(f"{address}/{large['id']}/content")
-    attack = Attack(server, harmful, f"/api/v1/documents/{large['id']}/content")
+    path = f"/api/v1/documents/{large['id']}/content"
+    plan = Plan("silent", server.port, harmful, path, sizes)
     return [
-        await suffer("stalled downloads", attack, token, attack.stalled_download, sizes),
-        await suffer("slow uploads", attack, token, attack.slow_upload, sizes),
+        await suffer("stalled downloads", server, token, replace(plan, kind="stalled_download")),
+        await suffer("slow uploads", server, token, replace(plan, kind="slow_upload")),
         await suffer(
-            "aborted uploads", attack, token, attack.aborted_upload, sizes, rounds=sizes.rounds
+            "aborted uploads", server, token, replace(plan, kind="aborted_upload", rounds=True)
         ),
-        await suffer("silent connections", attack, token, attack.silent, sizes),
+        await suffer("silent connections", server, token, plan),
     ]
 
 
