@@ -23,7 +23,7 @@ CAPABILITIES: Final = (
 
 PAGES: Final = ("health", "openapi.json", "docs")
 
-METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """Of every function: which of them a route takes, the API knows."""
 
 blueprint = func.Blueprint()

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
+import threading
 from collections import ChainMap
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -27,6 +30,9 @@ from standalone.host import Host
 from standalone.logs import configure_logging
 
 ROOT = Path(__file__).parents[1]
+THREADS = 32
+"""They wait for the disk most of the time, and nobody's should queue behind those of one upload."""
+
 SETTING_PREFIX = "STRONGROOM_"
 SECRET_SETTING = "STRONGROOM_BOOTSTRAP_SECRET_SHA256"
 
@@ -71,7 +77,7 @@ def main() -> int:
             if not os.environ.get(SECRET_SETTING):
                 secret = first_steps.bootstrap_secret(data)
                 os.environ[SECRET_SETTING] = first_steps.sha256_hex(secret)
-            uvloop.run(_host(arguments.host, arguments.port, data).run())
+            uvloop.run(_run(_host(arguments.host, arguments.port, data)))
     except (StartError, StrongroomError, WrongEnvironment, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
@@ -80,6 +86,17 @@ def main() -> int:
             sys.stderr.write(f"strongroom: {_explained(problem)}\n")
         return 1
     return 0
+
+
+async def _run(host: Host) -> None:
+    """Run the host, and end with it even if a thread hangs in a disk that does not respond."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+    try:
+        await host.run()
+    finally:
+        end = threading.Timer(host.grace_seconds, os._exit, [1])
+        end.daemon = True
+        end.start()
 
 
 def _port(text: str) -> int:
@@ -163,6 +180,7 @@ def _host(address: str, port: int, data: Path) -> Host:
         route_prefix=host_json["extensions"]["http"]["routePrefix"],
         on_ready=greet,
         mounts={PREFIX: create_staged(services, api.state.limits)},
+        behind_proxies=services.settings.trusted_proxies > 0,
     )
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 import httptools
+import uvicorn
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from functions.api import problems
 from functions.api.app import StandardHeaders
+from shared.base.errors import RateLimited, Unavailable
+from standalone.connections import Connections, Entry
+from standalone.framing import framing_fault
 from standalone.logs import describe_error
+from standalone.refusals import Refusal, bad_request
 from standalone.routes import RouteTable
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -25,10 +31,30 @@ STALL_SECONDS: Final = 60.0
 LEAST_BYTES: Final = 16_384
 """What a client must move in that time while it is waited for: far less than any line that works."""
 
-_HEAD_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
+_HEAD_TOO_LARGE: Final = Refusal(
+    431,
+    "head-too-large",
+    "The head of the request is too large",
+    f"Send at most {MAX_HEAD_BYTES} bytes of request line and headers.",
 )
+_NOT_HTTP: Final = bad_request("The request cannot be read as HTTP/1.1.")
+_COME_BACK: Final = {"Retry-After": "10"}
+_FULL: Final = {
+    Entry.ADDRESS_FULL: Refusal(
+        429,
+        RateLimited.slug,
+        RateLimited.title,
+        "Your IP address has too many connections open: close some, or use one for many requests.",
+        _COME_BACK,
+    ),
+    Entry.SERVER_FULL: Refusal(
+        503,
+        Unavailable.slug,
+        Unavailable.title,
+        "The server has too many connections open; try again as late as Retry-After says.",
+        _COME_BACK,
+    ),
+}
 
 _logger = logging.getLogger("standalone.http")
 
@@ -67,6 +93,7 @@ class Frontend:
             await send(message)
 
         app = match.app if match else _no_such_route
+        scope["app"] = self._routes.api  # whose paths a refusal may name
         level = logging.INFO
         try:
             await app(scope, counting_receive, counting_send)
@@ -90,22 +117,52 @@ class LimitedHttpProtocol(HttpToolsProtocol):
       is counted is bytes that lead nowhere: those that neither complete a head nor bring any body.
     - By itself it waits for ever, for a request to come or a response to be taken. A client that is
       waited for must move ``LEAST_BYTES`` in ``STALL_SECONDS``.
+    - By itself it takes more from whoever comes first than it leaves to others: ``Connections`` says who
+      comes in.
     - A request with a body that offers another protocol is refused: the parser would take the body
       for that protocol, and leave the content empty. Other offers are ignored (RFC 9110 section 7.8).
+    - What RFC 9112 has a server refuse is refused.
+    - A client that has sent its request and ends its side of the connection gets its response
+      (RFC 9112 section 9.6).
+
+    Args:
+        config: uvicorn's.
+        server_state: uvicorn's.
+        app_state: uvicorn's.
+        _loop: uvicorn's.
+        connections: Counts the connections of the server.
     """
 
     _idle_bytes = 0
     _progress = False
     _moved = 0
     _unsent = 0
+    _refusal: Refusal | None = None
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._connections = connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a client."""
+        """Take a client, or let it go at once."""
         super().connection_made(transport)
         self._look_later()
+        entry = self._connections.enter(self._address())
+        self._refusal = _FULL.get(entry)
+        if entry is Entry.DROPPED:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a client that disconnected."""
+        self._connections.leave(self._address())
         self._next_look.cancel()
         super().connection_lost(exc)
 
@@ -116,14 +173,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._idle_bytes = 0 if self._progress else self._idle_bytes + len(data)
         if self._idle_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            _logger.warning("request head too large")
-            self.transport.write(_HEAD_TOO_LARGE)
-            self.transport.close()
+            self._refuse(_HEAD_TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Let a client that sends no more have the response to what it has sent."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser, or ``on_headers_complete``, does not take."""
+        self._refuse(self._refusal or _NOT_HTTP)
 
     def on_headers_complete(self) -> None:
         """Take a whole head."""
-        if self.parser.should_upgrade() and self._has_payload():
-            raise httptools.HttpParserError("the request asks for another protocol")  # responds 400
+        if self._refusal is None:
+            self._refusal = framing_fault(self.parser.get_http_version(), self.headers)
+        if self._refusal is None and self.parser.should_upgrade() and self._has_payload():
+            self._refusal = bad_request("Send the request without Upgrade; CONNECT is not taken.")
+        if self._refusal is not None:
+            raise httptools.HttpParserError(self._refusal.slug)  # leads to send_400_response
         self._progress = True
         self._moved += LEAST_BYTES
         super().on_headers_complete()
@@ -143,6 +214,27 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Note that the client has taken nearly all."""
         self._moved += LEAST_BYTES
         super().resume_writing()
+
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Respond with a refusal and end the connection."""
+        _logger.warning("request refused", extra={"status": refusal.status, "slug": refusal.slug})
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                # What is refused comes after a whole request, whose response it must not be taken for.
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.abort()
+                return
+        self.transport.write(refusal.to_bytes())
+        self.transport.close()
 
     def _has_payload(self) -> bool:
         """Whether more than a head follows: a body, or whatever ``CONNECT`` is meant to carry."""

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import azure.functions as func
@@ -17,17 +18,16 @@ from starlette.types import ASGIApp
 
 from shared.ports.bus import EventSource
 from shared.ports.clock import Clock, SystemClock
+from standalone.connections import Connections, connection_limit, raise_open_files
 from standalone.errors import StartError
 from standalone.frontend import Frontend, LimitedHttpProtocol
 from standalone.pump import MessagePump
+from standalone.reclaiming import reclaim_memory
 from standalone.routes import RouteTable
 from standalone.timers import Timers
 from standalone.triggers import read_functions
 
 BACKLOG: Final = 512
-MAX_CONNECTIONS: Final = 1_000
-"""Beyond it, a request gets a 503; each connection can hold 64 KiB of unread body."""
-
 KEEP_ALIVE_SECONDS: Final = 30
 
 
@@ -47,6 +47,7 @@ class Host:
         route_prefix: The ``routePrefix`` of host.json.
         on_ready: Called with the base URL once requests are taken.
         mounts: ASGI apps of the host's own by path prefix, such as ``/staged``.
+        behind_proxies: Whether clients come through proxies of ours, whose connections are not limited.
         concurrency: Messages of one subscription in work at once.
         grace_seconds: How long requests, messages and timer runs may go on after the stop.
         clock: The time of day.
@@ -63,6 +64,7 @@ class Host:
     route_prefix: str
     on_ready: Callable[[str], None]
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+    behind_proxies: bool = False
     concurrency: int = 8
     grace_seconds: int = 30
     clock: Clock = field(default_factory=SystemClock)
@@ -90,8 +92,12 @@ class Host:
             grace_seconds=self.grace_seconds,
         )
         stopping = asyncio.Event()
+        most = connection_limit(raise_open_files())
+        connections = Connections(most, shared=self.behind_proxies)
         with _listening(self.address, self.port) as listener:
-            server = _Server(self._config(routes), lambda: self.on_ready(_base_url(listener)))
+            server = _Server(
+                self._config(routes, connections), lambda: self.on_ready(_base_url(listener))
+            )
 
             def stop() -> None:
                 stopping.set()
@@ -103,14 +109,16 @@ class Host:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(pump.run(stopping))
                         group.create_task(timers.run(stopping))
+                        group.create_task(reclaim_memory(stopping))
                         group.create_task(server.serve(sockets=[listener]))
                 finally:
                     await self.shutdown()
 
-    def _config(self, routes: RouteTable) -> uvicorn.Config:
+    def _config(self, routes: RouteTable, connections: Connections) -> uvicorn.Config:
         return uvicorn.Config(
             Frontend(routes),
-            http=LimitedHttpProtocol,
+            # uvicorn takes what makes a protocol, and declares no more than its class.
+            http=partial(LimitedHttpProtocol, connections=connections),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
@@ -119,7 +127,6 @@ class Host:
             # The API decides for itself, by a setting, how many proxies to believe.
             proxy_headers=False,
             backlog=BACKLOG,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=self.grace_seconds,
         )

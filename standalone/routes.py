@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from azure.functions.decorators.http import HttpMethod
 from starlette.types import ASGIApp
 
 from standalone.errors import StartError
 from standalone.triggers import HttpFunction
+
+_DECLARABLE: Final = frozenset(method.value for method in HttpMethod)
 
 _PARAMETER: Final = re.compile(r"\{(?P<rest>\*)?\w+\}")
 
@@ -41,6 +44,9 @@ class RouteTable:
         mounts: Apps of the host's own by path prefix, such as ``/staged``. They get every method
             and the whole path.
 
+    Attributes:
+        api: The same.
+
     Raises:
         StartError: A route template has a form that the host does not know.
     """
@@ -53,6 +59,7 @@ class RouteTable:
         prefix: str,
         mounts: Mapping[str, ASGIApp],
     ) -> None:
+        self.api = api
         self._routes = [
             _route("/".join(part for part in (prefix, function.route) if part), function, api)
             for function in functions
@@ -65,7 +72,9 @@ class RouteTable:
     def match(self, method: str, path: str) -> Match | None:
         """The route for a request; None where no function declares one."""
         for route in self._routes:
-            if (not route.methods or method in route.methods) and route.pattern.fullmatch(path):
+            # A method that no function can declare, such as TRACE, the API refuses with 405.
+            taken = not route.methods or method in route.methods or method not in _DECLARABLE
+            if taken and route.pattern.fullmatch(path):
                 return Match(route.template, route.app)
         return None
 

@@ -23,12 +23,15 @@ from functions.api import (
     uploads,
     users,
 )
+from functions.api.cross_origin import allow_origins
 from functions.api.limits import Limits
+from functions.api.memory import HeldMemory
+from functions.api.methods import ImpliedMethods
 from functions.api.request_headers import NEEDED
 from functions.api.trace_context import new_traceparent
 from shared.wiring.services import Services
 
-PREFIX: Final = "/api/v1"
+PREFIX: Final = problems.API
 
 CAPABILITIES: Final = (
     *(auth, tenants, users, policy, documents, uploads, targets),
@@ -109,9 +112,17 @@ def create_api(services: Services) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
-    app.state.limits = Limits(services.settings, services.runtime.clock)
+    app.state.limits = limits = Limits(services.settings, services.runtime.clock)
     problems.install(app)
     for capability in (*CAPABILITIES, pages):
         app.include_router(capability.router, prefix=PREFIX)
-    app.add_middleware(StandardHeaders)
+    add_middlewares(app, services, limits)
     return app
+
+
+def add_middlewares(app: FastAPI, services: Services, limits: Limits) -> None:
+    """Add what every request passes before it comes to its route: the last added is the first passed."""
+    app.add_middleware(ImpliedMethods)
+    app.add_middleware(HeldMemory, budget=limits.memory)
+    allow_origins(app, services.settings.allowed_origins)
+    app.add_middleware(StandardHeaders)

@@ -30,3 +30,13 @@ def client_address(request: Request, trusted_proxies: int, header: str) -> str:
             continue
         return str(getattr(address, "ipv4_mapped", None) or address)
     return ""
+
+
+def network_of(address: str) -> str:
+    """Return what stands for a client in limits by address: its IPv6 network, or the address itself.
+
+    An IPv6 client has a whole /64 to choose its address from.
+    """
+    if ":" in address:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    return address

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
+from functions.api.bodies import (
+    DECIMAL,
+    TRUE_OR_FALSE,
+    Cursor,
+    Limit,
+    PageView,
+    body_stream,
+    id_path,
+)
 from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.digests import Digests
@@ -40,6 +48,7 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedR
 DocumentId = Annotated[str, id_path("doc")]
 Number = Annotated[
     int | None,
+    DECIMAL,
     Query(
         ge=1, alias="version", description="The number of a version; by default the current one."
     ),
@@ -50,6 +59,7 @@ State = Annotated[
 ]
 Erase = Annotated[
     bool,
+    TRUE_OR_FALSE,
     Query(
         description="Erase it now, also from the trash; it needs the permission `documents.erase`."
     ),
@@ -121,7 +131,7 @@ async def list_documents(
     page = await services.reader.page(
         principal, limit=limit, cursor=cursor, trashed=state == "trash"
     )
-    return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
+    return PageView.of(page, DocumentView.of)
 
 
 @router.get("/{document}", summary="Get a document's description")
@@ -141,8 +151,7 @@ async def list_document_versions(
     document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> PageView[DocumentView]:
     """List every version of a document, the latest first."""
-    versions = await services.reader.versions(principal, document)
-    return PageView(items=[DocumentView.of(found) for found in versions], cursor=None)
+    return PageView.of(await services.reader.versions(principal, document), DocumentView.of)
 
 
 @router.put(

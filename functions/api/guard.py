@@ -5,11 +5,12 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the form of its body, and the size of one in JSON.
+6. the form of its body, and the memory that it will hold;
+7. the size of its JSON body and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
-is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
-without either cannot be made.
+is sent; of a flood of refusals the first one, and their count once it has ended. Each endpoint says who
+may call it, with ``requires`` or ``public``; a route to an endpoint without either cannot be made.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from functions.api.bodies import check_body_form, with_json_body
-from functions.api.dependencies import limits_of, origin_of, services_of
-from functions.api.limits import FirstRefusal
+from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
+from functions.api.client_address import network_of
+from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
+from functions.api.limits import Caller, LimitReached
+from functions.api.memory import CLAIM, STREAM_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -116,19 +119,27 @@ class GuardedRoute(APIRoute):
 
         async def guarded(received: Request) -> Response:
             request = _with_joined_lines(received)
+            claim: Claim = request.scope[CLAIM]
+            claim.callers.append(network_of(origin_of(request).address))
             try:
                 await services_of(request).start()
+                await self._record_ended_flood(request)
                 if permission is None:
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
+                    claim.callers.append(request.state.principal.user)
                 if request.method in _WITH_BODY:
                     check_body_form(received)
+                await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
+                    if permission is not None:
+                        # A body may come as slowly as its sender likes.
+                        await principal_of(request).confirm()
                 return await handle(request)
             except (StrongroomError, RequestValidationError, HTTPException) as error:
-                if isinstance(error, FirstRefusal) or (
+                if isinstance(error, LimitReached) or (
                     permission is not None and isinstance(error, StrongroomError)
                 ):
                     await self._audit(request, error)
@@ -144,6 +155,15 @@ class GuardedRoute(APIRoute):
                 ) from None
 
         return guarded
+
+    def _size_to_hold(self, request: Request) -> int:
+        """How much of the content that goes in or out this request will hold, bytes."""
+        if request.method == "GET" and self.response_class is StreamingResponse:
+            return STREAM_BYTES
+        length = request.headers.get("content-length", "")
+        chunked = "transfer-encoding" in request.headers
+        size = int(length) if length.isdecimal() else STREAM_BYTES if chunked else 0
+        return min(size, STREAM_BYTES if self.body_field is None else MAX_JSON_BYTES)
 
     def _limit_address(self, request: Request) -> None:
         limits_of(request).address.take(origin_of(request).address)
@@ -166,20 +186,65 @@ class GuardedRoute(APIRoute):
     async def _audit(self, request: Request, error: StrongroomError) -> None:
         if isinstance(error, FAILURES):
             return  # nothing was refused
-        if isinstance(error, RateLimited) and not isinstance(error, FirstRefusal):
+        if isinstance(error, RateLimited) and not isinstance(error, LimitReached):
+            return  # its service has audited it
+        at_limit = isinstance(error, LimitReached)
+        caller, floods = caller_of(request, error), limits_of(request).floods
+        if floods.count(caller, at_limit=at_limit):
             return
-        principal: Principal | None = getattr(request.state, "principal", None)
         # Any other text is the client's own, and the log repeats none of it.
         named = (value for value in request.path_params.values() if is_id(value, *PREFIXES))
-        await services_of(request).journal.record_failure(
-            error,
-            Action.REQUEST,
-            next(named, ""),
-            by=principal or ANONYMOUS,
-            tenant=principal.tenant if principal else OPERATOR,
-            origin=origin_of(request),
-            details={"route": f"{request.method} {self.path}"},
+        try:
+            await services_of(request).journal.record_failure(
+                error,
+                Action.REQUEST,
+                next(named, ""),
+                by=caller.by,
+                tenant=caller.tenant,
+                origin=caller.origin,
+                details={"route": f"{request.method} {self.path}"},
+            )
+        except BaseException:
+            if at_limit or not caller.admitted:
+                floods.forget(caller)
+            raise
+
+    async def _record_ended_flood(self, request: Request) -> None:
+        floods = limits_of(request).floods
+        flood = floods.take_ended()
+        if flood is None:
+            return
+        journal = services_of(request).journal
+        entry = journal.entry(
+            Action.REQUESTS_REFUSED,
+            by=flood.caller.by,
+            tenant=flood.caller.tenant,
+            origin=flood.caller.origin,
+            refused=RateLimited.slug,
+            details={
+                "refusals": flood.refusals,
+                "seconds": int((flood.last_at - flood.began_at).total_seconds()),
+            },
         )
+        try:
+            await journal.commit(entry)
+        except BaseException as error:
+            floods.put_back(flood)
+            if not isinstance(error, StrongroomError):
+                raise
+
+
+def caller_of(request: Request, error: StrongroomError) -> Caller:
+    """Return who was refused: the user who was admitted, or whose token it was, or else an address."""
+    origin = origin_of(request)
+    principal: Principal | None = getattr(request.state, "principal", None)
+    admitted = principal is not None
+    if isinstance(error, Unauthenticated) and error.user:
+        # Whose token it was is certain, and that it is used still is for their tenant to know.
+        principal = Principal(error.tenant, error.user, (), origin)
+    if principal is None:
+        return Caller(network_of(origin.address), ANONYMOUS, OPERATOR, origin, admitted)
+    return Caller(principal.user, principal, principal.tenant, origin, admitted)
 
 
 def _with_joined_lines(request: Request) -> Request:

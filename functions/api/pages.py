@@ -33,7 +33,7 @@ RELEASE: Final = PACKAGED.read_text() if PACKAGED.exists() else None
 
 
 class HealthView(BaseModel):
-    """The service responds and so does its record store; `release` is null in a checkout."""
+    """The service and its record store respond and have room; `release` is null in a checkout."""
 
     status: Literal["ok"] = "ok"
     environment: str
@@ -43,7 +43,8 @@ class HealthView(BaseModel):
 @router.get("/health", tags=["service"], summary="Get the service's health")
 @public
 async def health(services: ServicesDep) -> HealthView:
-    """Check that the service and its record store respond, and which release is running."""
+    """Check that the service and its record store respond and have room, and which release is running."""
+    await services.adapters.check_room()
     with suppress(NotFound):
         await services.adapters.records.get(Partition(OPERATOR), "health", "none")
     return HealthView(environment=services.settings.environment)

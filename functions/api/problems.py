@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
+from starlette.routing import BaseRoute
 
 from functions.api.digests import WANTED, DigestRefused
+from functions.api.methods import allowed_methods, path_pattern
 from functions.api.response_headers import response_headers
 from functions.api.trace_context import trace_id
 from shared.base import errors
@@ -22,6 +23,9 @@ from shared.base.models import JsonObject
 from shared.targets.errors import TargetUnusableError
 
 MEDIA_TYPE: Final = "application/problem+json"
+API: Final = "/api/v1"
+"""What every path of the API begins with."""
+
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
 
 STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
@@ -114,7 +118,7 @@ def problem(
 def install(app: FastAPI) -> None:
     """Let every error of the app become a problem."""
     # Starlette's types do not know that a handler gets the errors that it was registered for.
-    app.add_exception_handler(errors.StrongroomError, _strongroom_error)  # type: ignore[arg-type]
+    app.add_exception_handler(errors.StrongroomError, strongroom_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)
@@ -124,7 +128,8 @@ def _instance(request: Request) -> str:
     return f"urn:strongroom:trace:{trace_id(request.scope['strongroom.traceparent'])}"
 
 
-async def _strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
+async def strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
+    """Return the response to a request that ended with this error."""
     headers: dict[str, str] = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -189,32 +194,52 @@ _HTTP_DETAILS: Final[Mapping[int, tuple[str, str, str]]] = {
 
 
 def no_such_route(request: Request) -> JSONResponse:
-    """Return the response to a request that no route takes."""
+    """Return the response to a request that no route takes, with the path that was probably meant."""
     slug, title, detail = _HTTP_DETAILS[404]
+    meant = _meant_path(getattr(request.scope.get("app"), "routes", ()), request.url.path)
+    if meant is not None:
+        detail = f"Did you mean {meant}? {detail}"
     return problem(404, slug, title, detail, {}, instance=_instance(request))
 
 
+def _meant_path(routes: Sequence[BaseRoute], path: str) -> str | None:
+    """The path of the route that differs from a path in slashes, in case, or in the prefix alone."""
+    tidy = "".join(f"/{part}" for part in path.split("/") if part).lower()
+    templates = sorted(
+        {str(route.path) for route in iter_route_contexts(routes)},
+        key=lambda template: "{" in template,  # what is a path of its own is not meant as an id
+    )
+    for guess in (tidy, f"{API}{tidy}", f"{API.rpartition('/')[0]}{tidy}"):
+        for template in templates:
+            if path_pattern(template).match(guess):
+                return template
+    return None
+
+
+def origin_refused(request: Request, vary: str) -> JSONResponse:
+    """Return the response to a browser that asks whether it may send a request, and may not."""
+    return problem(
+        403,
+        "cross-origin-refused",
+        "A web application at this origin may not send this request",
+        "The operator allows origins with the setting STRONGROOM_CORS_ORIGINS; methods and headers are"
+        " those of the API's documentation.",
+        {"Vary": vary},
+        instance=_instance(request),
+    )
+
+
 async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == 404:
+        return no_such_route(request)
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.url.path))
     slug, title, detail = _HTTP_DETAILS.get(
         error.status_code,
         (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
     )
     return problem(error.status_code, slug, title, detail, headers, instance=_instance(request))
-
-
-def _allowed(request: Request) -> list[str]:
-    # The router names the methods of the first route alone, where several share a path.
-    matching = [
-        route
-        for route in iter_route_contexts(request.app.routes)
-        if compile_path(str(route.path))[0].match(request.url.path)
-    ]
-    # What is a path of its own is not meant as an id in another one.
-    own = [route for route in matching if route.path == request.url.path]
-    return sorted(method for route in own or matching for method in route.methods or ())
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -161,6 +161,7 @@ class TargetsView(BaseModel):
     """The targets of a tenant."""
 
     items: list[TargetView]
+    damaged: list[str]
 
 
 class DeletedTargetView(BaseModel):
@@ -204,7 +205,9 @@ async def list_targets(services: ServicesDep, principal: PrincipalDep) -> Target
     """List the targets of your tenant, oldest first, and how far each is behind."""
     now = services.runtime.now()
     found = await services.targets.all(principal)
-    return TargetsView(items=[TargetView.of(each, now) for each in found])
+    return TargetsView(
+        items=[TargetView.of(each, now) for each in found.items], damaged=list(found.damaged)
+    )
 
 
 @router.get("/{target}", responses={200: response_headers("ETag")}, summary="Get a target")

@@ -56,10 +56,17 @@ class InvalidInput(StrongroomError):
 
 
 class Unauthenticated(StrongroomError):
-    """The request carries no valid token."""
+    """The request carries no valid token.
+
+    Attributes:
+        tenant: Of the user to whom the token was issued, where it was one of ours once; else empty.
+        user: The id of that user; else empty.
+    """
 
     slug = "unauthenticated"
     title = "Sign in first"
+    tenant: str = ""
+    user: str = ""
 
 
 class TokenExpired(Unauthenticated):

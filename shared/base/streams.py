@@ -104,6 +104,8 @@ async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+        # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
+        del coming
 
 
 class Conversion(Protocol):

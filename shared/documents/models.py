@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 from shared.documents.media_types import MAX_LENGTH, QUOTED, TOKEN
+from shared.ports.blobs import is_blob_name
 
 
 def _no_folder(name: str) -> str:
@@ -70,6 +71,16 @@ class SealedNames(Description):
         return Description(**self.model_dump(include=set(Description.model_fields)))
 
 
+def _object_name(name: str) -> str:
+    if not is_blob_name(name):
+        raise ValueError("no object has such a name")
+    return name
+
+
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+"""A record that names anything else was changed by somebody, and is damaged."""
+
+
 class Version(Model):
     """One immutable content of a document, as sealed.
 
@@ -90,8 +101,8 @@ class Version(Model):
 
     number: int
     tag: str = ""
-    object: str
-    replica: str | None = None
+    object: ObjectName
+    replica: ObjectName | None = None
     epoch: str
     wrapped_key: Base64UrlBytes
     names: Base64UrlBytes
@@ -138,7 +149,7 @@ class Upload(Model):
         state: Where it is: *granted* until the client says complete, *completed* until it is sealed.
         object: Its name in the staging store.
         epoch: The epoch whose key seals ``description``.
-        description: A ``Description`` and the expected digest, sealed.
+        description: A ``Description`` and the expected digest, sealed; empty once the upload has ended.
         created_by: The user.
         created_at: When it was granted.
         expires_at: When the grant ends.
@@ -148,7 +159,7 @@ class Upload(Model):
     id: str
     document: str
     state: Literal["granted", "completed", "sealed", "failed"]
-    object: str
+    object: ObjectName
     epoch: str
     description: Base64UrlBytes
     created_by: str
@@ -160,6 +171,10 @@ class Upload(Model):
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
         return self.state in {"sealed", "failed"}
+
+    def end(self, state: Literal["sealed", "failed"], failure: str = "") -> Upload:
+        """The upload as the client can ask for it, without what it described: that is the document's."""
+        return self.model_copy(update={"state": state, "failure": failure, "description": b""})
 
     @property
     def forgotten_at(self) -> datetime | None:

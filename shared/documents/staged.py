@@ -69,7 +69,7 @@ class StagedContentSealer:
             await uploads.fail(stored, error.slug, entry)
             return
         document = Document(id=upload.document, created_at=version.created_at, current=version)
-        sealed = upload.model_copy(update={"state": "sealed"})
+        sealed = upload.end("sealed")
         entry = journal.entry(
             Action.DOCUMENT_CREATE,
             document.id,

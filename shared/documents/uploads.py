@@ -30,7 +30,7 @@ _NO_MORE_CONTENT = "The upload takes no more content; begin a new one."
 
 @dataclass(frozen=True, slots=True)
 class GrantedUpload:
-    """An upload and the URL that takes its content; no grant if the upload takes content no more."""
+    """An upload and the URL that takes its content; no grant once that has expired."""
 
     upload: Upload
     grant: UploadGrant | None
@@ -114,8 +114,10 @@ class Uploads:
             if made is None:
                 raise
             upload = await self.read(principal, made)
-        if upload.state != "granted":
-            return GrantedUpload(upload, None)
+            if upload.expires_at <= self.runtime.now():
+                return GrantedUpload(upload, None)
+            # A repeated request is answered like the first; what came of the upload is for GET to say.
+            upload = upload.model_copy(update={"state": "granted", "failure": ""})
         grant = await self.staging.grant_upload(
             upload.object, max_size=size, expires_at=upload.expires_at
         )
@@ -260,7 +262,7 @@ class Uploads:
         Raises:
             Conflict: The upload was concurrently modified; nothing was done.
         """
-        failed = stored.value.model_copy(update={"state": "failed", "failure": failure})
+        failed = stored.value.end("failed", failure)
         await self.journal.commit(entry, [self.store.uploads.replace(stored, failed)])
         await self.staging.delete(stored.value.object)
 

@@ -48,7 +48,7 @@ class Recovery(Model):
     """
 
     recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=MAX_HOLDERS)
-    quorum: int = Field(default=1, ge=1, le=MAX_HOLDERS)
+    quorum: int = Field(default=1, ge=1, le=MAX_HOLDERS, strict=True)
 
     def check(self) -> None:
         """Refuse what no files can be encrypted to.

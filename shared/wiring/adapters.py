@@ -13,6 +13,10 @@ from shared.ports.targets import TargetConnector
 from shared.ports.write_once import WriteOnceStore
 
 
+async def _has_room() -> None:
+    """For stores that do not fill up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Adapters:
     """What stands behind the ports.
@@ -33,6 +37,7 @@ class Adapters:
             server that takes staged content itself; None where the storage service does.
         environments: Asks each resource that can tell which environment it belongs to.
         upgrade: Brings what an earlier release has stored into today's form, before first use.
+        check_room: Raises ``Unavailable`` where the stores have no room for what comes next.
         mirror_keys: Puts a copy of the key vault beside the backups, where the key vault is files.
         close: Closes them all.
     """
@@ -52,3 +57,4 @@ class Adapters:
     upgrade: Callable[[], Awaitable[None]]
     mirror_keys: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
+    check_room: Callable[[], Awaitable[None]] = _has_room

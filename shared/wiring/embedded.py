@@ -8,12 +8,14 @@ from pathlib import Path
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
 from shared.adapters.embedded.environment import marked_environment
+from shared.adapters.embedded.folders import check_room
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.mirror import KeyVaultMirror
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySource
 from shared.adapters.embedded.sealed import SealedBlobs
+from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
@@ -49,6 +51,10 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def upgrade() -> None:
         await upgrade_data_folder(data, runtime)
 
+    async def room() -> None:
+        for folder in (data, backup):
+            await on_disk(check_room, folder)
+
     async def close() -> None:
         await targets.close()
         await records.close()
@@ -70,6 +76,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         upgrade=upgrade,
         mirror_keys=key_vault_mirror(settings).update,
         close=close,
+        check_room=room,
     )
 
 

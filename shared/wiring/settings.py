@@ -14,6 +14,7 @@ from shared.policy.models import Retention, RetentionBounds
 
 Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
+KeyProtection = Literal["hardware", "software"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
 Service = Annotated[
@@ -23,6 +24,12 @@ Service = Annotated[
 
 Counts = Annotated[str, StringConstraints(pattern=r"^\d{1,4}( \d{1,4}){3}$")]
 """Hourly, daily, monthly and yearly sets, four numbers with spaces between."""
+
+Origins = Annotated[
+    str,
+    StringConstraints(pattern=r"^(https?://[^/?#*@\s]+( https?://[^/?#*@\s]+)*)?$", to_lower=True),
+]
+"""Origins as browsers write them, with spaces between."""
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
@@ -87,6 +94,9 @@ class Settings(BaseSettings):
             it saw to ``client_address_header``; 0: the peer's address is the client's.
         client_address_header: The header in which those proxies say it. The Functions host replaces
             ``X-Forwarded-For``, so a gateway before it has to use another.
+        cors_origins: The origins, such as ``https://app.example.com``, with spaces between, whose web
+            applications may call the API from a browser; empty: none may. On Azure the template does
+            not set it yet.
         longest_delivery_pause_seconds: How long a function at most keeps a message whose delivery
             failed, so that not every try is used up at once; 0 where the host of the functions gives
             failed messages back later by itself, as ``standalone`` does. The Functions host does not.
@@ -117,6 +127,8 @@ class Settings(BaseSettings):
         cosmos_endpoint: The endpoint of the Cosmos DB account.
         cosmos_database: The database, with the containers ``records`` and ``directory``.
         key_vault_url: The URL of the Key Vault of tenant keys.
+        key_protection: Where that key vault makes new keys: ``hardware``, or ``software``, which costs
+            nothing a key. Keys stay where they were made.
         service_bus_namespace: The host name of the Service Bus namespace.
 
     A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
@@ -145,6 +157,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
+    cors_origins: Origins = Field(default="", json_schema_extra=EMBEDDED)
     longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"
@@ -168,6 +181,7 @@ class Settings(BaseSettings):
     cosmos_endpoint: Service | None = None
     cosmos_database: str = "strongroom"
     key_vault_url: Service | None = None
+    key_protection: KeyProtection = "hardware"
     service_bus_namespace: Service | None = None
 
     @model_validator(mode="after")
@@ -190,6 +204,11 @@ class Settings(BaseSettings):
                 " more than 8784 hourly, 3660 daily, 1200 monthly and 100 yearly sets"
             ) from None
         return self
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Each of ``cors_origins``."""
+        return tuple(self.cors_origins.split())
 
     @property
     def retention_bounds(self) -> RetentionBounds:

@@ -25,7 +25,7 @@ from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE
 from shared.ports.records import Replace
 from tests.support.app import App, problem
 from tests.support.copies import CONTENT, Silent, copies, get
-from tests.support.damage import Harm, cut, drop_segment, flip, swap_segments
+from tests.support.damage import Harm, cut, drop_segment, flip, pipe, swap_segments
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,7 @@ HARMS: dict[str, Harm] = {
     "segments swapped": swap_segments,
     "a segment dropped": drop_segment,
     "gone": Path.unlink,
+    "a pipe": pipe,
 }
 
 

@@ -74,7 +74,7 @@ async def test_a_target_is_probed_set_up_and_shown_without_its_credentials(
     }
     assert await shown(app, auth, target["id"]) == target
     listed = (await app.http.get("targets", headers=auth)).json()
-    assert listed == {"items": [target]}
+    assert listed == {"items": [target], "damaged": []}
 
 
 async def test_documents_of_before_and_after_are_copied_and_erased(
@@ -121,7 +121,7 @@ async def test_a_probe_that_fails_is_a_problem_with_its_steps(
     steps = answer.json()["steps"]
     assert [each["step"] for each in steps] == STEPS[: STEPS.index(step) + 1]
     assert steps[-1] == {"step": step, "ok": False, "detail": detail}
-    assert (await app.http.get("targets", headers=auth)).json() == {"items": []}
+    assert (await app.http.get("targets", headers=auth)).json() == {"items": [], "damaged": []}
     refused = [
         (body["entry"]["action"], body["entry"]["outcome"], body["entry"]["reason"])
         for body in await app.entries(alpha)
@@ -242,7 +242,7 @@ async def test_a_tenant_sees_and_changes_its_own_targets_alone(
 ) -> None:
     mine = (await create(app, auth)).json()["target"]["id"]
     theirs = await app.auth(beta)
-    assert (await app.http.get("targets", headers=theirs)).json() == {"items": []}
+    assert (await app.http.get("targets", headers=theirs)).json() == {"items": [], "damaged": []}
     for request in (
         app.http.get(f"targets/{mine}", headers=theirs),
         app.http.patch(f"targets/{mine}", json={"paused": True}, headers=theirs),

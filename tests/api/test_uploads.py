@@ -12,11 +12,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from functions.api.limits import LOGGED_PER_MINUTE
 from functions.api.response_headers import digest_header
 from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.documents.naming import hour_prefix, sweep_due
+from shared.documents.timing import GRANT_LIFETIME
 from tests.support.app import App, Opened, problem
 from tests.support.uploads import CONTENT, NEW, begin, complete, put
 
@@ -209,6 +211,17 @@ async def test_a_staged_upload_is_checked_against_sha_512(
     assert (await state(app, auth, upload))["state"] == state_after
 
 
+async def test_a_flood_without_a_grant_is_one_entry(app: App, auth: dict[str, str]) -> None:
+    url = (await begin(app, auth))["grant"]["url"].replace("signature=", "signature=x")
+    for _ in range(LOGGED_PER_MINUTE + 10):
+        assert (await app.http.put(url, content=b"x")).status_code == 401
+    actions = await app.actions(OPERATOR)
+    assert actions.count("upload.receive") == LOGGED_PER_MINUTE + 1
+    app.clock.advance(60)
+    await app.http.get("health")
+    assert (await app.actions(OPERATOR)).count("requests.refused") == 1
+
+
 async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
@@ -226,11 +239,17 @@ async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
     assert app.stored("staging") == []
 
 
-async def test_a_grant_expires(app: App, auth: dict[str, str]) -> None:
+async def test_a_grant_expires(app: App, alpha: str, auth: dict[str, str]) -> None:
     upload = await begin(app, auth)
     app.clock.advance(3600)
     answer = await put(app, upload)
     assert (answer.status_code, problem(answer)) == (401, "token-expired")
+    refused = [
+        body["entry"]["reason"]
+        for body in await app.entries(alpha, upload["id"])
+        if body["entry"]["outcome"] == "refused"
+    ]
+    assert refused == ["token-expired"], "in the log of the tenant whose upload it was"
     assert app.stored("staging") == []
 
 
@@ -484,8 +503,14 @@ async def test_a_repeated_request_gets_the_same_upload(app: App, auth: dict[str,
     assert len({answer.json()["id"] for answer in twins}) == 1
     await put(app, answers[0].json())
     await complete(app, auth, answers[0].json())
-    later = (await app.http.post("uploads", json=NEW, headers=auth | key)).json()
-    assert (later["state"], later["grant"]) == ("completed", None)
+    later = await app.http.post("uploads", json=NEW, headers=auth | key)
+    assert later.json() == answers[0].json(), "what came of it is for GET to say"
+    assert (await state(app, auth, later.json()))["state"] == "completed"
+    await app.settle()
+    app.clock.advance(GRANT_LIFETIME.total_seconds())
+    fresh = await app.auth(next(iter(app.slugs)))
+    expired = (await app.http.post("uploads", json=NEW, headers=fresh | key)).json()
+    assert (expired["state"], expired["grant"]) == ("sealed", None)
 
 
 async def test_an_upload_survives_a_restart(opened: Opened, alpha: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,3 +38,9 @@ def drop_segment(path: Path) -> None:
     """Remove the second segment."""
     sealed = path.read_bytes()
     path.write_bytes(sealed[:SEGMENT_SIZE] + sealed[2 * SEGMENT_SIZE :])
+
+
+def pipe(path: Path) -> None:
+    """Put a pipe in place of the file: who opens it waits for a writer that never comes."""
+    path.unlink()
+    os.mkfifo(path)

@@ -20,10 +20,15 @@ from typing import Final
 
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.adapters.embedded.drafts import PIECE, Draft, erase, remove_unless_in_use
-from shared.adapters.embedded.folders import make_private_folder, sync_folder
+from shared.adapters.embedded.folders import (
+    IrregularFile,
+    make_private_folder,
+    open_regular,
+    sync_folder,
+)
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
-from shared.adapters.embedded.threads import on_disk
+from shared.adapters.embedded.threads import DiskHangs, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
 from shared.base.buffers import Buffer
 from shared.base.errors import Conflict, Damaged, Forbidden, NotFound
@@ -75,6 +80,9 @@ class FileBlobs:
                 if draft.takes(chunk):
                     await on_disk(self._write, draft, chunk)
             return await on_disk(self._publish, draft, name)
+        except DiskHangs:
+            draft.abandon()
+            raise
         finally:
             if draft.descriptor is not None:
                 await on_disk(draft.discard)
@@ -206,8 +214,8 @@ class FileBlobs:
         """Open an object until ``opened`` closes; its descriptor and first piece."""
         try:
             with self._tree.located(name) as (folder, file):
-                descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-        except FileNotFoundError:
+                descriptor = open_regular(file, os.O_RDONLY, folder=folder)
+        except (FileNotFoundError, IrregularFile):
             raise NotFound("There is no such object.") from None
         opened.callback(os.close, descriptor)
         return descriptor, self._read(name, descriptor, start, end)

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from shared.adapters.embedded.folders import IrregularFile, open_regular
 from shared.base.buffers import Buffer
 
 PIECE: Final = 1_048_576
@@ -75,6 +76,10 @@ class Draft:
         finally:
             os.close(descriptor)
 
+    def abandon(self) -> None:
+        """Leave it to a thread that hangs in it; what the process leaves behind, the next one removes."""
+        self.descriptor = None
+
     def _open(self) -> int:
         if self.descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -90,8 +95,11 @@ def erase(path: Path) -> None:
         OSError: As the operating system says.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        descriptor = open_regular(path, os.O_WRONLY)
     except FileNotFoundError:
+        return
+    except IrregularFile:
+        path.unlink(missing_ok=True)  # it holds nothing that could be overwritten
         return
     try:
         _overwrite(descriptor)
@@ -111,8 +119,11 @@ def remove_unless_in_use(path: Path, *, erased: bool = False) -> None:
         OSError: As the operating system says.
     """
     try:
-        descriptor = os.open(path, (os.O_RDWR if erased else os.O_RDONLY) | os.O_NOFOLLOW)
+        descriptor = open_regular(path, os.O_RDWR if erased else os.O_RDONLY)
     except FileNotFoundError:
+        return
+    except IrregularFile:
+        path.unlink(missing_ok=True)
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

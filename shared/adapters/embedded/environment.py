@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.embedded.folders import make_private_folder, write_private_file
+from shared.adapters.embedded.folders import make_private_folder, read_regular, write_private_file
 from shared.adapters.embedded.threads import on_disk
 
 FILE_NAME: Final = "environment"
@@ -24,4 +24,4 @@ def _mark_or_read(data: Path, environment: str) -> str:
         # Of two processes that come to a new folder at once, the first one's mark counts for both.
         with suppress(FileExistsError):
             write_private_file(path, environment.encode(), new=True)
-    return path.read_text().strip()
+    return read_regular(path).decode().strip()

@@ -15,6 +15,7 @@ from shared.adapters.checks import check_digest, check_key_name, check_plaintext
 from shared.adapters.embedded.folders import (
     TEMPORARY_PREFIX,
     make_private_folder,
+    read_regular,
     write_private_file,
 )
 from shared.adapters.embedded.keyfiles import (
@@ -183,7 +184,7 @@ class FileKeyVault:
 
     def _read(self, name: str) -> KeyFile | None:
         try:
-            stored = KeyFile.decode(self._key_path(name).read_bytes())
+            stored = KeyFile.decode(read_regular(self._key_path(name)))
         except FileNotFoundError:
             return None
         if stored.name != name:
@@ -223,7 +224,7 @@ class FileKeyVault:
                 file = VaultFile(argon2id=new.parameters, check=derive_key(new.root, "check"))
                 write_private_file(path, file.encode())
                 return new.root
-            stored = VaultFile.decode(path.read_bytes())
+            stored = VaultFile.decode(read_regular(path))
         root = self._source.load(stored.argon2id)
         if not hmac.compare_digest(derive_key(root, "check"), stored.check):
             raise Unavailable(

@@ -13,6 +13,7 @@ from pathlib import Path
 from shared.adapters.embedded.folders import (
     TEMPORARY_PREFIX,
     make_private_folder,
+    read_regular,
     sync_folder,
     write_private_file,
 )
@@ -62,8 +63,8 @@ def _copy(source: Path, destination: Path) -> None:
             (destination / name).unlink()
             sync_folder((destination / name).parent)
     for name, path in sorted(wanted.items()):
-        content, copy = path.read_bytes(), destination / name
-        if not copy.exists() or copy.read_bytes() != content:
+        content, copy = read_regular(path), destination / name
+        if not copy.exists() or read_regular(copy) != content:
             make_private_folder(copy.parent)
             write_private_file(copy, content)
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from shared.base.errors import Unavailable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+DISK_SECONDS: Final = 120.0
+"""More than a busy disk takes. What takes longer hangs, such as a network file system that is gone."""
+
+
+class DiskHangs(Unavailable):
+    """A thread works on the operation still, and what it works with must stay open for it."""
 
 
 async def on_disk(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -20,18 +27,31 @@ async def on_disk(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kw
 
     Raises:
         Unavailable: The operating system refused.
+        DiskHangs: The call has not ended within ``DISK_SECONDS``, and is left to itself.
     """
     call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    deadline = asyncio.get_running_loop().time() + DISK_SECONDS
+    cancelled = False
+    while not call.done():
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait([call], timeout=max(0.0, left))
+        except asyncio.CancelledError:
+            cancelled = True
+            continue
+        if not call.done() and left <= 0:
+            call.add_done_callback(_forget)
+            raise DiskHangs("The disk does not respond; try again shortly.")
+    if cancelled:
+        _forget(call)
+        raise asyncio.CancelledError
     try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        while not call.done():
-            try:
-                await asyncio.wait([call])
-            except asyncio.CancelledError:
-                continue
-        # Ask, so that a failure that nobody wants any more is not logged as forgotten.
-        call.exception()
-        raise
+        return call.result()
     except OSError as error:
         raise Unavailable("The disk did not accept the operation; try again shortly.") from error
+
+
+def _forget(call: asyncio.Future[_T]) -> None:
+    """Ask for a failure that nobody wants any more, so that it is not logged as forgotten."""
+    if not call.cancelled():
+        call.exception()

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from shared.adapters.embedded.folders import open_regular
 from shared.base.errors import NotFound
 
 _MARK: Final = "="
@@ -76,8 +77,8 @@ class ObjectTree:
         with contextlib.ExitStack() as opened:
             try:
                 folder, file = opened.enter_context(self.located(name))
-                flags = (os.O_RDWR if alone else os.O_RDONLY) | os.O_NOFOLLOW
-                descriptor = os.open(file, flags, dir_fd=folder)
+                flags = os.O_RDWR if alone else os.O_RDONLY
+                descriptor = open_regular(file, flags, folder=folder)
             except FileNotFoundError:
                 raise NotFound("There is no such object.") from None
             opened.callback(os.close, descriptor)

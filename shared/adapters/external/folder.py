@@ -16,14 +16,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range, is_blob_name
-from shared.adapters.embedded.threads import on_disk
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
+from shared.adapters.embedded.folders import IrregularFile, open_regular
+from shared.adapters.embedded.threads import DiskHangs, on_disk
 from shared.adapters.external.feeding import Feed
 from shared.adapters.external.pacing import Pacer
 from shared.adapters.external.probing import probe_objects
 from shared.base.buffers import Buffer
 from shared.base.errors import NotFound, Unavailable
-from shared.ports.blobs import BlobInfo
+from shared.ports.blobs import BlobInfo, is_blob_name
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeResult
 
@@ -62,6 +63,9 @@ class FolderTarget:
                 async for chunk in Feed(self._pacer.paced(content), size):
                     await on_disk(_write, descriptor, chunk)
                 await on_disk(self._publish, descriptor, draft, name)
+            except DiskHangs:
+                opened.pop_all()
+                raise
             except BaseException:
                 with contextlib.suppress(Unavailable):
                     await on_disk(self._discard, draft)
@@ -131,14 +135,10 @@ class FolderTarget:
         *segments, last = name.split("/")
         try:
             with self._folder(segments) as folder:
-                # A pipe that somebody put there must not be waited for.
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-                descriptor = os.open(last, flags, dir_fd=folder)
-        except (FileNotFoundError, NotADirectoryError):
+                descriptor = open_regular(last, os.O_RDONLY, folder=folder)
+        except (FileNotFoundError, NotADirectoryError, IrregularFile):
             raise NotFound("There is no such object.") from None
         opened.callback(os.close, descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotFound("There is no such object.")
         return descriptor
 
     def _delete(self, name: str) -> None:
@@ -205,8 +205,8 @@ def _remove_drafts(folder: int) -> None:
     with os.scandir(folder) as entries:
         drafts = [entry.name for entry in entries if entry.name.startswith(_DRAFT)]
     for draft in drafts:
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        with contextlib.suppress(FileNotFoundError, IrregularFile):
+            descriptor = open_regular(draft, os.O_RDONLY, folder=folder)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(draft, dir_fd=folder)

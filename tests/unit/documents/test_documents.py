@@ -136,7 +136,7 @@ async def test_an_update_is_not_refused_because_of_a_replica(data: DocumentData)
         EventType.DOCUMENT_SEALED, TENANT, made.document.id, VersionData(version=1)
     )
     await update(process, made, after(lambda: process.replication.replicate(event)))
-    latest, first = await process.reader.versions(USER, made.document.id)
+    latest, first = (await process.reader.versions(USER, made.document.id)).items
     assert (latest.version.number, latest.version.replica) == (2, None)
     assert [first.version.replica] == await stored(data.replica)
     assert await process.content(made.document.id) == b"first then"

@@ -133,6 +133,28 @@ async def test_content_of_an_upload_cancelled_while_it_arrived_is_removed(
     assert await received(data, upload) == [("refused", "conflict", "anonymous", ORIGIN.address)]
 
 
+@pytest.mark.parametrize("erased", [False, True])
+async def test_content_that_arrives_after_the_upload_was_sealed_is_removed(
+    data: DocumentData, erased: bool
+) -> None:
+    process = data.process()
+    upload = await begin(process)
+
+    async def content() -> AsyncIterator[Buffer]:
+        yield CONTENT[:5]
+        # The same request, repeated meanwhile, was faster.
+        await receive(process, upload)
+        await process.uploads.complete(USER, upload.id)
+        await seal(process, upload)
+        if erased:
+            await process.erase(upload.document)
+        yield CONTENT[5:]
+
+    with pytest.raises(Conflict, match="takes no more content"):
+        await receive(process, upload, content())
+    assert await stored(data.staging) == []
+
+
 async def test_content_of_an_upload_that_expired_while_it_arrived_is_removed(
     data: DocumentData,
 ) -> None:

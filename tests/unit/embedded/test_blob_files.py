@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -202,6 +204,57 @@ async def test_symbolic_links_are_not_followed(store, tmp_path):
     assert [info.name async for info in store.list()] == ["ten_a/doc"]
     assert kept(outside) == ["secret="]
     assert (outside / "secret=").read_bytes() == b"secret"
+
+
+@pytest.fixture
+def irregular(tmp_path):
+    """Puts a pipe or a socket at a path."""
+    with contextlib.ExitStack() as opened:
+
+        def put(kind: str, path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "pipe":
+                os.mkfifo(path)
+                # With a writer, or a reader that waited for one would hang, and the test with it.
+                opened.callback(os.close, os.open(path, os.O_RDWR))
+            else:
+                bound = opened.enter_context(socket.socket(socket.AF_UNIX))
+                with contextlib.chdir(path.parent):  # the path of a socket has few bytes
+                    bound.bind(path.name)
+
+        yield put
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+async def test_what_is_no_file_is_no_object_and_nothing_waits_for_it(
+    store, tmp_path, irregular, kind
+):
+    await store.put("ten_a/doc", stream(b"x"))
+    irregular(kind, tmp_path / "primary" / "ten_a" / "odd=")
+    with pytest.raises(NotFound):
+        await content(store, "ten_a/odd")
+    with pytest.raises(NotFound):
+        await store.head("ten_a/odd")
+    with pytest.raises(Conflict):
+        await store.put("ten_a/odd", stream(b"x"))
+    assert [info.name async for info in store.list()] == ["ten_a/doc"]
+    await store.delete("ten_a/odd")
+    await store.put("ten_a/odd", stream(b"x"))
+    assert await content(store, "ten_a/odd") == b"x"
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+async def test_what_is_no_file_does_not_keep_a_store_from_starting(
+    tmp_path, irregular, kind, forgets
+):
+    root = tmp_path / "primary"
+    irregular(kind, root / ".incoming" / "odd")
+    irregular(kind, root / ".erased" / "odd")
+    store = FileBlobs(root, FakeClock(), forgets=forgets)
+    await store.put("doc", stream(b"x"))
+    assert await content(store, "doc") == b"x"
+    assert not (root / ".incoming" / "odd").exists()
 
 
 async def test_a_folder_that_was_removed_by_hand_is_made_again(store, tmp_path):

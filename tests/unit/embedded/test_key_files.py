@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from shared.adapters.embedded.folders import write_private_file
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
@@ -49,6 +50,21 @@ async def test_files_and_folders_are_private(vault, tmp_path):
         "keys": 0o700,
         "log.json": 0o600,
     }
+
+
+async def test_a_pipe_in_place_of_a_key_is_not_waited_for(vault, folder):
+    await vault.create("log", "sign")
+    path = folder / "keys/log.json"
+    path.unlink()
+    os.mkfifo(path)
+    # With a writer, or a reader that waited for one would hang, and the test with it.
+    writer = os.open(path, os.O_RDWR)
+    os.write(writer, b"{}")
+    with pytest.raises(Unavailable):
+        await vault.sign("log", DIGEST)
+    with pytest.raises(Unavailable):
+        await vault.create("log", "sign")
+    os.close(writer)
 
 
 async def test_a_destroyed_key_is_no_longer_in_its_file(vault, folder):
@@ -142,7 +158,7 @@ async def test_a_root_key_file_that_is_missing_short_or_another_is_noticed(
     for content in (None, b"", b"short", bytes(32)):
         root_file.unlink(missing_ok=True)
         if content is not None:
-            root_file.write_bytes(content)
+            write_private_file(root_file, content)
         with pytest.raises(Unavailable) as refused:
             await opened(folder, RootKeyFile(root_file)).sign("log", DIGEST)
         assert f"{root_file} (setting STRONGROOM_ROOT_KEY_FILE)" in refused.value.detail
@@ -151,10 +167,21 @@ async def test_a_root_key_file_that_is_missing_short_or_another_is_noticed(
 
 async def test_a_root_key_file_of_the_operators_own_is_used(folder, root_file):
     root_file.parent.mkdir()
-    root_file.write_bytes(bytes(range(32)))
+    write_private_file(root_file, bytes(range(32)))
     first = opened(folder, RootKeyFile(root_file)).derive("staging")
     assert root_file.read_bytes() == bytes(range(32))
     assert first == opened(folder, RootKeyFile(root_file)).derive("staging")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o777])
+async def test_a_root_key_that_others_can_read_is_not_used(folder, root_file, mode):
+    opened(folder, RootKeyFile(root_file)).derive("staging")
+    root_file.chmod(mode)
+    with pytest.raises(Unavailable) as refused:
+        opened(folder, RootKeyFile(root_file)).derive("staging")
+    assert f"run: chmod 600 {root_file}" in refused.value.detail
+    root_file.chmod(0o400)
+    opened(folder, RootKeyFile(root_file)).derive("staging")
 
 
 async def test_a_root_key_file_that_is_a_folder_is_named(folder, tmp_path):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -111,6 +114,29 @@ async def test_prefetching_gives_the_same_items() -> None:
     for count in (0, 1, 2, 7):
         items = [bytes([number]) for number in range(count)]
         assert [item async for item in prefetch(stream(items))] == items
+
+
+async def test_an_error_while_prefetching_holds_no_piece() -> None:
+    class Held:
+        pass
+
+    async def items() -> AsyncIterator[Held]:
+        held = Held()
+        pieces.append(weakref.ref(held))
+        yield held
+        raise ValueError("the client disconnected")
+
+    pieces: list[weakref.ref[Held]] = []
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            async for _ in prefetch(items()):
+                pass
+        del _
+        await asyncio.sleep(0)
+        assert pieces[0]() is None, "a cycle holds it until it is collected"
+    finally:
+        gc.enable()
 
 
 async def test_prefetching_is_one_item_ahead_and_no_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from functions.api.app import STANDARD_HEADERS
+from standalone.connections import Connections
 from standalone.frontend import (
     LEAST_BYTES,
     MAX_HEAD_BYTES,
@@ -84,7 +86,7 @@ class Loop:
 class Connection:
     """A protocol and the client at its other end."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections: Connections | None = None) -> None:
         self.requests: list[Scope] = []
         self.answer = asyncio.Event()
         self.reading = asyncio.Event()
@@ -93,7 +95,13 @@ class Connection:
         config = uvicorn.Config(
             self._app, interface="asgi3", ws="none", lifespan="off", log_config=None
         )
-        self.protocol = LimitedHttpProtocol(config, ServerState(), {}, self.loop)  # type: ignore[arg-type]
+        self.protocol = LimitedHttpProtocol(
+            config,
+            ServerState(),
+            {},
+            self.loop,  # type: ignore[arg-type]
+            connections=connections or Connections(),
+        )
         self.protocol.connection_made(self.client)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +141,7 @@ async def test_another_protocol_is_refused_before_its_body_is_lost(
 ) -> None:
     connection.protocol.data_received(head.replace(b"1.1\r\n", b"1.1\r\nHost: x\r\n"))
     await connection.settle()
-    assert connection.client.sent.startswith(b"HTTP/1.1 400 ")
+    assert refused(connection.client.sent) == (400, "invalid-input")
     assert connection.client.closed
     assert connection.requests == []
 
@@ -154,8 +162,173 @@ async def test_a_head_has_an_end(connection: Connection) -> None:
     connection.protocol.data_received(b"a" * (MAX_HEAD_BYTES - 100))
     assert not connection.client.closed
     connection.protocol.data_received(b"a" * 100)
-    assert connection.client.sent.startswith(b"HTTP/1.1 431 ")
+    assert refused(connection.client.sent) == (431, "head-too-large")
     assert connection.client.closed
+
+
+def refused(sent: bytes) -> tuple[int, str]:
+    """The status and the problem of the only response that was sent."""
+    head, _, body = sent.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    headers = dict(line.decode().lower().split(": ", 1) for line in lines)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert int(headers["content-length"]) == len(body)
+    assert {name.lower() for name in STANDARD_HEADERS} <= set(headers)
+    problem = json.loads(body)
+    assert problem["status"] == int(status.split()[1])
+    assert problem["instance"].startswith("urn:strongroom:trace:")
+    assert problem["detail"].endswith(".")
+    return problem["status"], problem["type"].removeprefix("urn:strongroom:problem:")
+
+
+CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked", 501),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            501,
+        ),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity, chunked", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", 400),
+        (b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", 400),
+        (b"GET / HTTP/1.1\r\nAccept: */*", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x", 400),
+        (b"GET / HTTP/1.1\r\nHost:", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b", 400),
+        (b"GET / HTTP/1.1\r\nHost: user@x", 400),
+        (b"GET / HTTP/1.1\r\nHost: x/y", 400),
+        (b"GET / HTTP/1.1\r\nHost: x, y:1:2", 400),
+        (b"GET / HTTP/1.0\r\nHost: a b", 400),
+        (b"GET / HTTP/2.0\r\nHost: x", 505),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA\x00: b", 400),
+        (b"nothing that is HTTP", 400),
+    ],
+)
+async def test_a_head_that_rfc_9112_refuses(
+    connection: Connection, head: bytes, status: int
+) -> None:
+    connection.reading.set()
+    connection.answer.set()
+    connection.protocol.data_received(head + b"\r\n\r\n" + CHUNKED)
+    await connection.settle()
+    assert refused(connection.client.sent)[0] == status
+    assert connection.client.closed
+    assert connection.requests == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked",
+        b"GET / HTTP/1.1\r\nHost: x:7071",
+        b"GET / HTTP/1.1\r\nHost: [2001:db8::7]:7071",
+        b"GET / HTTP/1.1\r\nHost: 203.0.113.7",
+        b"GET / HTTP/1.1\r\nHost: xn--a.example:",
+        b"GET http://x/ HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/1.0\r\nAccept: */*",
+        b"GET / HTTP/1.0\r\nHost: x",
+    ],
+)
+async def test_a_head_that_rfc_9112_takes(connection: Connection, head: bytes) -> None:
+    connection.reading.set()
+    connection.answer.set()
+    body = CHUNKED if head.startswith(b"POST") else b""
+    connection.protocol.data_received(head + b"\r\n\r\n" + body)
+    await connection.settle()
+    assert connection.client.sent.startswith(b"HTTP/1.1 204 ")
+    assert len(connection.requests) == 1
+
+
+async def test_what_follows_a_whole_request_does_not_take_its_response(
+    connection: Connection,
+) -> None:
+    connection.reading.set()
+    connection.protocol.data_received(GET + b"no HTTP at all\r\n\r\n")
+    await connection.settle()
+    assert connection.client.sent == b""
+    connection.answer.set()
+    await connection.settle()
+    assert connection.client.sent.startswith(b"HTTP/1.1 204 ")
+    assert connection.client.sent.count(b"HTTP/1.1 ") == 1
+    assert connection.client.closed
+
+
+async def test_a_body_that_breaks_ends_its_request(connection: Connection) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.reading.set()
+    connection.protocol.data_received(head)
+    await connection.settle()
+    connection.protocol.data_received(b"this is no size\r\n")
+    connection.answer.set()
+    await connection.settle()
+    assert refused(connection.client.sent) == (400, "invalid-input")
+    assert connection.client.closed
+
+
+async def test_who_has_sent_a_request_and_ends_their_side_gets_the_response(
+    connection: Connection,
+) -> None:
+    connection.reading.set()
+    connection.protocol.data_received(POST.replace(b"1000000", b"4") + b"body")
+    assert connection.protocol.eof_received(), "or the connection is closed at once"
+    connection.answer.set()
+    await connection.settle()
+    assert b" 204 " in connection.client.sent
+    assert b"connection: close" in connection.client.sent
+    assert connection.client.closed
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", POST + b"half"])
+async def test_who_ends_their_side_in_the_middle_is_let_go(
+    connection: Connection, sent: bytes
+) -> None:
+    connection.reading.set()
+    if sent:
+        connection.protocol.data_received(sent)
+    await connection.settle()
+    assert not connection.protocol.eof_received()
+
+
+async def test_who_has_no_place_gets_a_response_or_is_dropped() -> None:
+    connections = Connections(8)
+    clients = [Connection(connections) for _ in range(3)]
+    for each in clients[:2]:
+        each.reading.set()
+        each.answer.set()
+        each.protocol.data_received(GET)
+        await each.settle()
+        assert each.client.sent.startswith(b"HTTP/1.1 204 ")
+    assert clients[2].client.aborted
+    assert clients[2].client.sent == b""
+
+    clients[0].protocol.connection_lost(None)
+    clients[2].protocol.connection_lost(None)
+    again = Connection(connections)
+    assert not again.client.aborted
+    for each in (clients[1], again):
+        each.protocol.connection_lost(None)
+
+
+async def test_who_has_one_connection_too_many_is_told_so() -> None:
+    connections = Connections(40)
+    clients = [Connection(connections) for _ in range(11)]
+    clients[-1].protocol.data_received(GET)
+    assert refused(clients[-1].client.sent) == (429, "rate-limited")
+    assert b"retry-after: " in clients[-1].client.sent
+    assert clients[-1].requests == []
+    for each in clients:
+        each.protocol.connection_lost(None)
 
 
 @pytest.mark.parametrize(
