@@ -297,10 +297,15 @@ class Uploads:
                 "The content has not arrived; put it to the upload's URL first."
             ) from None
         granted = (await self.descriptions.open(tenant, upload)).size
+        wrong = ""
         if arrived.size != granted:
-            # A storage service takes any size, and none a second time: its URL is free again.
+            wrong = f"has {arrived.size} bytes, not {granted}"
+        elif arrived.coding.lower() not in {"", "identity"}:
+            wrong = "came with a Content-Encoding"  # by which it would be decompressed when read
+        if wrong:
+            # A storage service takes anything, and nothing a second time: its URL is free again.
             await self.staging.delete(upload.object)
             raise Conflict(
-                f"The content that arrived has {arrived.size} bytes, not {granted}, and was removed;"
-                " put all of it to the upload's URL."
+                f"The content that arrived {wrong}, and was removed; put all of it, as it is, to the"
+                " upload's URL."
             )

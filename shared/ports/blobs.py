@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -26,11 +26,20 @@ def is_blob_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """What a store knows about an object: its name, its size in bytes, when it became visible."""
+    """What a store knows about an object.
+
+    Attributes:
+        name: Its name.
+        size: Its size in bytes.
+        modified_at: When it became visible.
+        coding: The ``Content-Encoding`` under which a client put it, where the store takes any and
+            ``head`` found it.
+    """
 
     name: str
     size: int
     modified_at: datetime
+    coding: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ class AzureBlobs:
         """See ``BlobStore.head``."""
         check_blob_name(name)
         found = await self._call(lambda: self._blob(name).get_blob_properties())
-        return BlobInfo(name, found.size, found.last_modified)
+        coding = found.content_settings.content_encoding or ""
+        return BlobInfo(name, found.size, found.last_modified, coding=coding)
 
     async def environment(self) -> str | None:
         """The environment that the container says it belongs to; None where it says nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from shared.documents.models import Description, Upload
 from shared.journal.agenda import Task
 from shared.journal.idempotency import IdempotencyKey
 from shared.journal.journal import ENTRY_KIND
+from shared.ports.blobs import BlobInfo
 from tests.support.documents import USER, DocumentData, DocumentProcess, key, stored, stream
 from tests.support.keys import TENANT, KilledError
 
@@ -218,3 +220,23 @@ async def test_content_that_is_not_taken_leaves_what_was_and_is_audited(
     assert await stored(data.staging) == before
     refused = ("refused", error.slug, "anonymous", ORIGIN.address)
     assert refused in await received(data, upload)
+
+
+async def test_content_that_a_storage_service_took_compressed_is_not_completed(
+    data: DocumentData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = data.process()
+    upload = await begin(process)
+    await receive(process, upload)
+    found = await process.uploads.staging.head(upload.object)
+
+    async def coded(*_: object) -> BlobInfo:
+        return replace(found, coding="gzip")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(process.uploads.staging), "head", coded)
+        with pytest.raises(Conflict, match="Content-Encoding"):
+            await process.uploads.complete(USER, upload.id)
+    assert await stored(data.staging) == []
+    await receive(process, upload)
+    assert (await process.uploads.complete(USER, upload.id)).state == "completed"
