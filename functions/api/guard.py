@@ -32,7 +32,7 @@ from functions.api.bodies import MAX_JSON_BYTES, with_json_body
 from functions.api.client_address import network_of
 from functions.api.dependencies import limits_of, origin_of, services_of
 from functions.api.limits import FirstRefusal
-from functions.api.memory import CLAIM, STREAM_BYTES, Claim
+from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -117,14 +117,14 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             claim: Claim = request.scope[CLAIM]
-            claim.callers.append(network_of(origin_of(request).address))
+            claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
             try:
                 await services_of(request).start()
                 if permission is None:
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
-                    claim.callers.append(request.state.principal.user)
+                    claim.callers[request.state.principal.user] = USER_BYTES
                 await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
