@@ -9,7 +9,8 @@
   whole service into an empty environment. Theirs are a local repository and files. At most 1.0 times
   restic's time for each step. One thing differs: what we restore is synced to the disk document by
   document, what they restore is in the page cache; the time until theirs is on the disk, too, is in
-  brackets and does not count. With documents come records, too: this bar is missed, see README.md.
+  brackets and does not count. With documents come records, too. Three of the bars are missed, see
+  README.md.
 - Recovery point: documents are uploaded all the time while the relay and the backups go by their
   schedules, on a simulated clock. The newest set's state is at most 5 minutes old at any time.
 - Cost follows what changed: a set of a tenant of 100,000 documents and 10 changes takes at most 5

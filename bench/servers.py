@@ -40,16 +40,26 @@ class Server:
 
     def peak_resident_bytes(self) -> int:
         """The most memory it had since ``forget_peak``."""
-        return _status(self.process.pid, "VmHWM")
+        return peak_resident_bytes(self.process.pid)
 
     def forget_peak(self) -> None:
-        """Count peaks from now on: proc_pid_clear_refs(5)."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        """Count peaks from now on."""
+        forget_peak(self.process.pid)
 
 
 def resident_bytes(pid: int) -> int:
     """The memory of a process now."""
     return _status(pid, "VmRSS")
+
+
+def peak_resident_bytes(pid: int) -> int:
+    """The most memory that a process had since ``forget_peak``."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Count a process's peaks from now on: proc_pid_clear_refs(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _status(pid: int, field: str) -> int:
@@ -137,23 +147,27 @@ def strongroom(
 def sign_in(server: Server) -> str:
     """Create the operator and a tenant; the token of the tenant's administrator."""
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as http:
+        return first_administrator(http, bootstrap_secret(server.folder))
 
-        def post(path: str, body: dict[str, str], token: str | None = None) -> Any:
-            headers = {"Authorization": f"Bearer {token}"} if token else None
-            answer = http.post(path, json=body, headers=headers)
-            answer.raise_for_status()
-            return answer.json()
 
-        def token(tenant: str, username: str, temporary: str) -> str:
-            body = {"tenant": tenant, "username": username, "password": temporary}
-            body["new_password"] = secrets.token_urlsafe(24)
-            return str(post("auth/sign-in", body)["token"])
+def first_administrator(http: httpx.Client, secret: str) -> str:
+    """Create the operator and a tenant through the API; the token of the tenant's administrator."""
 
-        secret = bootstrap_secret(server.folder)
-        first = post("auth/bootstrap", {"username": "operator", "secret": secret})
-        operator = token("operator", "operator", first["temporary_password"])
-        created = post("tenants", {"slug": "bench", "administrator": "admin"}, operator)
-        return token("bench", "admin", created["administrator"]["temporary_password"])
+    def post(path: str, body: dict[str, str], token: str | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        answer = http.post(path, json=body, headers=headers)
+        answer.raise_for_status()
+        return answer.json()
+
+    def token(tenant: str, username: str, temporary: str) -> str:
+        body = {"tenant": tenant, "username": username, "password": temporary}
+        body["new_password"] = secrets.token_urlsafe(24)
+        return str(post("auth/sign-in", body)["token"])
+
+    first = post("auth/bootstrap", {"username": "operator", "secret": secret})
+    operator = token("operator", "operator", first["temporary_password"])
+    created = post("tenants", {"slug": "bench", "administrator": "admin"}, operator)
+    return token("bench", "admin", created["administrator"]["temporary_password"])
 
 
 def wait_until_settled(server: Server) -> None:

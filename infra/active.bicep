@@ -90,6 +90,7 @@ var settings = {
   STRONGROOM_COSMOS_ENDPOINT: 'https://${globalName('cosmos', environment, 'records', context.suffix)}.documents.azure.com:443/'
   STRONGROOM_COSMOS_DATABASE: 'strongroom'
   STRONGROOM_KEY_VAULT_URL: 'https://${keyVaultName('app', environment, context.suffix)}${az.environment().suffixes.keyvaultDns}/'
+  STRONGROOM_KEY_PROTECTION: capacity.keyProtection
   STRONGROOM_SERVICE_BUS_NAMESPACE: '${names.bus}.servicebus.windows.net'
 }
 

@@ -2,8 +2,9 @@
 
     python infra/cost.py            prints the table that docs/cost.md holds
     python infra/cost.py timers     prints its table of what the timers ask of the stores
+    python infra/cost.py tenants    prints its table of production with 10, 1,000 and 100,000 customers
 
-Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``USES``.
+Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``workload.py``.
 """
 
 from __future__ import annotations
@@ -11,195 +12,32 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workload import (
+    HOURS_A_MONTH,
+    KEYS_A_TENANT,
+    PEAK,
+    SECONDS_A_MONTH,
+    USES,
+    VERIFICATION_DAYS,
+    VERIFICATION_GIGABYTE_SECONDS,
+    VERIFIED_COPIES,
+    VERIFIED_FAR,
+    Use,
+    demand,
+    grown,
+    timers,
+)
+
 HERE = Path(__file__).parent
 PRICES = json.loads((HERE / "prices.json").read_text())
-
-
-@dataclass(frozen=True)
-class Use:
-    """What an environment is asked to do in a month.
-
-    Attributes:
-        stored_gigabytes: Documents kept, in the primary store; as much again is the replica, and
-            twice as much the backups: what was deleted or replaced stays in sets that are kept.
-        documents: New documents.
-        record_gigabytes: Records; the keys of the backups are less.
-        records_share: How much of the maximum throughput of records is used, on average; autoscale
-            never charges for less than a tenth.
-        log_gigabytes: What is logged.
-        traffic_gigabytes: What the app sends and receives.
-        gateway_units: Capacity units of the gateway, on average.
-        busy_gigabyte_seconds: Memory times time in which functions run on demand, without backups and their
-            verification.
-    """
-
-    stored_gigabytes: float
-    documents: int
-    record_gigabytes: float
-    records_share: float
-    log_gigabytes: float
-    traffic_gigabytes: float
-    gateway_units: float
-    busy_gigabyte_seconds: float
-
-
-USES = {
-    "development": Use(5, 10_000, 1, 0.1, 5, 10, 0, 100_000),
-    "staging": Use(50, 20_000, 1, 0.1, 10, 50, 1, 200_000),
-    "production": Use(2_000, 1_000_000, 20, 0.3, 100, 1_000, 5, 5_000_000),
-}
-
-
-TENANTS = 100
-INSTANCES = 10
-
-QUERY_UNITS = 3
-WRITE_UNITS = 10
-READ_UNITS = 1
-"""Request units of a query with few rows, of a write or a delete of a small item, of a point read."""
-
-RELAY_SECONDS = 15
-SWEEP_SECONDS = 600
-ROTATION_SECONDS = 600
-BACKUP_SECONDS = 60
-VERIFICATION_SECONDS = 60
-RESTORE_SECONDS = 60
-DRILL_SECONDS = 600
-TARGET_SECONDS = 60
-TRASH_SECONDS = 600
-"""How often the timers run, as the schedules in active.bicep say."""
-
-
-AGENDA_SHARDS = 8
-RELAY_WINDOW_SECONDS = 120
-"""The agenda's partitions, and how long one agenda item stands for an active partition."""
-
-ACTIVE_PARTITIONS = 2
-"""Partitions of a tenant in which something happens at a time: the present month, and ``main``."""
-
-EVENTS_A_DOCUMENT = 4
-SWEPT_STORES = 3
-"""The primary store, the replica and staging."""
-
-OBJECTS_A_SET = 6
-"""A manifest; for each of two partitions, the documents' and the audit log's, an index and a segment; a
-pack. Beside them one key page, in the store that forgets."""
-
-WRITES_AN_OBJECT = 2
-"""A block, and the list of the blocks; larger packs are counted with the writes of documents."""
-
-LISTS_AN_OBJECT = 2
-READ_OBJECTS = 3
-"""An object that is retained is its name's oldest version, which a LIST finds: before it is written, and
-when it is removed. So does each read: the manifest and the two indexes of the set before."""
-
-PACKED_MONTHS = 12
-REQUESTS_A_PACK = 3
-"""How many months' packs are kept; each month a LIST and a later date for each, and a LIST to check it."""
-
-SET_VISITS = 2
-SET_UNITS = 90
-SET_GIGABYTE_SECONDS = 1
-"""How often the timer looks at a tenant for one set, because the set's audit entry is a change as well; the
-request units of the feed of changes, of the state and of the commit; memory times time."""
-
-SIGNATURE_OPERATIONS = 2
-"""The key vault is asked for the key's current version, then to sign."""
-
-VERIFICATION_DAYS = 30
-VERIFIED_COPIES = 4
-VERIFIED_FAR = 3
-VERIFICATION_GIGABYTE_SECONDS = 20
-"""Within so many days all content is read and checked, as the default policy says, for which a walk begins
-after half of them: the primary store, the replica and the backups, which count twice; all but the first are
-in the other region. Memory times time for each GB."""
-
-
-@dataclass(frozen=True)
-class Timers:
-    """What the timers ask of the stores in a month, at most.
-
-    Attributes:
-        idle_units: Request units of runs that find nothing due: the agenda's partitions are read.
-        relay_units: Request units of the outbox relay, for partitions with events.
-        sweep_units: Request units of the upload sweep, for tenants with uploads.
-        lists: LIST calls of the upload sweep.
-        sets: Sets of backups.
-        backup_units: Request units of the sets.
-    """
-
-    idle_units: float
-    relay_units: float
-    sweep_units: float
-    lists: float
-    sets: float
-    backup_units: float
-
-    @property
-    def units(self) -> float:
-        """All request units."""
-        return self.idle_units + self.relay_units + self.sweep_units + self.backup_units
-
-    @property
-    def set_requests(self) -> float:
-        """What making and removing the sets asks of the storage, in requests with the price of a write."""
-        objects = self.sets * OBJECTS_A_SET
-        pages = self.sets * WRITES_AN_OBJECT
-        return objects * (WRITES_AN_OBJECT + LISTS_AN_OBJECT) + pages + self.sets * READ_OBJECTS
-
-    @property
-    def pack_requests(self) -> float:
-        """The same for retaining and checking the packs of earlier sets."""
-        return self.sets * PACKED_MONTHS * REQUESTS_A_PACK
-
-
-def timers(use: Use, tenants: int = TENANTS) -> Timers:
-    """What the timers ask of the stores: little when nothing happens, then in proportion to the work.
-
-    Every run reads the agenda's partitions and nothing else, however many tenants there are. A
-    partition with events costs one agenda write, one outbox query and one delete in each window of
-    the relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
-    write and one delete, and one LIST of up to 1,000 objects in each store; each object that is
-    found there in the primary store and the replica has its document and its version read.
-
-    A set is made of a tenant's changes of one window, so there are no more sets than windows of all tenants
-    and no more than documents. Each document has one record that says where the backup keeps it.
-    """
-    hours = PRICES["hours_a_month"]
-    seconds = hours * 3600
-    # Each task of a timer reads the agenda: expired uploads and orphaned objects; sets and their removal;
-    # erasures that are due and those that a legal hold has put off.
-    runs = seconds * (
-        1 / RELAY_SECONDS
-        + 2 / SWEEP_SECONDS
-        + 1 / ROTATION_SECONDS
-        + 2 / BACKUP_SECONDS
-        + 1 / VERIFICATION_SECONDS
-        + 1 / RESTORE_SECONDS
-        + 1 / DRILL_SECONDS
-        + 1 / TARGET_SECONDS
-        + 2 / TRASH_SECONDS
-    )
-    windows = min(
-        tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
-        use.documents * EVENTS_A_DOCUMENT,
-    )
-    tenant_hours = min(tenants * hours, use.documents)
-    sets = min(tenants * seconds / RELAY_WINDOW_SECONDS, use.documents)
-    visit = WRITE_UNITS + QUERY_UNITS + WRITE_UNITS
-    return Timers(
-        idle_units=runs * AGENDA_SHARDS * QUERY_UNITS,
-        relay_units=windows * visit,
-        sweep_units=tenant_hours * 2 * WRITE_UNITS + use.documents * (visit + 2 * 2 * READ_UNITS),
-        lists=tenant_hours * SWEPT_STORES,
-        sets=sets,
-        backup_units=sets * (SET_VISITS * visit + SET_UNITS) + use.documents * WRITE_UNITS,
-    )
+GROWN = (10, 1_000, 100_000)
+GATEWAY_UNIT_MEGABITS = 2.22
+"""Throughput of one capacity unit of the gateway, a second."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +50,7 @@ class Line:
 
 
 def _hourly(what: str, price: str, count: float) -> Line:
-    return Line(what, f"{count:g}", count * PRICES["hourly"][price] * PRICES["hours_a_month"])
+    return Line(what, f"{count:g}", count * PRICES["hourly"][price] * HOURS_A_MONTH)
 
 
 def _monthly(what: str, price: str, count: float) -> Line:
@@ -223,16 +61,37 @@ def _used(what: str, price: str, amount: float, unit: str) -> Line:
     return Line(what, f"{amount:g} {unit}", amount * PRICES["units"][price])
 
 
-def estimate(environment: str) -> list[Line]:
+def tenant_keys(count: float) -> float:
+    """Dollars a month for so many keys in hardware; the more there are, the less each costs."""
+    dollars, before = 0.0, 0
+    for upto, price in PRICES["keys in HSM, advanced types"]:
+        most = count if upto is None else min(count, upto)
+        dollars += max(0.0, most - before) * price
+        before = upto or before
+    return dollars
+
+
+def estimate(environment: str, use: Use | None = None, protection: str = "") -> list[Line]:
     """Every line of one environment's estimate.
+
+    Args:
+        environment: Whose snapshot.
+        use: What it is asked to do; None: what ``USES`` says.
+        protection: Of the keys that the app makes, ``hardware`` or ``software``; empty: what the snapshot
+            says.
 
     Raises:
         KeyError: A SKU has no price in ``prices.json``.
     """
     path = HERE / "snapshots" / f"{environment}.snapshot.json"
     resources: list[dict[str, Any]] = json.loads(path.read_text())["predictedResources"]
-    use = USES[environment]
-    return [*_standing(resources), *_running(resources, use)]
+    use = use or USES[environment]
+    return [
+        *_standing(resources),
+        *_running(resources, use),
+        *_keys(resources, use, protection),
+        *_traffic(resources, use),
+    ]
 
 
 def _of(resources: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -278,12 +137,14 @@ def _standing(resources: list[dict[str, Any]]) -> Iterator[Line]:
 
 
 def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
-    """What costs by use."""
+    """What costs by what is stored, asked and run."""
+    asked, needed = timers(use), demand(use)
     for database in _of(resources, "Microsoft.DocumentDB/databaseAccounts/sqlDatabases"):
         account = _of(resources, "Microsoft.DocumentDB/databaseAccounts")[0]
         regions = len(account["properties"]["locations"])
         most = database["properties"]["options"]["autoscaleSettings"]["maxThroughput"]
-        hundreds = most * max(use.records_share, 0.1) / 100 * regions
+        # Charged by the busiest second of each hour, and never for less than a tenth of the most.
+        hundreds = max(needed.peak_units, most * 0.1) / 100 * regions
         yield _hourly("Cosmos DB, hundreds of RU/s", "records 100 RU autoscale", hundreds)
         size = use.record_gigabytes
         yield _used("Cosmos DB, stored", "records GB", size * regions, "GB")
@@ -300,37 +161,55 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         if purpose in sizes:
             price = f"storage GB {account['sku']['name']}"
             yield _used(f"storage, {purpose}", price, sizes[purpose], "GB")
-    # Staged, sealed, replicated, backed up; each in a few blocks.
-    writes = use.documents * 10 / 10_000
-    yield _used("storage, writes", "storage 10,000 writes", writes, "x 10,000")
     # A LIST costs what a write costs, and is taken to cost as much as giving an object a date.
-    asked = timers(use)
     for what, requests in {
+        "storage, writes of documents": needed.blob_writes,
         "storage, lists of the sweep": asked.lists,
         "storage, sets of the backups": asked.set_requests,
         "storage, packs of earlier sets": asked.pack_requests,
     }.items():
         yield _used(what, "storage 10,000 writes", requests / 10_000, "x 10,000")
-    yield _used("logs", "logs GB", use.log_gigabytes, "GB")
+    reads = needed.blob_reads / 10_000
+    yield _used("storage, reads of documents", "storage 10,000 reads", reads, "x 10,000")
+    yield _used("logs", "logs GB", needed.log_gigabytes, "GB")
     for workspace in _of(resources, "Microsoft.OperationalInsights/workspaces"):
         # The first 31 days are in the price of taking them in.
         months = (workspace["properties"]["retentionInDays"] - 31) / 30
-        yield _used("logs, kept", "logs GB month", use.log_gigabytes * months, "GB months")
-    verified = use.stored_gigabytes * 30 / (VERIFICATION_DAYS / 2)
-    busy = use.busy_gigabyte_seconds + asked.sets * SET_GIGABYTE_SECONDS
-    busy += verified * VERIFIED_COPIES * VERIFICATION_GIGABYTE_SECONDS
+        yield _used("logs, kept", "logs GB month", needed.log_gigabytes * months, "GB months")
+    verified = use.stored_gigabytes * 30 / (VERIFICATION_DAYS / 2) * VERIFIED_COPIES
+    busy = needed.gigabyte_seconds + verified * VERIFICATION_GIGABYTE_SECONDS
     yield _used("functions, time", "function GB second", busy, "GB s")
-    # Four events a document, and each of its requests.
-    yield _used(
-        "functions, executions", "function million executions", use.documents * 10 / 1e6, "million"
-    )
-    # Each day one wrap a tenant, and one unwrap a tenant and instance; for each set a signature.
-    operations = TENANTS * 30 * (1 + INSTANCES) + asked.sets * SIGNATURE_OPERATIONS
-    yield _used("Key Vault, operations", "keys 10,000 operations", operations / 10_000, "x 10,000")
+    runs = needed.executions / 1e6
+    yield _used("functions, executions", "function million executions", runs, "million")
+    for bus in _of(resources, "Microsoft.ServiceBus/namespaces"):
+        if bus["sku"]["name"] == "Standard":
+            millions = max(0.0, needed.messages / 1e6 - PRICES["bus Standard million included"])
+            yield _used("Service Bus, messages", "bus Standard million", millions, "million")
+
+
+def _keys(resources: list[dict[str, Any]], use: Use, protection: str) -> Iterator[Line]:
+    """The keys that the app makes, and what is asked of them."""
+    (site,) = _of(resources, "Microsoft.Web/sites")
+    given = {
+        item["name"]: item["value"] for item in site["properties"]["siteConfig"]["appSettings"]
+    }
+    count = use.tenants * KEYS_A_TENANT
+    hardware = (protection or given["STRONGROOM_KEY_PROTECTION"]) == "hardware"
+    dollars = tenant_keys(count) if hardware else 0.0
+    yield Line("keys of tenants", f"{count:g}", dollars)
+    operations = demand(use).key_operations / 10_000
+    yield _used("Key Vault, operations", "keys 10,000 operations", operations, "x 10,000")
+
+
+def _traffic(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
+    """What costs by the gigabyte that passes."""
+    verified = use.stored_gigabytes * 30 / (VERIFICATION_DAYS / 2)
     # Each byte that comes or goes is also one of the primary store, the replica and the backups.
     traffic = use.traffic_gigabytes
     yield _used("private endpoints, traffic", "endpoint GB", traffic * 4, "GB")
     yield _used("between regions", "traffic between regions GB", traffic * 2, "GB")
+    out = traffic * use.opens / max(use.documents + use.opens, 1)
+    yield _used("out to clients", "traffic out to the internet GB", out, "GB")
     near, far = verified * VERIFIED_COPIES, verified * VERIFIED_FAR
     yield _used("verification, private endpoints", "endpoint GB", near, "GB")
     yield _used("verification, between regions", "traffic between regions GB", far, "GB")
@@ -341,10 +220,11 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
     for gateway in _of(resources, "Microsoft.Network/applicationGateways"):
         # An instance that always runs counts as ten units, used or not.
         reserved = 10 * gateway["properties"]["autoscaleConfiguration"]["minCapacity"]
+        busy = traffic * 8_000 / SECONDS_A_MONTH / GATEWAY_UNIT_MEGABITS * PEAK
         yield _hourly(
             "application gateway, capacity units",
             "gateway WAF_v2 capacity unit",
-            max(use.gateway_units, reserved),
+            max(busy, reserved),
         )
 
 
@@ -365,7 +245,7 @@ def table() -> str:
 
 def timers_table() -> str:
     """What the timers ask of the stores in all environments, as Markdown."""
-    seconds = PRICES["hours_a_month"] * 3600
+    seconds = SECONDS_A_MONTH
     asked = {name: timers(use) for name, use in USES.items()}
     rows = {
         "runs that find nothing, RU/s": [t.idle_units / seconds for t in asked.values()],
@@ -384,5 +264,65 @@ def timers_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tenants_table() -> str:
+    """Production with more and more customers of one size, as Markdown."""
+    uses = [grown(count) for count in GROWN]
+    lines = [{line.what: line.dollars for line in estimate("production", use)} for use in uses]
+    soft = [sum(line.dollars for line in estimate("production", use, "software")) for use in uses]
+    parts = {
+        "requests to Cosmos DB": ("Cosmos DB, hundreds",),
+        "records, kept and restorable": ("Cosmos DB, stored", "Cosmos DB, restorable"),
+        "documents, copies and backups, kept": (
+            *("storage, primary", "storage, replica", "storage, backup", "storage, backupkeys"),
+        ),
+        "requests to storage": (
+            *("storage, writes", "storage, reads", "storage, lists"),
+            *("storage, sets", "storage, packs"),
+        ),
+        "functions": ("functions, time", "functions, executions"),
+        "logs": ("logs",),
+        "keys of tenants, in hardware": ("keys of tenants",),
+        "operations of the key vault": ("Key Vault, operations",),
+        "traffic": (
+            *("private endpoints, traffic", "between regions", "out to clients", "verification"),
+            *("firewall, traffic", "application gateway, capacity"),
+        ),
+    }
+    rows: dict[str, list[float]] = {
+        what: [sum(d for name, d in each.items() if name.startswith(names)) for each in lines]
+        for what, names in parts.items()
+    }
+    sums = [sum(each.values()) for each in lines]
+    counted = [sum(column) for column in zip(*rows.values(), strict=True)]
+    rows["standing"] = [total - part for total, part in zip(sums, counted, strict=True)]
+    rows["**dollars a month**"] = sums
+    rows["dollars a month, keys in software"] = soft
+    each = [total / use.tenants for total, use in zip(sums, uses, strict=True)]
+    needs = [demand(use) for use in uses]
+    text = [
+        "| tenants | " + " | ".join(f"{n:,}" for n in GROWN) + " |",
+        "|---|" + "---:|" * len(GROWN),
+    ]
+    text += [
+        f"| {what} | " + " | ".join(f"{value:,.0f}" for value in values) + " |"
+        for what, values in rows.items()
+    ]
+    text.append("| dollars a tenant and month | " + " | ".join(f"{v:,.2f}" for v in each) + " |")
+    peaks: dict[str, Callable[[Any], float]] = {
+        "request units a second, busiest hour": lambda need: need.peak_units,
+        "messages a second, busiest hour": lambda need: need.messages / SECONDS_A_MONTH * PEAK,
+        "unwraps and signatures in 10 seconds": lambda need: (
+            need.key_operations / SECONDS_A_MONTH * PEAK * 10
+        ),
+    }
+    text += [
+        f"| {what} | " + " | ".join(f"{peak(need):,.0f}" for need in needs) + " |"
+        for what, peak in peaks.items()
+    ]
+    return "\n".join(text) + "\n"
+
+
+TABLES = {"timers": timers_table, "tenants": tenants_table}
+
 if __name__ == "__main__":
-    sys.stdout.write(timers_table() if sys.argv[1:] == ["timers"] else table())
+    sys.stdout.write(TABLES.get("".join(sys.argv[1:]), table)())

@@ -10,7 +10,9 @@ var development = {
     alwaysReadyHttp: 0
     maximumInstances: 40
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 1000
+    keyProtection: 'hardware'
     busMessagingUnits: 0
     gatewayMinimumUnits: 0
     gatewayMaximumUnits: 2
@@ -36,7 +38,9 @@ var staging = {
     alwaysReadyHttp: 0
     maximumInstances: 40
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 1000
+    keyProtection: 'hardware'
     busMessagingUnits: 1
     gatewayMinimumUnits: 0
     gatewayMaximumUnits: 2
@@ -62,7 +66,9 @@ var production = {
     alwaysReadyHttp: 2
     maximumInstances: 100
     instanceMemoryMegabytes: 2048
+    requestsPerInstance: 16
     recordsMaxThroughput: 10000
+    keyProtection: 'hardware'
     busMessagingUnits: 1
     gatewayMinimumUnits: 2
     gatewayMaximumUnits: 10

@@ -18,7 +18,7 @@ param retention = {
 }
 param watch = {
   alertAddress: 'operations@strongroom.example'
-  monthlyBudget: 7000
+  monthlyBudget: 9000
   budgetStart: '2026-12-01'
   defenderPlans: ['KeyVaults']
 }

@@ -40,9 +40,17 @@ type capacityPlan = {
   @description('Memory of one instance; processor and bandwidth grow with it.')
   instanceMemoryMegabytes: 2048 | 4096
 
+  @description('HTTP requests that one instance serves at once, before another is started. Unset it is 1 for Python.')
+  @minValue(2)
+  @maxValue(100)
+  requestsPerInstance: int
+
   @description('The most that all Cosmos DB containers together may use, request units a second.')
   @minValue(1000)
   recordsMaxThroughput: int
+
+  @description('Where new keys of tenants are made. Each in hardware costs up to five dollars a month, in software nothing.')
+  keyProtection: 'hardware' | 'software'
 
   @description('Service Bus messaging units; only the full tier has any.')
   busMessagingUnits: 0 | 1 | 2 | 4 | 8 | 16

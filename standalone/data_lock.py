@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.adapters.embedded.folders import TEMPORARY_PREFIX
+from shared.adapters.embedded.folders import TEMPORARY_PREFIX, ExposedError, check_folder
 from standalone.errors import StartError
 
 
@@ -19,11 +19,14 @@ def exclusive_data_folder(folder: Path) -> Iterator[None]:
     What a host that died was writing there is removed.
 
     Raises:
-        StartError: Another host holds it, or it cannot be made or written.
+        StartError: Another host holds it, it cannot be made or written, or others can write there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        check_folder(folder)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except ExposedError as error:
+        raise StartError(str(error)) from None
     except OSError as error:
         raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
     try:

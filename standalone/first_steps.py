@@ -8,16 +8,34 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.embedded.folders import make_private_folder, write_private_file
+from shared.adapters.embedded.folders import (
+    ExposedError,
+    make_private_folder,
+    read_private_file,
+    write_private_file,
+)
+from standalone.errors import StartError
 
 FILE_NAME: Final = "bootstrap-secret"
 
 
 def bootstrap_secret(data_dir: Path) -> str:
-    """The secret that creates the first operator, kept in a file that only its owner can read."""
+    """The secret that creates the first operator, kept in a file that only its owner can read.
+
+    Raises:
+        StartError: Others can read the file, or may have put it there.
+    """
     path = data_dir / FILE_NAME
     # An empty file must not make the empty word the secret.
-    kept = path.read_text().strip() if path.exists() else ""
+    try:
+        kept = read_private_file(path).decode().strip() if path.exists() else ""
+    except ExposedError:
+        raise StartError(
+            f"Other users have access to {path}, or have put it there, and with it could become the"
+            f" first operator. Run: rm {shlex.quote(str(path))}. The next start makes another."
+        ) from None
+    except UnicodeDecodeError:
+        raise StartError(f"{path} holds no secret. Run: rm {shlex.quote(str(path))}") from None
     if not kept:
         kept = secrets.token_urlsafe(32)
         make_private_folder(data_dir)

@@ -14,10 +14,12 @@ from fastapi.routing import APIRouter
 from functions.api import problems
 from functions.api.app import add_middlewares
 from functions.api.bodies import body_stream
-from functions.api.dependencies import OriginDep, ServicesDep
-from functions.api.guard import GuardedRoute, public
+from functions.api.dependencies import OriginDep, ServicesDep, limits_of
+from functions.api.digests import stated_digests
+from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
-from shared.base.errors import NotFound, StrongroomError
+from shared.base.errors import NotFound, StrongroomError, TokenExpired
+from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
 
 PREFIX = "/staged"
@@ -38,10 +40,16 @@ async def put_content(
         if services.adapters.verify_grant is None:
             raise NotFound("This server takes no staged content.")
         max_size = services.adapters.verify_grant(name, dict(request.query_params))
+        digests = stated_digests(request.headers)
     except StrongroomError as error:
-        await services.uploads.record_refusal(error, origin)
+        if not limits_of(request).floods.count(caller_of(request, error), at_limit=False):
+            # One that has expired is a grant of ours, which says whose upload it was for.
+            ours = isinstance(error, TokenExpired)
+            whose = (name.partition("/")[0], name.rpartition("/")[2]) if ours else ()
+            await services.uploads.record_refusal(error, origin, *whose)
         raise
-    await services.uploads.receive(name, max_size, body_stream(request, max_size), origin)
+    content = checked_content(body_stream(request, max_size), digests.all())
+    await services.uploads.receive(name, max_size, content, origin)
     return Response(status_code=201)
 
 

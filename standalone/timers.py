@@ -83,8 +83,13 @@ class Timers:
 
     async def _run_timer(self, timer: _Timer, stopping: asyncio.Event) -> None:
         while True:
-            due = _next_occurrence(timer.schedule, self._clock.now())
-            while (remaining := (due - self._clock.now()).total_seconds()) > 0:
+            seen = self._clock.now()
+            due = _next_occurrence(timer.schedule, seen)
+            while (remaining := (due - (now := self._clock.now())).total_seconds()) > 0:
+                if now < seen:  # the clock was set back, and the schedule begins anew from there
+                    due = _next_occurrence(timer.schedule, now)
+                    remaining = (due - now).total_seconds()
+                seen = now
                 if await sleep_unless(stopping, min(remaining, LONGEST_SLEEP_SECONDS), self._sleep):
                     return
             await self._run_once(timer.function)

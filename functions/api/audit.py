@@ -33,6 +33,7 @@ class LogView(BaseModel):
 
     items: Sequence[LoggedEntry]
     cursor: str | None
+    damaged: Sequence[str]
     head: TreeHeadView
 
 
@@ -52,5 +53,6 @@ async def list_audit_log(
     return LogView(
         items=page.items,
         cursor=page.cursor,
+        damaged=page.damaged,
         head=TreeHeadView(size=page.head.size, root=page.head.root),
     )

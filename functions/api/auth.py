@@ -13,7 +13,8 @@ from functions.api.dependencies import LimitsDep, OriginDep, PrincipalDep, Servi
 from functions.api.guard import GuardedRoute, public, requires
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission, Role
-from shared.identity.models import User, Username
+from shared.identity.models import User
+from shared.identity.usernames import TypedUsername, Username
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=GuardedRoute)
 
@@ -37,7 +38,7 @@ class Credentials(Body):
             description="The slug of your tenant; `operator` for the operator's employees.",
         ),
     ]
-    username: Username
+    username: TypedUsername
     password: Secret
     new_password: Secret | None = None
 

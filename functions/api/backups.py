@@ -194,7 +194,7 @@ async def list_backups(
     """List the backup sets of your tenant, newest first."""
     reports = services.backups.reports
     page = await reports.page(principal, tenant, limit=limit, cursor=cursor)
-    return PageView(items=[BackupView.of(found) for found in page.items], cursor=page.cursor)
+    return PageView.of(page, BackupView.of)
 
 
 @router.get("/report", summary="Get the report of your backups")

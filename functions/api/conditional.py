@@ -41,8 +41,7 @@ class Outcome:
 def evaluate(method: str, conditions: Conditions, etag: str, size: int) -> Outcome:
     """Evaluate the conditions of a request, then its range.
 
-    The order is that of RFC 9110 section 13.2.2, but for ``If-None-Match`` beside an ``If-Match`` that
-    holds: it is ignored, as the client has named the content that it wants.
+    The order is that of RFC 9110 section 13.2.2.
 
     Args:
         method: ``GET`` or ``HEAD``; ranges are for GET alone (section 14.2).
@@ -52,7 +51,7 @@ def evaluate(method: str, conditions: Conditions, etag: str, size: int) -> Outco
     """
     if conditions.if_match is not None and not matches(conditions.if_match, etag, weak=False):
         return Outcome(412)
-    if conditions.if_match is None and matches(conditions.if_none_match, etag, weak=True):
+    if matches(conditions.if_none_match, etag, weak=True):
         return Outcome(304)
     whole = Outcome(200, 0, size)
     if method != "GET" or conditions.range is None:
@@ -85,6 +84,9 @@ def _range(value: str, size: int) -> Outcome | None:
         return None
     first, last = match.groups()
     if first == "":
+        if size == 0 < int(last):
+            # Satisfiable, and no Content-Range can say what it is: section 14.1.2.
+            return None
         start, end = max(0, size - int(last)), size
     elif last and int(last) < int(first):
         return None

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from functions.api.bodies import Body
+from functions.api.bodies import DECIMAL, Body
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
@@ -61,7 +61,7 @@ async def list_dead_letters(
     subscription: Subscription,
     services: ServicesDep,
     principal: PrincipalDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, DECIMAL, Query(ge=1, le=200)] = 50,
 ) -> DeadLettersView:
     """List the messages that a subscription gave up on, oldest first."""
     letters = await services.dead_letters.list(principal, subscription, limit=limit)

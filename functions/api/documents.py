@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from functions.api.bodies import Cursor, Limit, PageView, body_stream, id_path
+from functions.api.bodies import (
+    DECIMAL,
+    TRUE_OR_FALSE,
+    Cursor,
+    Limit,
+    PageView,
+    body_stream,
+    id_path,
+)
 from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.digests import Digests
 from functions.api.document_views import DeletionView, DocumentView
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import (
     ConditionsDep,
     DescriptionDep,
-    DigestDep,
+    DigestsDep,
     IfMatchDep,
     PrecedingEtagDep,
     idempotency_key_for,
@@ -27,14 +37,18 @@ from functions.api.response_headers import (
     response_headers,
 )
 from shared.access.permissions import Permission
+from shared.base.buffers import Buffer
 from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
+from shared.documents.sealing import checked_content
 from shared.journal.idempotency import IdempotencyKey
+from shared.wiring.services import Services
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
 DocumentId = Annotated[str, id_path("doc")]
 Number = Annotated[
     int | None,
+    DECIMAL,
     Query(
         ge=1, alias="version", description="The number of a version; by default the current one."
     ),
@@ -45,6 +59,7 @@ State = Annotated[
 ]
 Erase = Annotated[
     bool,
+    TRUE_OR_FALSE,
     Query(
         description="Erase it now, also from the trash; it needs the permission `documents.erase`."
     ),
@@ -85,15 +100,15 @@ async def upload_document(
     services: ServicesDep,
     principal: PrincipalDep,
     description: DescriptionDep,
-    digest: DigestDep,
+    digests: DigestsDep,
     key: KeyDep,
 ) -> DocumentView:
     """Send the content as the body. 201 means that it is encrypted and durably stored."""
     created = await services.documents.create(
         principal,
         description,
-        body_stream(request, services.settings.max_direct_upload_bytes),
-        digest,
+        _content(request, services, digests),
+        digests.sha256,
         key,
     )
     response.headers["Location"] = (
@@ -116,7 +131,7 @@ async def list_documents(
     page = await services.reader.page(
         principal, limit=limit, cursor=cursor, trashed=state == "trash"
     )
-    return PageView(items=[DocumentView.of(found) for found in page.items], cursor=page.cursor)
+    return PageView.of(page, DocumentView.of)
 
 
 @router.get("/{document}", summary="Get a document's description")
@@ -136,8 +151,7 @@ async def list_document_versions(
     document: DocumentId, services: ServicesDep, principal: PrincipalDep
 ) -> PageView[DocumentView]:
     """List every version of a document, the latest first."""
-    versions = await services.reader.versions(principal, document)
-    return PageView(items=[DocumentView.of(found) for found in versions], cursor=None)
+    return PageView.of(await services.reader.versions(principal, document), DocumentView.of)
 
 
 @router.put(
@@ -155,7 +169,7 @@ async def upload_document_version(
     principal: PrincipalDep,
     preceding: PrecedingEtagDep,
     description: DescriptionDep,
-    digest: DigestDep,
+    digests: DigestsDep,
 ) -> DocumentView:
     """Send the content as the body. Earlier versions stay and can be read by their numbers."""
     created = await services.documents.update(
@@ -163,8 +177,8 @@ async def upload_document_version(
         document,
         preceding,
         description,
-        body_stream(request, services.settings.max_direct_upload_bytes),
-        digest,
+        _content(request, services, digests),
+        digests.sha256,
     )
     response.headers["ETag"] = etag_header(created.etag)
     return DocumentView.of(created)
@@ -275,3 +289,9 @@ async def release_document(
 ) -> None:
     """End the legal hold on a document. A hold on your whole tenant stays: see the policy."""
     await services.trash.release(principal, document)
+
+
+def _content(request: Request, services: Services, digests: Digests) -> AsyncIterator[Buffer]:
+    """Return the body as it arrives, within its limit; but for SHA-256, its digests are checked here."""
+    content = body_stream(request, services.settings.max_direct_upload_bytes)
+    return checked_content(content, digests.others) if digests.others else content

@@ -5,12 +5,12 @@
 3. authentication;
 4. the rate limit of the user;
 5. the permission that the route requires;
-6. the memory that it will hold;
-7. the size of its JSON body.
+6. the form of its body, and the memory that it will hold;
+7. the size of its JSON body and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
-is sent. Each endpoint says who may call it, with ``requires`` or ``public``; a route to an endpoint
-without either cannot be made.
+is sent; of a flood of refusals the first one, and their count once it has ended. Each endpoint says who
+may call it, with ``requires`` or ``public``; a route to an endpoint without either cannot be made.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from functions.api.bodies import MAX_JSON_BYTES, with_json_body
+from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
-from functions.api.dependencies import limits_of, origin_of, services_of
-from functions.api.limits import FirstRefusal
+from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
+from functions.api.limits import Caller, LimitReached
 from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
@@ -52,6 +52,8 @@ PERMISSION_FIELD: Final = "x-permission"
 PUBLIC: Final = "public"
 
 _ACCESS: Final = "strongroom_access"
+
+_WITH_BODY: Final = {"PATCH", "POST", "PUT"}
 
 _log = logging.getLogger("strongroom.api")
 
@@ -115,22 +117,29 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
 
-        async def guarded(request: Request) -> Response:
+        async def guarded(received: Request) -> Response:
+            request = _with_joined_lines(received)
             claim: Claim = request.scope[CLAIM]
             claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
             try:
                 await services_of(request).start()
+                await self._record_ended_flood(request)
                 if permission is None:
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
                     claim.callers[request.state.principal.user] = USER_BYTES
+                if request.method in _WITH_BODY:
+                    check_body_form(received)
                 await claim.set(self._size_to_hold(request))
                 if takes_json:
                     request = await with_json_body(request)
+                    if permission is not None:
+                        # A body may come as slowly as its sender likes.
+                        await principal_of(request).confirm()
                 return await handle(request)
             except (StrongroomError, RequestValidationError, HTTPException) as error:
-                if isinstance(error, FirstRefusal) or (
+                if isinstance(error, LimitReached) or (
                     permission is not None and isinstance(error, StrongroomError)
                 ):
                     await self._audit(request, error)
@@ -177,17 +186,74 @@ class GuardedRoute(APIRoute):
     async def _audit(self, request: Request, error: StrongroomError) -> None:
         if isinstance(error, FAILURES):
             return  # nothing was refused
-        if isinstance(error, RateLimited) and not isinstance(error, FirstRefusal):
+        if isinstance(error, RateLimited) and not isinstance(error, LimitReached):
+            return  # its service has audited it
+        at_limit = isinstance(error, LimitReached)
+        caller, floods = caller_of(request, error), limits_of(request).floods
+        if floods.count(caller, at_limit=at_limit):
             return
-        principal: Principal | None = getattr(request.state, "principal", None)
         # Any other text is the client's own, and the log repeats none of it.
         named = (value for value in request.path_params.values() if is_id(value, *PREFIXES))
-        await services_of(request).journal.record_failure(
-            error,
-            Action.REQUEST,
-            next(named, ""),
-            by=principal or ANONYMOUS,
-            tenant=principal.tenant if principal else OPERATOR,
-            origin=origin_of(request),
-            details={"route": f"{request.method} {self.path}"},
+        try:
+            await services_of(request).journal.record_failure(
+                error,
+                Action.REQUEST,
+                next(named, ""),
+                by=caller.by,
+                tenant=caller.tenant,
+                origin=caller.origin,
+                details={"route": f"{request.method} {self.path}"},
+            )
+        except BaseException:
+            if at_limit or not caller.admitted:
+                floods.forget(caller)
+            raise
+
+    async def _record_ended_flood(self, request: Request) -> None:
+        floods = limits_of(request).floods
+        flood = floods.take_ended()
+        if flood is None:
+            return
+        journal = services_of(request).journal
+        entry = journal.entry(
+            Action.REQUESTS_REFUSED,
+            by=flood.caller.by,
+            tenant=flood.caller.tenant,
+            origin=flood.caller.origin,
+            refused=RateLimited.slug,
+            details={
+                "refusals": flood.refusals,
+                "seconds": int((flood.last_at - flood.began_at).total_seconds()),
+            },
         )
+        try:
+            await journal.commit(entry)
+        except BaseException as error:
+            floods.put_back(flood)
+            if not isinstance(error, StrongroomError):
+                raise
+
+
+def caller_of(request: Request, error: StrongroomError) -> Caller:
+    """Return who was refused: the user who was admitted, or whose token it was, or else an address."""
+    origin = origin_of(request)
+    principal: Principal | None = getattr(request.state, "principal", None)
+    admitted = principal is not None
+    if isinstance(error, Unauthenticated) and error.user:
+        # Whose token it was is certain, and that it is used still is for their tenant to know.
+        principal = Principal(error.tenant, error.user, (), origin)
+    if principal is None:
+        return Caller(network_of(origin.address), ANONYMOUS, OPERATOR, origin, admitted)
+    return Caller(principal.user, principal, principal.tenant, origin, admitted)
+
+
+def _with_joined_lines(request: Request) -> Request:
+    """Return the request with the lines of each header joined: they are one list (RFC 9110 section 5.3).
+
+    So neither line of a header that is no list counts alone.
+    """
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in request.scope["headers"]:
+        lines.setdefault(name, []).append(value)
+    headers = [(name, b", ".join(values)) for name, values in lines.items()]
+    return Request({**request.scope, "headers": headers}, request.receive)

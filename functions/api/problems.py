@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from functions.api.digests import WANTED, DigestRefused
 from functions.api.methods import allowed_methods, path_pattern
 from functions.api.response_headers import response_headers
 from functions.api.trace_context import trace_id
@@ -39,6 +40,7 @@ STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
     errors.RangeNotSatisfiable: 416,
     errors.DigestMismatch: 422,
     errors.IdempotencyKeyReused: 422,
@@ -87,7 +89,11 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                 }
             }
         },
-        **response_headers("Content-Range", "Retry-After", "WWW-Authenticate", always=False),
+        **response_headers(
+            *("Accept-Encoding", "Content-Range", "Retry-After", "WWW-Authenticate"),
+            "Want-Repr-Digest",
+            always=False,
+        ),
     }
 }
 """What the OpenAPI document says of every response that is not a success."""
@@ -131,7 +137,15 @@ async def strongroom_error(request: Request, error: errors.StrongroomError) -> J
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
+    if isinstance(error, errors.UnsupportedMediaType) and error.accept_encoding:
+        headers["Accept-Encoding"] = error.accept_encoding
+    if isinstance(error, DigestRefused):
+        headers["Want-Repr-Digest"] = WANTED
     more: JsonObject = {}
+    if isinstance(error, errors.InvalidInput) and error.faults:
+        more["errors"] = [
+            {"field": field, "detail": detail} for field, detail in error.faults.items()
+        ]
     if isinstance(error, TargetUnusableError):
         more["steps"] = [asdict(step) for step in error.steps]
     status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
@@ -144,7 +158,11 @@ async def strongroom_error(request: Request, error: errors.StrongroomError) -> J
 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     # What the client sent is not repeated: it may hold names or passwords.
-    faults = [{"field": _path(fault["loc"]), "detail": fault["msg"]} for fault in error.errors()]
+    # Before the sentences of our own validators pydantic says what it says of every such error.
+    faults = [
+        {"field": _path(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
+        for fault in error.errors()
+    ]
     if isinstance(error.body, bytes):  # FastAPI did not read it, for want of a Content-Type
         for fault in faults:
             if fault["field"] == "body":

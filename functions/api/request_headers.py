@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Awaitable, Callable
-from email.message import Message
-from email.utils import collapse_rfc2231_value
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import Depends, Header
-from pydantic import JsonValue, ValidationError
+from fastapi import Depends, Header, Request
+from pydantic import JsonValue
 
-from functions.api.conditional import Conditions
+from functions.api.conditional import Conditions, matches
 from functions.api.dependencies import PrincipalDep
-from shared.base.errors import InvalidInput
+from functions.api.digests import Digests, stated_digests
+from functions.api.dispositions import file_name_in
+from shared.base.errors import InvalidInput, PreconditionFailed
+from shared.documents.media_types import parse_media_type
 from shared.documents.models import Description
+from shared.documents.texts import file_name, labels
 from shared.journal.idempotency import KEY_LENGTH, IdempotencyKey
+
+T = TypeVar("T")
 
 # The next three are for the OpenAPI document alone: the errors below say more clearly what to send.
 NEEDED: Final = "x-needed"
 """In its schema, marks a header that is required although FastAPI takes it for optional."""
-DIGEST_FORM: Final[dict[str, JsonValue]] = {"pattern": r"(^|[,\s])sha-256=:[A-Za-z0-9+/]{43}=:"}
+DIGEST_FORM: Final[dict[str, JsonValue]] = {
+    "pattern": r"(^|[,\s])(sha-256=:[A-Za-z0-9+/]{43}=:|sha-512=:[A-Za-z0-9+/]{86}==:)"
+}
 """The schema of a ``Repr-Digest``."""
 TAG_FORM: Final[dict[str, JsonValue]] = {"pattern": r'^"[\x21\x23-\x7e]*"$'}
 """The schema of an ``If-Match`` with one strong entity tag."""
 
-_SHA256: Final = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]*):")
+_UNKNOWN_TYPE: Final = "application/octet-stream"
 _STRONG_TAG: Final = re.compile(r'"([\x21\x23-\x7e]*)"')
 
 _Disposition = Annotated[
     str | None,
     Header(
         alias="Content-Disposition",
-        # The longest name percent-encoded is well below; the parser's time grows with the square.
+        # The longest name percent-encoded is well below.
         max_length=8_192,
         description='The document\'s name: `attachment; filename="NAME"` (RFC 6266).',
         json_schema_extra={NEEDED: True},
@@ -51,10 +55,12 @@ _ReprDigest = Annotated[
     str | None,
     Header(
         alias="Repr-Digest",
-        description="`sha-256=:BASE64:` of the content (RFC 9530); checked on arrival.",
+        description="`sha-256=:BASE64:` of the content, or `sha-512` (RFC 9530); checked on arrival, as"
+        " `Content-Digest` and `Content-MD5` are.",
         json_schema_extra=DIGEST_FORM,
     ),
 ]
+_IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
 _IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -94,45 +100,22 @@ def describe(disposition: str | None, media_type: str | None, metadata: str | No
     Raises:
         InvalidInput: The name is missing, or a header is malformed.
     """
-    if media_type == "application/x-www-form-urlencoded":
-        media_type = None  # curl says this of every body unless it is told otherwise
-    name = _file_name(disposition or "")
-    if not name:
-        raise InvalidInput('Name the document: Content-Disposition: attachment; filename="NAME".')
-    try:
-        labels = json.loads(_utf8(metadata)) if metadata else {}
-    except (ValueError, RecursionError):
-        raise InvalidInput(
-            "Strongroom-Metadata is malformed; send a JSON object of strings."
-        ) from None
-    try:
-        return Description(
-            name=name, media_type=media_type or "application/octet-stream", metadata=labels
-        )
-    except ValidationError as error:
-        fields = sorted({str(fault["loc"][0]) for fault in error.errors()})
-        raise InvalidInput(
-            f"Invalid: {', '.join(fields)}. A name has 1 to 255 characters without slashes and "
-            "control characters; metadata has at most 32 short strings."
-        ) from None
+    faults: dict[str, str] = {}
 
+    def parsed(header: str, parse: Callable[[str], T], value: str | None, default: T) -> T:
+        try:
+            return parse(_utf8(value or ""))
+        except ValueError as error:
+            faults[f"header.{header}"] = str(error)
+            return default
 
-def repr_digest(value: str | None) -> bytes | None:
-    """Parse the SHA-256 in a ``Repr-Digest`` (RFC 9530 section 3); None where there is no header.
-
-    Raises:
-        InvalidInput: It holds no well-formed ``sha-256``.
-    """
-    if value is None:
-        return None
-    match = _SHA256.search(value)
-    try:
-        digest = base64.b64decode(match[1], validate=True) if match else b""
-    except binascii.Error:
-        digest = b""
-    if len(digest) != 32:
-        raise InvalidInput("Repr-Digest must hold sha-256=:BASE64: of the content (RFC 9530).")
-    return digest
+    name = parsed("Content-Disposition", _name, disposition, "")
+    kept_type = parsed("Content-Type", _media_type, media_type, "")
+    no_labels: dict[str, str] = {}
+    kept_labels = parsed("Strongroom-Metadata", _labels, metadata, no_labels)
+    if faults:
+        raise InvalidInput.in_fields(faults)
+    return Description(name=name, media_type=kept_type, metadata=kept_labels)
 
 
 def entity_tag(value: str | None) -> str | None:
@@ -157,16 +140,28 @@ async def _description(
     return describe(disposition, media_type, metadata)
 
 
-async def _digest(value: _ReprDigest = None) -> bytes | None:
-    return repr_digest(value)
+async def _digests(request: Request, _documented: _ReprDigest = None) -> Digests:
+    return stated_digests(request.headers)
 
 
-async def _if_match(value: _IfMatch = None) -> str | None:
-    return entity_tag(value)
-
-
-async def _preceding_etag(value: _Precedes = None) -> str:
+async def _if_match(value: _IfMatch = None, if_none_match: _IfNoneMatch = None) -> str | None:
     etag = entity_tag(value)
+    if if_none_match is not None:
+        if etag is None:
+            raise InvalidInput.in_fields(
+                {
+                    "header.If-None-Match": "If-None-Match is for reading; send If-Match with the"
+                    " entity tag of what is to be changed."
+                }
+            )
+        # The change is made only if this is the current entity tag (RFC 9110 section 13.2.2).
+        if matches(if_none_match, etag, weak=True):
+            raise PreconditionFailed("If-Match and If-None-Match cannot both hold; send one.")
+    return etag
+
+
+async def _preceding_etag(value: _Precedes = None, if_none_match: _IfNoneMatch = None) -> str:
+    etag = await _if_match(value, if_none_match)
     if etag is None:
         raise InvalidInput("Send If-Match with the etag of the version that this one follows.")
     return etag
@@ -208,24 +203,44 @@ def idempotency_key_for(operation: str) -> Callable[..., Awaitable[IdempotencyKe
 
 
 DescriptionDep = Annotated[Description, Depends(_description)]
-DigestDep = Annotated[bytes | None, Depends(_digest)]
+DigestsDep = Annotated[Digests, Depends(_digests)]
 IfMatchDep = Annotated[str | None, Depends(_if_match)]
 PrecedingEtagDep = Annotated[str, Depends(_preceding_etag)]
 ConditionsDep = Annotated[Conditions, Depends(_conditions)]
 
 
-def _file_name(disposition: str) -> str:
-    """Return the name in ``Content-Disposition``, from ``filename*`` where there is one; else empty."""
-    message = Message()
-    message["Content-Disposition"] = _utf8(disposition)
-    parameters = message.get_params([], "Content-Disposition")
-    names = [value for parameter, value in parameters if parameter.lower() == "filename"]
-    # The parser gives filename* as a tuple of charset, language and value.
-    names.sort(key=lambda value: not isinstance(value, tuple))
+def _name(disposition: str) -> str:
+    return file_name(file_name_in(disposition))
+
+
+def _media_type(value: str) -> str:
+    media_type = parse_media_type(value) if value.strip() else _UNKNOWN_TYPE
+    essence = media_type.partition(";")[0].lower()
+    if essence == "multipart/form-data":
+        raise ValueError("The body is a form; send the content alone, as the whole body.")
+    # curl says this of every body unless it is told otherwise.
+    return _UNKNOWN_TYPE if essence == "application/x-www-form-urlencoded" else media_type
+
+
+def _labels(metadata: str) -> dict[str, str]:
+    if not metadata:
+        return {}
     try:
-        return collapse_rfc2231_value(names[0]) if names else ""
-    except UnicodeError:  # in a charset that cannot be read
-        return ""
+        found = json.loads(metadata, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(
+            "Strongroom-Metadata is malformed; send a JSON object of strings, with each key once."
+        )
+    return labels(found)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found
 
 
 def _utf8(value: str) -> str:

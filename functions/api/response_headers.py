@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 _DESCRIPTIONS: Final = {
+    "Accept-Encoding": "`identity`: the content codings that bodies may have; with 415.",
     "Accept-Ranges": "`bytes`.",
     "Content-Disposition": "`attachment` with the document's name (RFC 6266).",
     "Content-Range": "The range and the size of the whole content; with 206 and 416.",
@@ -16,6 +17,7 @@ _DESCRIPTIONS: Final = {
     "Repr-Digest": "`sha-256=:BASE64:` of the whole content (RFC 9530).",
     "Retry-After": "Seconds; with 429 and 503.",
     "WWW-Authenticate": "`Bearer`; with 401.",
+    "Want-Repr-Digest": "The digests that are checked (RFC 9530); with 400 for any other.",
 }
 
 _NOT_PLAIN: Final = re.compile(r'[^\x20-\x7e]|["%\\]')

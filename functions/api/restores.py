@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.bodies import Body, Cursor, Limit, PageView, Timestamp, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
@@ -42,7 +42,7 @@ class RestoreBody(Body):
     """
 
     set: SetId | SkipJsonSchema[None] = None
-    at: AwareDatetime | SkipJsonSchema[None] = None
+    at: Timestamp = None
     document: DocumentId | SkipJsonSchema[None] = None
     version: Number | SkipJsonSchema[None] = None
     overwrite: bool = False
@@ -106,7 +106,7 @@ async def list_restores(
 ) -> PageView[RestoreView]:
     """List the restores that were planned in your tenant, newest first."""
     page = await services.backups.restores.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[RestoreView.of(job) for job in page.items], cursor=page.cursor)
+    return PageView.of(page, RestoreView.of)
 
 
 @router.get("/{restore}", summary="Get a restore")

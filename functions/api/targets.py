@@ -18,11 +18,12 @@ from shared.access.permissions import Permission
 from shared.base.errors import InvalidInput
 from shared.journal.idempotency import IdempotencyKey
 from shared.ports.targets import ProbeStep, TargetAddress, TargetCredentials
-from shared.targets.models import State, TargetName
+from shared.targets.models import State
 from shared.targets.requests import (
     BytesPerSecond,
     DescribedTarget,
     NewTarget,
+    NewTargetName,
     Recovery,
     TargetChange,
 )
@@ -37,7 +38,7 @@ Rate = Annotated[BytesPerSecond, Field(description="The most to send; 0: no limi
 class TargetBody(Body):
     """A target to set up. Without `recovery`, nobody can open its copies without the service."""
 
-    name: TargetName
+    name: NewTargetName
     address: TargetAddress
     credentials: TargetCredentials
     recovery: Recovery | SkipJsonSchema[None] = None
@@ -49,7 +50,7 @@ class TargetChangeBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    name: TargetName | SkipJsonSchema[None] = None
+    name: NewTargetName | SkipJsonSchema[None] = None
     paused: bool | SkipJsonSchema[None] = None
     bytes_per_second: Rate | SkipJsonSchema[None] = None
     credentials: TargetCredentials | SkipJsonSchema[None] = None
@@ -160,6 +161,7 @@ class TargetsView(BaseModel):
     """The targets of a tenant."""
 
     items: list[TargetView]
+    damaged: list[str]
 
 
 class DeletedTargetView(BaseModel):
@@ -203,7 +205,9 @@ async def list_targets(services: ServicesDep, principal: PrincipalDep) -> Target
     """List the targets of your tenant, oldest first, and how far each is behind."""
     now = services.runtime.now()
     found = await services.targets.all(principal)
-    return TargetsView(items=[TargetView.of(each, now) for each in found])
+    return TargetsView(
+        items=[TargetView.of(each, now) for each in found.items], damaged=list(found.damaged)
+    )
 
 
 @router.get("/{target}", responses={200: response_headers("ETag")}, summary="Get a target")

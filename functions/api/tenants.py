@@ -14,7 +14,8 @@ from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import idempotency_key_for
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission
-from shared.identity.models import Slug, Tenant, Username
+from shared.identity.models import Slug, Tenant
+from shared.identity.usernames import Username
 from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=GuardedRoute)
@@ -70,7 +71,7 @@ async def list_tenants(
 ) -> PageView[TenantView]:
     """List all tenants, oldest first."""
     page = await services.tenants.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[TenantView.of(tenant) for tenant in page.items], cursor=page.cursor)
+    return PageView.of(page, TenantView.of)
 
 
 @router.get("/{tenant}", summary="Get a tenant")

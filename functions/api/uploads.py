@@ -10,10 +10,13 @@ from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.digests import repr_digest
 from functions.api.guard import GuardedRoute, requires
-from functions.api.request_headers import DIGEST_FORM, idempotency_key_for, repr_digest
+from functions.api.request_headers import DIGEST_FORM, idempotency_key_for
 from shared.access.permissions import Permission
-from shared.documents.models import Description, Labels, MediaType, Name, Upload
+from shared.documents.media_types import NewMediaType
+from shared.documents.models import Description, Upload
+from shared.documents.texts import NewLabels, NewName
 from shared.journal.idempotency import IdempotencyKey
 from shared.ports.blobs import UploadGrant
 
@@ -26,15 +29,16 @@ KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("uploads")
 class NewUpload(Body):
     """What is about to be uploaded."""
 
-    name: Name
-    media_type: MediaType = "application/octet-stream"
-    metadata: Labels = Field(default_factory=dict)
+    name: NewName
+    media_type: NewMediaType = "application/octet-stream"
+    metadata: NewLabels = Field(default_factory=dict)
     size: Annotated[int, Field(ge=0, description="Size of the content, bytes.")]
     repr_digest: Annotated[
         str | None,
         Field(
             max_length=256,
-            description="`sha-256=:BASE64:` of the content (RFC 9530); checked once it is uploaded.",
+            description="`sha-256=:BASE64:` of the content, or `sha-512` (RFC 9530); checked once it is"
+            " uploaded.",
             json_schema_extra=DIGEST_FORM,
         ),
     ] = None
@@ -86,12 +90,14 @@ async def create_upload(
     body: NewUpload, services: ServicesDep, principal: PrincipalDep, key: KeyDep
 ) -> UploadView:
     """Begin an upload of large content. The response says where to send the content."""
+    digests = repr_digest(body.repr_digest, "body.repr_digest")
     granted = await services.uploads.create(
         principal,
         Description(name=body.name, media_type=body.media_type, metadata=body.metadata),
         body.size,
-        repr_digest(body.repr_digest),
+        digests.sha256,
         key,
+        sha512=digests.others.get("sha512"),
     )
     return UploadView.of(granted.upload, granted.grant)
 

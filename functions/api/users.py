@@ -17,7 +17,8 @@ from functions.api.response_headers import etag_header, response_headers
 from shared.access.permissions import Permission, Role
 from shared.base.errors import InvalidInput
 from shared.identity.accounts import TemporaryPassword
-from shared.identity.models import User, Username
+from shared.identity.models import User
+from shared.identity.usernames import Username
 from shared.journal.collections import Stored
 from shared.journal.idempotency import IdempotencyKey
 
@@ -26,7 +27,11 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 UserId = Annotated[str, id_path("usr")]
 KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("users"))]
 # For the document alone: accounts refuse all roles that do not fit, and say which do.
-Roles = Annotated[tuple[Role, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
+# Not strict, as JSON has neither tuples nor enumerations: a list of their names is one of roles.
+Roles = Annotated[
+    tuple[Annotated[Role, Field(strict=False)], ...],
+    Field(strict=False, json_schema_extra={"minItems": 1, "uniqueItems": True}),
+]
 
 
 class NewUser(Body):
@@ -101,7 +106,7 @@ async def list_users(
 ) -> PageView[UserView]:
     """List the users of your tenant, oldest first."""
     page = await services.accounts.page(principal, limit=limit, cursor=cursor)
-    return PageView(items=[UserView.of(user) for user in page.items], cursor=page.cursor)
+    return PageView.of(page, UserView.of)
 
 
 @router.get("/{user}", responses={200: response_headers("ETag")}, summary="Get a user")

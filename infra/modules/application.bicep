@@ -139,6 +139,9 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         instanceMemoryMB: capacity.instanceMemoryMegabytes
         maximumInstanceCount: capacity.maximumInstances
         alwaysReady: capacity.alwaysReadyHttp == 0 ? [] : [{ name: 'http', instanceCount: capacity.alwaysReadyHttp }]
+        triggers: {
+          http: { perInstanceConcurrency: capacity.requestsPerInstance }
+        }
       }
     }
     siteConfig: {

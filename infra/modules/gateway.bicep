@@ -77,6 +77,12 @@ resource gateway 'Microsoft.Network/applicationGateways@2026-03-01' = {
       maxCapacity: capacity.gatewayMaximumUnits
     }
     enableHttp2: true
+    // The web firewall reads requests whole, and does so whatever this says. It reads no responses, so a download
+    // begins as soon as the app sends its first byte, and takes no memory of the gateway.
+    globalConfiguration: {
+      enableRequestBuffering: true
+      enableResponseBuffering: false
+    }
     // CustomV2 offers TLS 1.3 with its own suites as well; this list is what TLS 1.2 may use.
     sslPolicy: {
       policyType: 'CustomV2'

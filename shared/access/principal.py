@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.access.permissions import Role
@@ -22,6 +23,10 @@ class Origin:
     traceparent: str | None = None
 
 
+async def _nothing_to_confirm() -> None:
+    """For a principal that no token stands for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated user and the request they make.
@@ -31,12 +36,17 @@ class Principal:
         user: The id of the user.
         roles: The roles of the user.
         origin: Where the request came from.
+        confirm: Reads again whether the user may still act, and raises ``TokenRevoked`` where not. What
+            takes long, such as content that arrives, is followed by it right before the commit.
     """
 
     tenant: str
     user: str
     roles: tuple[Role, ...]
     origin: Origin = Origin()
+    confirm: Callable[[], Awaitable[None]] = field(
+        default=_nothing_to_confirm, compare=False, repr=False
+    )
 
     @property
     def kind(self) -> Literal["user", "employee"]:

@@ -8,21 +8,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.base.partitions import Partition
+from shared.ports.blobs import MAX_NAME, NAME_SEGMENT, is_blob_name
 from shared.ports.keys import DIGEST_BYTES, MAX_PLAINTEXT_BYTES
 from shared.ports.records import MAX_CHANGES, MAX_RECORD_BYTES, Change, Delete, Record
 
-_SEGMENT: Final = r"[a-z0-9_-][a-z0-9._-]{0,199}"
-_BLOB_NAME: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
-_BLOB_PREFIX: Final = re.compile(rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?")
-_MAX_BLOB_NAME: Final = 512
+_BLOB_PREFIX: Final = re.compile(rf"(?:{NAME_SEGMENT}/)*(?:{NAME_SEGMENT})?")
 _KEY_NAME: Final = re.compile(r"[a-z0-9-]{1,127}")
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _MAX_SLUG: Final = 64
-
-
-def is_blob_name(name: str) -> bool:
-    """Whether this is an object's name, ``shared.ports.blobs.BlobStore``."""
-    return len(name) <= _MAX_BLOB_NAME and _BLOB_NAME.fullmatch(name) is not None
 
 
 def check_blob_name(name: str) -> None:
@@ -34,7 +27,7 @@ def check_blob_name(name: str) -> None:
     if not is_blob_name(name):
         raise ValueError(
             "An object's name must be segments of a-z, 0-9, '.', '_' and '-', joined by '/', each"
-            f" of 200 characters at most and not starting with '.'; {_MAX_BLOB_NAME} in all."
+            f" of 200 characters at most and not starting with '.'; {MAX_NAME} in all."
         )
 
 
@@ -44,7 +37,7 @@ def check_blob_prefix(prefix: str) -> None:
     Raises:
         ValueError: It is not a prefix.
     """
-    if len(prefix) > _MAX_BLOB_NAME or _BLOB_PREFIX.fullmatch(prefix) is None:
+    if len(prefix) > MAX_NAME or _BLOB_PREFIX.fullmatch(prefix) is None:
         raise ValueError("A prefix must be the beginning of an object's name.")
 
 

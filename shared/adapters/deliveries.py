@@ -18,12 +18,12 @@ MAX_DELIVERIES: Final = 100
 DELIVERY_LIMIT: Final = "delivery-limit"
 """The reason of a message that was tried as often as its subscription allows."""
 
-_LONGEST_BACK_OFF: Final = timedelta(minutes=5)
+LONGEST_BACK_OFF: Final = timedelta(minutes=5)
 
 
 def back_off(delivery_count: int) -> timedelta:
     """The pause after a failed try: 1 s after the first, then 2 s, 4 s, ... up to 5 minutes."""
-    return min(timedelta(seconds=2 ** min(delivery_count - 1, 16)), _LONGEST_BACK_OFF)
+    return min(timedelta(seconds=2 ** min(delivery_count - 1, 16)), LONGEST_BACK_OFF)
 
 
 def event_of(body: bytes) -> Event | None:

@@ -145,7 +145,9 @@ class AuditLog:
                 details={"entries": len(page.items)},
             )
         )
-        return LogPage([item.value for item in page.items], page.cursor, part.head.tree)
+        return LogPage(
+            [item.value for item in page.items], page.cursor, page.damaged, part.head.tree
+        )
 
     async def _move(self, partition: Partition) -> int:
         """Move one batch; return how many entries that was."""

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
-from shared.backup.state import STATE_ID, BackupState, states_of
+from shared.backup.state import LEASE, STATE_ID, BackupState, states_of
 from shared.base.errors import Conflict, StrongroomError
 from shared.base.partitions import Partition
 from shared.journal.collections import Stored
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
-
-LEASE: Final = timedelta(minutes=10)
-"""For so long an attempt that does not say that it goes on is left alone."""
 
 UNDER_WAY: Final = "A set of this tenant is being made."
 
@@ -41,7 +37,7 @@ class Claim:
             Conflict: Another attempt has begun.
         """
         now, until = self.runtime.now(), self.state.value.attempt_until
-        if until is not None and until - now > LEASE / 2:
+        if until is not None and LEASE / 2 < until - now <= LEASE:
             return
         states, partition = states_of(self.records), self.state.partition
         value = self.state.value.model_copy(update={"attempt_until": now + LEASE})

@@ -126,6 +126,8 @@ class ContentBackup:
     ) -> None:
         """Pack the new versions among changed records, and forget documents that were erased.
 
+        What is damaged is left: earlier sets have it as it was, and those of all others must not wait.
+
         Raises:
             Conflict: Another process backs up the same tenant.
             Unavailable: A store does not respond.
@@ -134,14 +136,17 @@ class ContentBackup:
         erased: list[str] = []
         for record in records:
             if record.kind == DOCUMENT_KIND:
-                document = self._documents.stored(record).value
-                if document.current is None:
-                    erased.append(document.id)
+                document = self._documents.readable(record)
+                if document is None:
+                    continue
+                if document.value.current is None:
+                    erased.append(record.id)
                 else:
-                    contents.append(Content(document.id, document.current))
+                    contents.append(Content(record.id, document.value.current))
             elif record.kind == VERSION_KIND:
-                version = self._versions.stored(record).value
-                contents.append(Content(record.id.rpartition(".")[0], version))
+                version = self._versions.readable(record)
+                if version is not None:
+                    contents.append(Content(record.id.rpartition(".")[0], version.value))
         await self._forget(partition, ledger, erased)
         await self._plan(attempt, partition, ledger, contents)
 

@@ -8,6 +8,7 @@ partition has few segments, and each record is written a few times however often
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,10 +20,12 @@ from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
 from shared.backup.state import Attempt
 from shared.base.partitions import Partition
-from shared.ports.records import Record, RecordStore
+from shared.ports.records import UNREADABLE, Record, RecordStore
 
 PASSES: Final = 3
 """How often the feed is followed to its end before the records are written."""
+
+_log = logging.getLogger("strongroom.backup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ class PartBackup:
     async def _lines(self, partition: Partition, after: str | None) -> AsyncIterator[SegmentLine]:
         async for page in feed(self.records, partition, after):
             for record in page.records:
-                if is_kept(record.kind):
+                if record.body is UNREADABLE:
+                    # An earlier set has it as it was; the set of all others must not wait for it.
+                    _log.error("record.damaged kind=%s id=%s", record.kind, record.id)
+                elif is_kept(record.kind):
                     yield _line(record)
 
 

@@ -61,7 +61,7 @@ def is_news(record: Record) -> bool:
 def without_erasable(record: Record) -> JsonObject:
     """The body of a record as a segment holds it: without what must be possible to forget."""
     match record.kind:
-        case kind if kind == DOCUMENT_KIND and record.body["current"] is not None:
+        case kind if kind == DOCUMENT_KIND and isinstance(record.body.get("current"), dict):
             return {**record.body, "current": _stripped(record.body["current"])}
         case kind if kind == VERSION_KIND:
             return _stripped(record.body)

@@ -174,6 +174,15 @@ class Snapshot:
         line = state.lines.get((DOCUMENT_KIND, document))
         if line is None:
             raise NotFound("The set has no such document.")
+        try:
+            return await self._document(state, document, line)
+        except (AttributeError, KeyError, TypeError, ValidationError):
+            # The record was damaged before it was backed up.
+            raise Damaged("A document in a backup is not what was written.") from None
+
+    async def _document(
+        self, state: PartState, document: str, line: SegmentLine
+    ) -> BackedUpDocument:
         bodies = [] if line.body["current"] is None else [line.body["current"]]
         count = bodies[0]["number"] if bodies else 0
         for number in range(count - 1, 0, -1):
@@ -194,7 +203,7 @@ class Snapshot:
                 continue
             # Python values, not JSON's: bytes stay bytes.
             whole = {**body, "wrapped_key": erasable.wrapped_key, "names": erasable.names}
-            versions.append(BackedUpVersion(_version(whole), location))
+            versions.append(BackedUpVersion(Version.model_validate(whole), location))
         current = versions[-1].version if versions else None
         plain = {**line.body, "current": None}
         kept = Document.model_validate(plain).model_copy(update={"current": current})
@@ -234,10 +243,3 @@ class Snapshot:
 
 PAGES_HELD: Final = 16
 """Key pages that a snapshot keeps in memory."""
-
-
-def _version(body: dict[str, object]) -> Version:
-    try:
-        return Version.model_validate(body)
-    except ValidationError:
-        raise Damaged("A version in a backup is not what was written.") from None

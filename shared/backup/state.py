@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.backup.models import PrecedingSet, version_id
+from shared.base.leases import lasts
 from shared.base.models import Model, UtcDatetime
 from shared.journal.collections import Collection
 from shared.keys.models import IntermediateKey
 from shared.ports.records import RecordStore
 
 STATE_KIND: Final = "backup-state"
+LEASE: Final = timedelta(minutes=10)
+"""For so long an attempt that does not say that it goes on is left alone."""
+
 STATE_ID: Final = "state"
 LOCATION_KIND: Final = "backup-location"
 
@@ -72,7 +76,7 @@ class BackupState(Model):
 
     def under_way(self, now: datetime) -> bool:
         """Whether a set is being made."""
-        return self.attempt_until is not None and self.attempt_until > now
+        return lasts(self.attempt_until, now, LEASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ and holds no secret, no name and no content, because it reaches logs and clients
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from collections.abc import Mapping
+from typing import ClassVar, Final, Self
 
 
 class StrongroomError(Exception):
@@ -29,17 +30,43 @@ class StrongroomError(Exception):
 
 
 class InvalidInput(StrongroomError):
-    """The client sent a request that is not valid. Never a broken contract of our own."""
+    """The client sent a request that is not valid. Never a broken contract of our own.
+
+    Args:
+        detail: As for every error.
+        faults: What is wrong with each field, by its place in the request, such as
+            ``header.Content-Type``; a sentence each.
+    """
 
     slug = "invalid-input"
     title = "The request is not valid"
 
+    def __init__(self, detail: str, faults: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.faults = dict(faults or {})
+
+    @classmethod
+    def in_fields(cls, faults: Mapping[str, str]) -> Self:
+        """Return the error of a request with these faults, one at least."""
+        if len(faults) == 1:
+            return cls(next(iter(faults.values())), faults)
+        return cls(
+            "Correct the fields that are listed in errors and send the request again.", faults
+        )
+
 
 class Unauthenticated(StrongroomError):
-    """The request carries no valid token."""
+    """The request carries no valid token.
+
+    Attributes:
+        tenant: Of the user to whom the token was issued, where it was one of ours once; else empty.
+        user: The id of that user; else empty.
+    """
 
     slug = "unauthenticated"
     title = "Sign in first"
+    tenant: str = ""
+    user: str = ""
 
 
 class TokenExpired(Unauthenticated):
@@ -126,11 +153,27 @@ class TooLarge(StrongroomError):
     title = "The content is too large"
 
 
+class UnsupportedMediaType(StrongroomError):
+    """The body comes in a form that no route takes.
+
+    Args:
+        detail: As for every error.
+        accept_encoding: The content codings that are taken, where that is what is wrong.
+    """
+
+    slug = "unsupported-media-type"
+    title = "The body comes in a form that is not taken"
+
+    def __init__(self, detail: str, accept_encoding: str = "") -> None:
+        super().__init__(detail)
+        self.accept_encoding = accept_encoding
+
+
 class DigestMismatch(StrongroomError):
     """What arrived is not what the client's digest says it sent."""
 
     slug = "digest-mismatch"
-    title = "The content does not match its Repr-Digest"
+    title = "The content does not match its digest"
 
 
 class RangeNotSatisfiable(StrongroomError):

@@ -11,7 +11,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A page of items and, where there may be more, the cursor that continues after them."""
+    """A page of a list.
+
+    Attributes:
+        items: Those that can be read.
+        cursor: Where there may be more, what continues after them.
+        damaged: The ids of those that are stored and cannot be read.
+    """
 
     items: Sequence[T]
     cursor: str | None
+    damaged: Sequence[str]

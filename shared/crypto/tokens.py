@@ -153,7 +153,7 @@ def read(
     Raises:
         Unauthenticated: It is malformed, was changed, names a kid outside the ring,
             belongs to another environment, was issued in the future or is valid for too long.
-        TokenExpired: It has expired.
+        TokenExpired: It has expired; the error names the user.
     """
     from joserfc import errors, jwe, jwk
 
@@ -174,7 +174,9 @@ def read(
     ):
         raise Unauthenticated(_REFUSED)
     if now >= claims.expires_at:
-        raise TokenExpired("The token has expired; sign in again.")
+        expired = TokenExpired("The token has expired; sign in again.")
+        expired.tenant, expired.user = claims.tenant, claims.user
+        raise expired
     return claims
 
 

@@ -17,10 +17,12 @@ class ExpectedContent(Description):
     Attributes:
         size: Bytes.
         sha256: Of the content; None: the client did not say.
+        sha512: The same.
     """
 
     size: int
     sha256: Base64UrlBytes | None = None
+    sha512: Base64UrlBytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class UploadDescriptions:
         sealed = seal_metadata(
             epoch.key,
             self._bound_to(tenant, upload),
-            expected.model_dump(mode="json"),
+            expected.model_dump(mode="json", exclude_none=True),
             self.runtime.random,
         )
         return SealedDescription(epoch.id, sealed)

@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.documents.media_types import MAX_LENGTH, QUOTED, TOKEN
+from shared.ports.blobs import is_blob_name
 
 
 def _no_folder(name: str) -> str:
@@ -21,19 +23,20 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f/\\]+$"),
     AfterValidator(_no_folder),
 ]
-"""A file name: no path, no control characters."""
-
-_MIME: Final = r"[A-Za-z0-9!#$&^_.+-]+"
+"""A file name as it is kept: no path, no control characters. What is taken, ``texts`` says."""
 
 MediaType = Annotated[
-    str, StringConstraints(max_length=127, pattern=rf"^{_MIME}/{_MIME}(; ?{_MIME}={_MIME})*$")
+    str,
+    StringConstraints(
+        max_length=MAX_LENGTH, pattern=rf"^{TOKEN}/{TOKEN}(; ?{TOKEN}=({TOKEN}|{QUOTED}))*$"
+    ),
 ]
-"""As in ``Content-Type``, where it goes again: ASCII, parameters without quotes (RFC 6838, 2045)."""
+"""As in ``Content-Type``, where it goes again: ASCII."""
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
 LabelValue = Annotated[str, StringConstraints(max_length=512)]
 Labels = Annotated[dict[Label, LabelValue], Field(max_length=32)]
-"""Custom metadata: short texts by name."""
+"""Custom metadata as it is kept: short texts by name."""
 
 
 Place = Literal["primary", "replica"]
@@ -68,6 +71,16 @@ class SealedNames(Description):
         return Description(**self.model_dump(include=set(Description.model_fields)))
 
 
+def _object_name(name: str) -> str:
+    if not is_blob_name(name):
+        raise ValueError("no object has such a name")
+    return name
+
+
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+"""A record that names anything else was changed by somebody, and is damaged."""
+
+
 class Version(Model):
     """One immutable content of a document, as sealed.
 
@@ -88,8 +101,8 @@ class Version(Model):
 
     number: int
     tag: str = ""
-    object: str
-    replica: str | None = None
+    object: ObjectName
+    replica: ObjectName | None = None
     epoch: str
     wrapped_key: Base64UrlBytes
     names: Base64UrlBytes
@@ -136,7 +149,7 @@ class Upload(Model):
         state: Where it is: *granted* until the client says complete, *completed* until it is sealed.
         object: Its name in the staging store.
         epoch: The epoch whose key seals ``description``.
-        description: A ``Description`` and the expected digest, sealed.
+        description: A ``Description`` and the expected digest, sealed; empty once the upload has ended.
         created_by: The user.
         created_at: When it was granted.
         expires_at: When the grant ends.
@@ -146,7 +159,7 @@ class Upload(Model):
     id: str
     document: str
     state: Literal["granted", "completed", "sealed", "failed"]
-    object: str
+    object: ObjectName
     epoch: str
     description: Base64UrlBytes
     created_by: str
@@ -158,6 +171,10 @@ class Upload(Model):
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
         return self.state in {"sealed", "failed"}
+
+    def end(self, state: Literal["sealed", "failed"], failure: str = "") -> Upload:
+        """The upload as the client can ask for it, without what it described: that is the document's."""
+        return self.model_copy(update={"state": state, "failure": failure, "description": b""})
 
     @property
     def forgotten_at(self) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from shared.ports.blobs import BlobStore
 # Opened before the response begins: content up to this size is either served whole or refused with a
 # clear error; larger content whose every copy breaks further on ends in a broken transfer.
 READ_AHEAD_SEGMENTS: Final = 4
+
+
+_log = logging.getLogger("strongroom.documents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,19 @@ class ContentOpener:
     epochs: EpochKeys
     environment: str
 
-    async def names_of_all(self, tenant: str, versions: Sequence[VersionOf]) -> list[SealedNames]:
+    async def names_of_all(
+        self, tenant: str, versions: Sequence[VersionOf]
+    ) -> list[SealedNames | None]:
         """The names of many versions, in their order; the keys of each epoch are loaded once.
 
+        None: they, or the key of their epoch, are not what was sealed.
+
         Raises:
-            Damaged: Names are not what was sealed.
+            Unavailable: The key vault or the record store does not respond.
         """
         keys = await self.epochs.of_all(tenant, {each.version.epoch for each in versions})
         return [
-            self._names(tenant, each.document, each.version, keys[each.version.epoch])
-            for each in versions
+            self._names_if_sound(tenant, each, keys.get(each.version.epoch)) for each in versions
         ]
 
     async def names(self, tenant: str, document: str, version: Version) -> SealedNames:
@@ -69,6 +76,18 @@ class ContentOpener:
         """
         epoch = await self.epochs.of(tenant, version.epoch)
         return self._names(tenant, document, version, epoch)
+
+    def _names_if_sound(
+        self, tenant: str, of: VersionOf, epoch: EpochKey | None
+    ) -> SealedNames | None:
+        if epoch is None:
+            return None
+        try:
+            return self._names(tenant, of.document, of.version, epoch)
+        except Damaged:
+            number = of.version.number
+            _log.error("record.damaged kind=names id=%s version=%d", of.document, number)
+            return None
 
     def _names(self, tenant: str, document: str, version: Version, epoch: EpochKey) -> SealedNames:
         bound_to = metadata_associated_data(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from shared.access.permissions import Permission, check
@@ -69,16 +69,8 @@ class DocumentReader:
             for stored in page.items
             if stored.value.current is not None
         ]
-        names = await self.opener.names_of_all(
-            principal.tenant, [VersionOf(document.id, version) for document, version in found]
-        )
-        return Listing(
-            [
-                DocumentVersion(document, version, each)
-                for (document, version), each in zip(found, names, strict=True)
-            ],
-            page.cursor,
-        )
+        items, damaged = await self._named(principal.tenant, found)
+        return Listing(items, page.cursor, [*page.damaged, *(each.id for each, _ in damaged)])
 
     async def find(
         self, principal: Principal, document: str, number: int | None = None
@@ -102,22 +94,19 @@ class DocumentReader:
             )
         )
 
-    async def versions(self, principal: Principal, document: str) -> list[DocumentVersion]:
-        """Every version of a document, the latest first.
+    async def versions(self, principal: Principal, document: str) -> Listing[DocumentVersion]:
+        """Every version of a document, the latest first; those without names are told by their numbers.
 
         Raises:
             NotFound: There is no such document.
         """
         stored = await self.store.document(principal.tenant, document)
         await self.journal.commit(self.journal.entry(Action.DOCUMENT_READ, document, by=principal))
-        versions = await self.store.versions(stored)
-        names = await self.opener.names_of_all(
-            principal.tenant, [VersionOf(document, each.version) for each in versions]
+        versions = [each.version for each in await self.store.versions(stored)]
+        items, damaged = await self._named(
+            principal.tenant, [(stored.document, version) for version in versions]
         )
-        return [
-            DocumentVersion(stored.document, each.version, named)
-            for each, named in zip(versions, names, strict=True)
-        ]
+        return Listing(items, None, [str(version.number) for _, version in damaged])
 
     async def open(
         self, principal: Principal, found: DocumentVersion, start: int, end: int
@@ -168,6 +157,20 @@ class DocumentReader:
             return name
 
         return await self.opener.open(principal.tenant, document.id, version, start, end, report)
+
+    async def _named(
+        self, tenant: str, found: Sequence[tuple[Document, Version]]
+    ) -> tuple[list[DocumentVersion], list[tuple[Document, Version]]]:
+        """Versions with their names, and those whose names cannot be read."""
+        names = await self.opener.names_of_all(
+            tenant, [VersionOf(document.id, version) for document, version in found]
+        )
+        named = [
+            DocumentVersion(document, version, each)
+            for (document, version), each in zip(found, names, strict=True)
+            if each is not None
+        ]
+        return named, [of for of, each in zip(found, names, strict=True) if each is None]
 
     async def _described(self, stored: StoredDocument, number: int | None) -> DocumentVersion:
         version = (await self.store.version(stored, number)).version

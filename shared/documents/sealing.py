@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -142,7 +142,7 @@ async def _sealed(sealer: Sealer, incoming: Incoming, tally: _Tally) -> AsyncIte
     async for part in convert_stream(sealer, content, tally):
         yield part
     if incoming.sha256 is not None:
-        check_digest(incoming.sha256, tally.sha256.digest())
+        _check_digest(incoming.sha256, tally.sha256.digest())
 
 
 async def _limited(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterator[Buffer]:
@@ -154,7 +154,29 @@ async def _limited(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterat
         yield chunk
 
 
-def check_digest(said: bytes, found: bytes) -> None:
+async def checked_content(
+    content: AsyncIterator[Buffer], digests: Mapping[str, bytes]
+) -> AsyncIterator[Buffer]:
+    """Pass content on; it ends without an error only if it is what its sender says.
+
+    Args:
+        content: The plaintext.
+        digests: Its digests according to the sender, by the names that ``hashlib`` has for them.
+
+    Raises:
+        DigestMismatch: One of them differs.
+    """
+    # MD5 finds accidents on the way; nothing rests on it.
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in digests}
+    async for piece in content:
+        for digest in hashes.values():
+            digest.update(piece)
+        yield piece
+    for name, digest in hashes.items():
+        _check_digest(digests[name], digest.digest())
+
+
+def _check_digest(said: bytes, found: bytes) -> None:
     """Refuse content that is not what its sender says.
 
     Raises:
@@ -162,5 +184,5 @@ def check_digest(said: bytes, found: bytes) -> None:
     """
     if not hmac.compare_digest(said, found):
         raise DigestMismatch(
-            "The SHA-256 of the content that arrived differs from Repr-Digest; send it again."
+            "The content that arrived differs from the digest that was sent with it; send it again."
         )

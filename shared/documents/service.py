@@ -8,16 +8,16 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, NotFound, PreconditionFailed
+from shared.base.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
 from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document, Version
 from shared.documents.reading import DocumentReader, DocumentVersion, content_etag
-from shared.documents.sealing import ContentSealer, Incoming
+from shared.documents.sealing import ContentSealer, Incoming, Sealed
 from shared.documents.store import DocumentRecords, StoredDocument
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Entry
-from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.idempotency import Idempotency, IdempotencyKey, Outcome
 from shared.journal.journal import Details, Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import Change
@@ -60,9 +60,12 @@ class Documents:
     ) -> DocumentVersion:
         """Seal a content on arrival as a new document; durable, audited and announced on return.
 
+        A repeated request returns what the first one did; it can be described, and not opened.
+
         Raises:
             DigestMismatch: The content is not what ``sha256`` says; nothing was kept.
             IdempotencyKeyReused: The key belongs to another request; nothing was kept.
+            TokenRevoked: The user may no longer act, now that the content is there; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
         """
         tenant = principal.tenant
@@ -78,21 +81,27 @@ class Documents:
         # vain; the commit finds out, and the object is discarded.
         request = sealed.names.model_dump(mode="json")
         try:
+            await principal.confirm()
             await self._record(
                 self._entry(Action.DOCUMENT_CREATE, principal, document_id, version),
                 version,
                 [
                     self.store.create_document(tenant, document),
-                    *self.idempotency.remember(key, request, document_id, partition),
+                    *self.idempotency.remember(
+                        key, request, document_id, partition, _facts(version)
+                    ),
                 ],
                 principal,
             )
+        except Unauthenticated:
+            await self.sealer.discard(version)
+            raise
         except Conflict:
             await self.sealer.discard(version)
-            made = await self.idempotency.replayed(key, request, partition)
-            if made is None:
+            outcome = await self.idempotency.outcome(key, request, partition)
+            if outcome is None:
                 raise
-            found = await self.reader.find(principal, made)
+            found = await self._as_created(principal, outcome, sealed)
             await self.reader.record_read(principal, found)
             return found
         return DocumentVersion(document, version, sealed.names)
@@ -113,6 +122,7 @@ class Documents:
             DigestMismatch: The content is not what ``sha256`` says; nothing was kept.
             NotFound: There is no such document.
             PreconditionFailed: The current version's etag is not ``if_match``.
+            TokenRevoked: The user may no longer act, now that the content is there; nothing was kept.
             TooLarge: It is larger than allowed; nothing was kept.
             Unavailable: A store does not respond, or the document was concurrently modified all the time.
         """
@@ -133,8 +143,30 @@ class Documents:
         except (NotFound, PreconditionFailed):
             await self.sealer.discard(version)
             raise PreconditionFailed(_CHANGED) from None
+        except Unauthenticated:
+            await self.sealer.discard(version)
+            raise
         # After any other error the record may name the object all the same: it is left to the sweep.
         return DocumentVersion(updated, version, sealed.names)
+
+    async def _as_created(
+        self, principal: Principal, outcome: Outcome, repeated: Sealed
+    ) -> DocumentVersion:
+        """The document as the first request under a key made it, whatever has become of it.
+
+        Raises:
+            NotFound: It was erased, and a release before 0.2 made it.
+        """
+        found = await self.store.find_version(principal.tenant, outcome.made, 1)
+        if found is not None:
+            version = found.version.model_copy(update={"replica": None})
+        elif outcome.facts:
+            # It was erased, names and all; the request says them again.
+            version = Version.model_validate(repeated.version.model_dump() | outcome.facts)
+        else:
+            raise NotFound("The document of this Idempotency-Key was erased.")
+        document = Document(id=outcome.made, created_at=version.created_at, current=version)
+        return DocumentVersion(document, version, repeated.names)
 
     async def _follow(
         self, principal: Principal, stored: StoredDocument, version: Version
@@ -144,6 +176,7 @@ class Documents:
         Raises:
             NotFound: The document was deleted.
             PreconditionFailed: Another version was committed first.
+            TokenRevoked: The user may no longer act.
             Unavailable: The document was concurrently modified all the time.
         """
         document = stored.document.id
@@ -151,6 +184,7 @@ class Documents:
         followed = content_etag(document, stored.current)
 
         async def attempt() -> Document:
+            await principal.confirm()
             # Replication changes a document's record as well, to name a replica.
             found = await self.store.document(principal.tenant, document)
             if content_etag(document, found.current) != followed:
@@ -200,3 +234,8 @@ class Documents:
             self.max_bytes,
             sha256,
         )
+
+
+def _facts(version: Version) -> dict[str, str]:
+    """What a response says of a new document and its request does not."""
+    return {"tag": version.tag, "created_at": version.created_at.isoformat()}

@@ -8,7 +8,7 @@ from shared.base.errors import Conflict, Damaged, DigestMismatch, NotFound, TooL
 from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.documents.models import Description, Document
-from shared.documents.sealing import ContentSealer, Incoming
+from shared.documents.sealing import ContentSealer, Incoming, checked_content
 from shared.documents.uploads import Uploads
 from shared.journal.entries import Action, Actor
 
@@ -52,7 +52,10 @@ class StagedContentSealer:
             Description(
                 name=expected.name, media_type=expected.media_type, metadata=expected.metadata
             ),
-            uploads.staging.get(upload.object),
+            checked_content(
+                uploads.staging.get(upload.object),
+                {} if expected.sha512 is None else {"sha512": expected.sha512},
+            ),
             expected.size,
             expected.sha256,
         )
@@ -66,7 +69,7 @@ class StagedContentSealer:
             await uploads.fail(stored, error.slug, entry)
             return
         document = Document(id=upload.document, created_at=version.created_at, current=version)
-        sealed = upload.model_copy(update={"state": "sealed"})
+        sealed = upload.end("sealed")
         entry = journal.entry(
             Action.DOCUMENT_CREATE,
             document.id,

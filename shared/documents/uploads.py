@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from shared.access.principal import Origin, Principal
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, NotFound, StrongroomError, TooLarge
+from shared.base.errors import Conflict, InvalidInput, NotFound, StrongroomError, TooLarge
 from shared.base.events import EventType
 from shared.base.ids import created_at
 from shared.base.partitions import OPERATOR, partition_of
+from shared.documents.arriving import Arriving
 from shared.documents.descriptions import ExpectedContent, UploadDescriptions
 from shared.documents.models import Description, Upload
 from shared.documents.naming import staged_name
@@ -29,7 +30,7 @@ _NO_MORE_CONTENT = "The upload takes no more content; begin a new one."
 
 @dataclass(frozen=True, slots=True)
 class GrantedUpload:
-    """An upload and the URL that takes its content; no grant if the upload takes content no more."""
+    """An upload and the URL that takes its content; no grant once that has expired."""
 
     upload: Upload
     grant: UploadGrant | None
@@ -64,8 +65,10 @@ class Uploads:
         size: int,
         sha256: bytes | None,
         key: IdempotencyKey | None,
+        *,
+        sha512: bytes | None = None,
     ) -> GrantedUpload:
-        """Grant an upload of ``size`` bytes.
+        """Grant an upload of ``size`` bytes, whose content must have the digests that are given.
 
         Raises:
             IdempotencyKeyReused: The key belongs to a different request.
@@ -77,7 +80,9 @@ class Uploads:
         upload_id = await self.idempotency.reserve(key, self.runtime.new_id("upl"))
         partition = partition_of(tenant, upload_id)
         granted_at = self.runtime.now()
-        expected = ExpectedContent(**description.model_dump(), size=size, sha256=sha256)
+        expected = ExpectedContent(
+            **description.model_dump(), size=size, sha256=sha256, sha512=sha512
+        )
         sealed = await self.descriptions.seal(tenant, upload_id, expected)
         upload = Upload(
             id=upload_id,
@@ -94,7 +99,9 @@ class Uploads:
         entry = self.journal.entry(
             Action.UPLOAD_CREATE, upload.id, by=principal, details={"size": size}
         )
-        request = expected.model_dump(mode="json")
+        # Without what earlier releases did not know, so that a request repeated over an upgrade is one.
+        unknown = {"sha512"} if sha512 is None else None
+        request = expected.model_dump(mode="json", exclude=unknown)
         changes: list[Change] = [
             self.store.uploads.create(partition, upload),
             *self.idempotency.remember(key, request, upload.id, partition),
@@ -107,8 +114,10 @@ class Uploads:
             if made is None:
                 raise
             upload = await self.read(principal, made)
-        if upload.state != "granted":
-            return GrantedUpload(upload, None)
+            if upload.expires_at <= self.runtime.now():
+                return GrantedUpload(upload, None)
+            # A repeated request is answered like the first; what came of the upload is for GET to say.
+            upload = upload.model_copy(update={"state": "granted", "failure": ""})
         grant = await self.staging.grant_upload(
             upload.object, max_size=size, expires_at=upload.expires_at
         )
@@ -129,21 +138,30 @@ class Uploads:
     ) -> None:
         """Put the content of an upload into staging, for a server that takes it itself.
 
+        The same content may come again while the upload takes content: a client whose connection was
+        lost cannot know that it arrived.
+
         Args:
             name: Of the staged object, as the grant has it.
-            max_size: Bytes that the grant allows.
+            max_size: Bytes that the grant allows, all of which must come.
             content: What the client sends.
             origin: Where the request came from.
 
         Raises:
-            Conflict: The upload takes no more content, or has it already; nothing was kept.
+            Conflict: The upload takes no more content, or has other content already; nothing was kept.
+            InvalidInput: The content is smaller than granted; nothing was kept.
             TooLarge: The content is larger than granted; nothing was kept.
         """
         tenant, upload = name.partition("/")[0], name.rpartition("/")[2]
         try:
             # What was sealed is removed from staging, so that its name alone would be free again.
             await self._check_granted(tenant, upload)
-            size = await self.staging.put(name, _at_most(content, max_size))
+            arriving = Arriving(content, max_size)
+            try:
+                await self.staging.put(name, arriving.whole())
+            except Conflict:
+                if not await self._is_staged(name, arriving):
+                    raise
             try:
                 await self._check_granted(tenant, upload)
             except Conflict:
@@ -159,7 +177,7 @@ class Uploads:
             by=ANONYMOUS,
             tenant=tenant,
             origin=origin,
-            details={"size": size},
+            details={"size": max_size},
         )
         await self.journal.commit(received)
 
@@ -244,7 +262,7 @@ class Uploads:
         Raises:
             Conflict: The upload was concurrently modified; nothing was done.
         """
-        failed = stored.value.model_copy(update={"state": "failed", "failure": failure})
+        failed = stored.value.end("failed", failure)
         await self.journal.commit(entry, [self.store.uploads.replace(stored, failed)])
         await self.staging.delete(stored.value.object)
 
@@ -261,6 +279,16 @@ class Uploads:
         if state != "granted":
             raise Conflict(_NO_MORE_CONTENT)
 
+    async def _is_staged(self, name: str, arrived: Arriving) -> bool:
+        """Whether content that arrived whole is what staging has already."""
+        staged = Arriving(self.staging.get(name), arrived.size)
+        try:
+            async for _ in staged.whole():
+                pass
+        except (InvalidInput, NotFound, TooLarge):
+            return False
+        return staged.sha256.digest() == arrived.sha256.digest()
+
     async def _check_arrived(self, tenant: str, upload: Upload) -> None:
         try:
             arrived = await self.staging.head(upload.object)
@@ -270,16 +298,9 @@ class Uploads:
             ) from None
         granted = (await self.descriptions.open(tenant, upload)).size
         if arrived.size != granted:
+            # A storage service takes any size, and none a second time: its URL is free again.
+            await self.staging.delete(upload.object)
             raise Conflict(
-                f"The content that arrived has {arrived.size} bytes, not {granted};"
-                " cancel this upload and begin a new one."
+                f"The content that arrived has {arrived.size} bytes, not {granted}, and was removed;"
+                " put all of it to the upload's URL."
             )
-
-
-async def _at_most(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterator[Buffer]:
-    size = 0
-    async for piece in content:
-        size += len(piece)
-        if size > max_size:
-            raise TooLarge(f"The upload was granted for {max_size} bytes.")
-        yield piece

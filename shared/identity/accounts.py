@@ -16,6 +16,7 @@ from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.passwords import temporary_password
 from shared.identity.models import User, UsernameReservation
 from shared.identity.passwords import PasswordHasher
+from shared.identity.usernames import canonical, forms
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
@@ -73,8 +74,8 @@ class Accounts:
         self._usernames = Collection(self.records, UsernameReservation, USERNAME_KIND)
 
     async def find(self, tenant: str, username: str) -> Stored[User] | None:
-        """The user with this username; None where there is none."""
-        owner = await self._usernames.find(Partition(tenant), username_id(username))
+        """The user with this username, as it was typed; None where there is none."""
+        owner = await find_reservation(self._usernames, Partition(tenant), username)
         return None if owner is None else await self.load(tenant, owner.value.user)
 
     async def load(self, tenant: str, user: str) -> Stored[User]:
@@ -89,9 +90,13 @@ class Accounts:
         """A new user with a temporary password, not yet committed.
 
         Raises:
-            InvalidInput: The roles do not fit the tenant.
+            InvalidInput: The roles do not fit the tenant, or the username is not valid.
         """
         check_roles(tenant, roles)
+        try:
+            username = canonical(username)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
         now = self.runtime.now()
         password = temporary_password(self.runtime.random)
         user = User(
@@ -120,12 +125,15 @@ class Accounts:
         roles: tuple[Role, ...],
         key: IdempotencyKey | None,
     ) -> TemporaryPassword:
-        """Add a user to the caller's tenant. A repeated request returns the user without a password.
+        """Add a user to the caller's tenant.
+
+        A repeated request returns the user as they were created, without the password.
 
         Raises:
             Conflict: The username is taken.
             IdempotencyKeyReused: The key belongs to a different request.
-            InvalidInput: The roles do not fit the tenant.
+            InvalidInput: The roles do not fit the tenant, or the username is not valid.
+            TokenRevoked: The caller may no longer act; nothing was done.
         """
         partition = Partition(principal.tenant)
         request = {"username": username, "roles": sorted(roles)}
@@ -137,7 +145,10 @@ class Accounts:
                 Action.USER_CREATE, user.id, by=principal, details={"roles": sorted(roles)}
             )
             remembered = self.idempotency.remember(key, request, user.id, partition)
+            await principal.confirm()  # hashing may have had to wait
             try:
+                if await self.find(principal.tenant, username) is not None:
+                    raise Conflict("The username is taken, maybe in a former form.")
                 await self.journal.commit(entry, [*new.changes, *remembered])
             except Conflict:
                 made = await self.idempotency.replayed(key, request, partition)
@@ -147,7 +158,7 @@ class Accounts:
                     ) from None
             else:
                 return new.temporary
-        return TemporaryPassword(None, (await self.read(principal, made)).value)
+        return TemporaryPassword(None, as_created((await self.read(principal, made)).value, roles))
 
     async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Listing[User]:
         """A page of the caller's tenant's users, oldest first.
@@ -155,9 +166,11 @@ class Accounts:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self.users.page(Partition(principal.tenant), limit=limit, cursor=cursor)
+        page = await self.users.readable_page(
+            Partition(principal.tenant), limit=limit, cursor=cursor
+        )
         await self.journal.commit(self.journal.entry(Action.USER_LIST, by=principal))
-        return Listing([stored.value for stored in page.items], page.cursor)
+        return Listing([stored.value for stored in page.items], page.cursor, page.damaged)
 
     async def read(self, principal: Principal, user: str) -> Stored[User]:
         """A user of the caller's tenant.
@@ -223,6 +236,7 @@ class Accounts:
         Raises:
             Conflict: It is the caller's own account, or it was concurrently modified; nothing was done.
             NotFound: There is no such user.
+            TokenRevoked: The caller may no longer act; nothing was done.
         """
         stored = await self.load(principal.tenant, user)
         if user == principal.user:
@@ -231,9 +245,11 @@ class Accounts:
                 "You cannot give yourself a temporary password; change your password instead."
             )
         password = temporary_password(self.runtime.random)
+        hashed = await self.hasher.hash(password)
+        await principal.confirm()  # hashing may have had to wait
         changed = stored.value.model_copy(
             update={
-                "password": await self.hasher.hash(password),
+                "password": hashed,
                 "temporary_until": self.runtime.now() + TEMPORARY_PASSWORD_LIFETIME,
                 "security_version": stored.value.security_version + 1,
             }
@@ -259,6 +275,28 @@ class Accounts:
 def username_id(username: str) -> str:
     """The id under which a username is reserved."""
     return hashlib.sha256(username.encode()).hexdigest()
+
+
+async def find_reservation(
+    usernames: Collection[UsernameReservation], partition: Partition, username: str
+) -> Stored[UsernameReservation] | None:
+    """Who has a username, in whichever form it was reserved; None where nobody has it."""
+    for form in forms(username):
+        found = await usernames.find(partition, username_id(form))
+        if found is not None:
+            return found
+    return None
+
+
+def as_created(user: User, roles: tuple[Role, ...]) -> User:
+    """A user as they were created with these roles, whatever was changed since."""
+    return user.model_copy(
+        update={
+            "roles": roles,
+            "disabled": False,
+            "temporary_until": user.created_at + TEMPORARY_PASSWORD_LIFETIME,
+        }
+    )
 
 
 def _manages(user: User) -> bool:

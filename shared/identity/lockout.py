@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.base.errors import Conflict, RateLimited, Unavailable
+from shared.base.leases import lasts
 from shared.base.partitions import Partition
 from shared.identity.models import SignInAttempts
 from shared.journal.collections import Collection
@@ -53,7 +54,7 @@ class Lockout:
             now = self.runtime.now()
             stored = await self._attempts.find(partition, attempts_id)
             locked_until = stored.value.locked_until if stored else None
-            if locked_until is not None and locked_until > now:
+            if locked_until is not None and lasts(locked_until, now, LONGEST_LOCK):
                 wait = int((locked_until - now).total_seconds()) + 1
                 raise RateLimited("Too many failed attempts in a row; try again later.", wait)
             count = (stored.value.count if stored else 0) + 1
@@ -75,7 +76,7 @@ class Lockout:
             raise RateLimited("Too many attempts at once; try again later.", 1) from None
 
     async def forget(self, partition: Partition, attempts_id: str) -> None:
-        """Begin to count anew, after a success."""
+        """Begin to count anew, once the right password was sent."""
         with suppress(Conflict):  # another sign-in of the same user has done it
             await self.records.commit(partition, [Delete(ATTEMPTS_KIND, attempts_id)])
 

@@ -12,18 +12,6 @@ from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$")]
 """The name of a tenant at sign-in: 3 to 63 of a-z, 0-9 and inner hyphens."""
 
-Username = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        to_lower=True,
-        min_length=1,
-        max_length=254,
-        pattern=r"^[^\s\x00-\x1f\x7f]+$",
-    ),
-]
-"""The name of a user at sign-in, often an e-mail address; upper and lower case are the same."""
-
 
 class Tenant(Model):
     """A customer."""
@@ -51,7 +39,8 @@ class User(Model):
     Attributes:
         id: Never changes.
         tenant: The tenant of the user; ``OPERATOR`` for an employee.
-        username: The name at sign-in.
+        username: The name at sign-in, as it was kept when the user was added: in a former form where a
+            release before 0.2 did it (``shared.identity.usernames``).
         roles: What the user may do.
         disabled: A disabled user cannot sign in.
         password: An Argon2id PHC string.
@@ -63,7 +52,7 @@ class User(Model):
 
     id: str
     tenant: str
-    username: Username
+    username: str
     roles: tuple[Role, ...]
     disabled: bool = False
     password: str

@@ -22,6 +22,7 @@ from shared.identity.lockout import Lockout
 from shared.identity.models import User
 from shared.identity.tenants import Tenants
 from shared.identity.tokens import Tokens
+from shared.identity.usernames import attempted
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import ANONYMOUS, Action, Actor
@@ -61,7 +62,7 @@ class SignIn:
 
         Args:
             slug: The tenant's, or ``operator`` for employees.
-            username: The user's.
+            username: The user's, as typed.
             password: Their own, or a temporary one.
             new_password: Goes with a temporary password, and replaces it.
             origin: Where the request came from.
@@ -75,7 +76,7 @@ class SignIn:
         """
         tenant = await self.tenants.resolve(slug)
         partition = Partition(tenant or OPERATOR)
-        attempts_id = hashlib.sha256(f"{slug}\n{username}".encode()).hexdigest()
+        attempts_id = hashlib.sha256(f"{slug}\n{attempted(username)}".encode()).hexdigest()
         stored: Stored[User] | None = None
         by = ANONYMOUS
         try:
@@ -86,6 +87,8 @@ class SignIn:
             )
             if stored is None or not right or not self._usable(stored.value):
                 raise SignInRefused("Invalid tenant, username or password.")
+            # Whatever else may be wrong with the request: it was no guess.
+            await self.lockout.forget(partition, attempts_id)
             kind = "employee" if partition.tenant == OPERATOR else "user"
             by = Actor(kind=kind, id=stored.value.id)
             user = await self._accepted(stored.value, password, new_password)
@@ -106,7 +109,6 @@ class SignIn:
                 origin=origin,
             )
             raise
-        await self.lockout.forget(partition, attempts_id)
         issued = await self.tokens.issue(user)
         return SignedIn(issued.token, issued.expires_at, user)
 
@@ -114,18 +116,25 @@ class SignIn:
         """The principal that a token stands for at this time.
 
         Raises:
-            TokenExpired: It has expired.
-            TokenRevoked: The user's security version was raised since, or they were disabled.
+            TokenExpired: It has expired; the error names the user.
+            TokenRevoked: The user's security version was raised since, or they were disabled; the error
+                names the user.
             Unauthenticated: It is not a token of this environment.
         """
         claims = await self.tokens.read(token)
-        try:
-            user = (await self.accounts.load(claims.tenant, claims.user)).value
-        except NotFound:
-            user = None
-        if user is None or user.disabled or user.security_version != claims.security_version:
-            raise TokenRevoked("The token was revoked; sign in again.")
-        return Principal(claims.tenant, claims.user, claims.roles, origin)
+
+        async def confirm() -> None:
+            try:
+                user = (await self.accounts.load(claims.tenant, claims.user)).value
+            except NotFound:
+                user = None
+            if user is None or user.disabled or user.security_version != claims.security_version:
+                revoked = TokenRevoked("The token was revoked; sign in again.")
+                revoked.tenant, revoked.user = claims.tenant, claims.user
+                raise revoked
+
+        await confirm()
+        return Principal(claims.tenant, claims.user, claims.roles, origin, confirm)
 
     async def change_password(self, principal: Principal, password: str, new_password: str) -> None:
         """Replace the caller's password; all their tokens are void at once.
@@ -143,6 +152,7 @@ class SignIn:
             await self.lockout.count(partition, attempts_id)
             if not await self.accounts.hasher.verify(password, stored.value.password):
                 raise SignInRefused("The present password is wrong.")
+            await self.lockout.forget(partition, attempts_id)
             user = await self._with_password(stored.value, password, new_password)
             entry = self.journal.entry(Action.PASSWORD_CHANGE, principal.user, by=principal)
             await self.accounts.commit_change(entry, [self.accounts.users.replace(stored, user)])
@@ -151,7 +161,6 @@ class SignIn:
                 error, Action.PASSWORD_CHANGE, principal.user, by=principal
             )
             raise
-        await self.lockout.forget(partition, attempts_id)
 
     async def sign_out_everywhere(self, principal: Principal) -> None:
         """Revoke all of the caller's tokens, this one included.

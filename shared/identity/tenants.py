@@ -7,10 +7,10 @@ from typing import Final
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.base.errors import Conflict, InternalError
+from shared.base.errors import Conflict, InternalError, Unauthenticated
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, Partition
-from shared.identity.accounts import Accounts, TemporaryPassword
+from shared.identity.accounts import Accounts, TemporaryPassword, as_created
 from shared.identity.models import SlugReservation, Tenant
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
@@ -78,6 +78,7 @@ class Tenants:
         Raises:
             Conflict: The slug is taken.
             IdempotencyKeyReused: The key belongs to a different request.
+            TokenRevoked: The caller may no longer act; nothing was done.
         """
         request = {"slug": slug, "administrator": administrator}
         made = await self.idempotency.replayed(key, request, DIRECTORY)
@@ -91,6 +92,11 @@ class Tenants:
 
         # The tenant's own partition comes first: it cannot be reached until the directory names it.
         new = await self.accounts.draft(tenant.id, administrator, (Role.ADMINISTRATOR,))
+        try:
+            await principal.confirm()  # keys and hashes take their time
+        except Unauthenticated:
+            await self.keys.destroy(tenant.id)
+            raise
         created = self.journal.entry(
             Action.TENANT_CREATE, tenant.id, by=principal, tenant=tenant.id
         )
@@ -130,13 +136,14 @@ class Tenants:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self._tenants.page(DIRECTORY, limit=limit, cursor=cursor)
+        page = await self._tenants.readable_page(DIRECTORY, limit=limit, cursor=cursor)
         await self.journal.commit(self.journal.entry(Action.TENANT_LIST, by=principal))
-        return Listing([stored.value for stored in page.items], page.cursor)
+        return Listing([stored.value for stored in page.items], page.cursor, page.damaged)
 
     async def _made(self, principal: Principal, tenant: str, administrator: str) -> CreatedTenant:
         stored = await self.accounts.find(tenant, administrator)
         if stored is None:
             raise InternalError("A tenant lacks its first administrator.")
         made = await self.read(principal, tenant)
-        return CreatedTenant(made, TemporaryPassword(None, stored.value))
+        first = as_created(stored.value, (Role.ADMINISTRATOR,))
+        return CreatedTenant(made, TemporaryPassword(None, first))

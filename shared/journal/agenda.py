@@ -52,6 +52,15 @@ class Task(StrEnum):
     DRILL = "drill"
 
 
+LONGEST_LEAD: Final = {
+    Task.RELAY_EVENTS: timedelta(minutes=5),
+    Task.RESTORE: timedelta(minutes=5),
+    Task.COPY_TO_TARGETS: timedelta(hours=7),
+    Task.BACK_UP: timedelta(hours=26),
+}
+"""How long before their time the items of some tasks are put there at most."""
+
+
 class AgendaItem(Model):
     """One partition that one timer has to look at.
 
@@ -122,6 +131,18 @@ class Agenda:
                 if item.value.due > by:
                     break
                 yield item
+
+    async def bring_forward(self) -> None:
+        """Make due what is due later than it can have been asked for: the clock was ahead then."""
+        now = self._runtime.now()
+        self._noted.clear()
+        for task, lead in LONGEST_LEAD.items():
+            for shard in range(SHARDS):
+                async for item in self._items[task].scan(_shard(shard), order="descending"):
+                    if item.value.due <= now + lead:
+                        break
+                    await self.add(task, Partition.parse(item.value.partition), now)
+                    await self.remove(task, [item])
 
     async def remove(self, task: Task, items: Sequence[Stored[AgendaItem]]) -> None:
         """Take items off; those that are off already are left."""

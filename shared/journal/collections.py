@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ M = TypeVar("M", bound=Model)
 Order = Literal["ascending", "descending"]
 
 SCAN_PAGE: Final = 200
+
+_log = logging.getLogger("strongroom.records")
 
 _START: Final = "start"
 """In a cursor: from the beginning of the partition."""
@@ -44,10 +47,17 @@ class Stored(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class StoredPage(Generic[M]):
-    """A page of values and, where there may be more, the cursor that continues after them."""
+    """A page of values.
+
+    Attributes:
+        items: Those that can be read.
+        cursor: Where there may be more, what continues after them.
+        damaged: The ids of those that cannot be read.
+    """
 
     items: Sequence[Stored[M]]
     cursor: str | None
+    damaged: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,33 @@ class Collection(Generic[M]):
         )
         return StoredPage([self.stored(record) for record in page.records], page.cursor)
 
+    async def readable_page(
+        self,
+        partition: Partition,
+        *,
+        where: Mapping[str, str] | None = None,
+        order: Order = "ascending",
+        limit: int = MAX_PAGE,
+        cursor: str | None = None,
+    ) -> StoredPage[M]:
+        """``page`` for a list that is shown: what is damaged is named and logged, and hides nothing else.
+
+        Raises:
+            InvalidInput: The cursor does not belong to this query.
+        """
+        page = await self.records.query(
+            partition, self.kind, where=where, order=order, limit=limit, cursor=cursor
+        )
+        items: list[Stored[M]] = []
+        damaged: list[str] = []
+        for record in page.records:
+            stored = self.readable(record)
+            if stored is None:
+                damaged.append(record.id)
+            else:
+                items.append(stored)
+        return StoredPage(items, page.cursor, damaged)
+
     async def scan(
         self,
         partition: Partition,
@@ -176,6 +213,14 @@ class Collection(Generic[M]):
             # Not chained: its message quotes the record.
             raise Damaged(f"A record of the kind {self.kind} is damaged.") from None
 
+    def readable(self, record: Record) -> Stored[M] | None:
+        """``stored`` where others must not wait for what is damaged: that is None, and logged."""
+        try:
+            return self.stored(record)
+        except Damaged:
+            _log.error("record.damaged kind=%s id=%s", self.kind, record.id)
+            return None
+
     def _record(self, partition: Partition, value: M, id: str) -> Record:
         return Record(
             partition,
@@ -214,6 +259,8 @@ async def page_across(
 ) -> StoredPage[M]:
     """A page of the values of several partitions of one tenant, one partition after the other.
 
+    What is damaged is named and logged, and hides nothing else.
+
     Args:
         collection: Of the values.
         partitions: In the order in which to walk them, the same at each call; one that is new since the
@@ -225,7 +272,6 @@ async def page_across(
 
     Raises:
         InvalidInput: The cursor does not belong to this query.
-        Damaged: A record is not what the collection writes.
     """
     parts = {partition.part: number for number, partition in enumerate(partitions)}
     at, inner = 0, None
@@ -235,14 +281,17 @@ async def page_across(
             raise InvalidInput("The cursor is not valid for this query; start again without one.")
         at, inner = parts[part], None if inner == _START else inner
     found: list[Stored[M]] = []
+    damaged: list[str] = []
     for number, partition in enumerate(partitions[at:], start=at):
-        page = await collection.page(
-            partition, where=where, order=order, limit=limit - len(found), cursor=inner
+        left = limit - len(found) - len(damaged)
+        page = await collection.readable_page(
+            partition, where=where, order=order, limit=left, cursor=inner
         )
         inner = None
         found += page.items
+        damaged += page.damaged
         if page.cursor is not None:
-            return StoredPage(found, f"{partition.part}.{page.cursor}")
-        if len(found) == limit and number + 1 < len(partitions):
-            return StoredPage(found, f"{partitions[number + 1].part}.{_START}")
-    return StoredPage(found, None)
+            return StoredPage(found, f"{partition.part}.{page.cursor}", damaged)
+        if len(found) + len(damaged) == limit and number + 1 < len(partitions):
+            return StoredPage(found, f"{partitions[number + 1].part}.{_START}", damaged)
+    return StoredPage(found, None, damaged)

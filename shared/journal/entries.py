@@ -83,6 +83,7 @@ class Action(StrEnum):
     KEY_REWRAP = "key.rewrap"
     KEY_DELETE = "key.delete"
     REQUEST = "request"
+    REQUESTS_REFUSED = "requests.refused"
     FORMER_REPAIR = "document.heal"  # in logs of releases before 0.2
 
 

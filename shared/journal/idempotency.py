@@ -1,4 +1,8 @@
-"""``Idempotency-Key``: a POST that is sent twice takes effect once.
+"""``Idempotency-Key``: a POST that is sent twice takes effect once, and is answered as the first time.
+
+What has become since of the thing that was made is for a GET to say: a repeated request gets what the first
+one got. Most of that is in the request itself, and in what never changes of the thing; the rest, neither
+secrets nor names, is remembered.
 
 The key is a random string of the client's choice. It is never stored: a record is found by its hash,
 and the request's fingerprint is an HMAC under it, so a fingerprint gives nothing away about names,
@@ -14,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
+
+from pydantic import Field
 
 from shared.base.errors import Conflict, IdempotencyKeyReused, InvalidInput
 from shared.base.models import Model, UtcDatetime
@@ -66,12 +72,15 @@ class Outcome(Model):
         id: The key's record id.
         fingerprint: Of the request.
         made: The id of what it made.
+        facts: What else the response said and the request does not, such as a time; no secret, no name.
+            Empty as written by releases before 0.2.
         expires_at: When the key is forgotten.
     """
 
     id: str
     fingerprint: str
     made: str
+    facts: dict[str, str] = Field(default_factory=dict)
     expires_at: UtcDatetime
 
 
@@ -147,6 +156,16 @@ class Idempotency:
     ) -> str | None:
         """The id of what an earlier request under this key made; None where there was none.
 
+        The arguments and the errors are those of ``outcome``.
+        """
+        found = await self.outcome(key, request, partition)
+        return None if found is None else found.made
+
+    async def outcome(
+        self, key: IdempotencyKey | None, request: Mapping[str, Any], partition: Partition
+    ) -> Outcome | None:
+        """What came of an earlier request under this key; None where there was none.
+
         Args:
             key: The client's, if any.
             request: Must be the same as the earlier one.
@@ -164,7 +183,7 @@ class Idempotency:
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was sent with a different request before; use a new key."
             )
-        return found.value.made
+        return found.value
 
     def remember(
         self,
@@ -172,6 +191,7 @@ class Idempotency:
         request: Mapping[str, Any],
         made: str,
         partition: Partition,
+        facts: Mapping[str, str] | None = None,
     ) -> list[Create]:
         """The change that remembers the outcome, to be committed with it; none without a key.
 
@@ -183,6 +203,7 @@ class Idempotency:
             id=key.record_id,
             fingerprint=key.fingerprint(request),
             made=made,
+            facts=dict(facts or {}),
             expires_at=self._runtime.now() + KEPT,
         )
         return [self._outcomes.create(partition, outcome)]

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.base.errors import InvalidEvent, StrongroomError
@@ -71,6 +71,7 @@ class Outbox:
         self._waiting: deque[Event] = deque()
         self._publishing: asyncio.Task[None] | None = None
         self._left: set[Partition] = set()
+        self._relayed_at: datetime | None = None
 
     async def prepare(self, partition: Partition) -> None:
         """Before a commit with events: make sure that ``relay`` will look at the partition."""
@@ -97,18 +98,25 @@ class Outbox:
 
         Args:
             everything: Do not wait for what processes that are still alive may be publishing: for the
-                start of the only process.
+                start of the only process. When the clock was set back it is done by itself: the times of
+                what is left then say nothing.
         """
+        now = self._runtime.now()
+        if self._relayed_at is not None and now < self._relayed_at:
+            everything = True
+        self._relayed_at = now
+        if everything:
+            await self._agenda.bring_forward()
         relayed = 0
         for partition in list(self._left):
             relayed += await self._relay(partition, everything)
             self._left.discard(partition)
-        horizon = self._runtime.now() + (WINDOW + COMMIT_MARGIN if everything else timedelta())
+        horizon = now + (WINDOW + COMMIT_MARGIN if everything else timedelta())
         async for item in self._agenda.due(Task.RELAY_EVENTS, horizon):
             partition = Partition.parse(item.value.partition)
             relayed += await self._relay(partition, everything)
             # Something was committed there: the next set of the backups looks at it.
-            await self._agenda.add(Task.BACK_UP, partition, item.value.due)
+            await self._agenda.add(Task.BACK_UP, partition, min(item.value.due, now))
             await self._agenda.remove(Task.RELAY_EVENTS, [item])
         return relayed
 
@@ -118,12 +126,11 @@ class Outbox:
             await self._publishing
 
     async def _relay(self, partition: Partition, everything: bool) -> int:
-        now = self._runtime.now()
-        limit = earliest_id("evt", now + COMMIT_MARGIN if everything else now - RELAY_AFTER)
+        limit = earliest_id("evt", self._runtime.now() - RELAY_AFTER)
         relayed = 0
         batch: list[Event] = []
         async for waiting in self._outbox.scan(partition):
-            if waiting.value.id >= limit:
+            if not everything and waiting.value.id >= limit:
                 break
             event = _event(waiting)
             if event is None:

@@ -7,6 +7,7 @@ epoch of the tenant without asking the key vault.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,9 @@ RESERVATION: Final = 250
 
 READ_AT_ONCE: Final = 16
 """Records of epochs that ``of_all`` reads at the same time."""
+
+
+_log = logging.getLogger("strongroom.keys")
 
 
 @dataclass(slots=True)
@@ -89,23 +93,28 @@ class EpochKeys:
     async def of_all(self, tenant: str, epochs: Iterable[str]) -> Mapping[str, EpochKey]:
         """The keys of many epochs, by their ids; the key vault is asked twice at most.
 
+        Those that are damaged are left out, and logged.
+
         Args:
             tenant: Whose they are.
             epochs: Their ids, in any order and as often as they come.
 
         Raises:
-            Damaged: As for ``of``, for any of them.
             Unavailable: As for ``of``.
         """
         places = asyncio.Semaphore(READ_AT_ONCE)
 
-        async def load(epoch: str) -> EpochKey:
+        async def load(epoch: str) -> EpochKey | None:
             async with places:
-                return await self.of(tenant, epoch)
+                try:
+                    return await self.of(tenant, epoch)
+                except Damaged:
+                    _log.error("record.damaged kind=epoch id=%s", epoch)
+                    return None
 
         tasks = [asyncio.create_task(load(epoch)) for epoch in dict.fromkeys(epochs)]
         try:
-            return {key.id: key for key in await asyncio.gather(*tasks)}
+            return {key.id: key for key in await asyncio.gather(*tasks) if key is not None}
         finally:
             for task in tasks:
                 task.cancel()

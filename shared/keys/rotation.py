@@ -119,17 +119,18 @@ class KeyRotation:
         A tenant whose key is younger than ``every`` keeps it: only what a rotation has left, and epochs
         of the former form, are rewrapped. A tenant for which something fails stays on the agenda.
         """
-        done = 0
+        done: set[str] = set()
         async for item in self.agenda.due(Task.ROTATE_TENANT_KEY):
             tenant = Partition.parse(item.value.partition).tenant
             try:
-                await self._run(tenant)
+                if tenant not in done:
+                    await self._run(tenant)
             except StrongroomError as error:
                 _log.error("key-rotation.failed tenant=%s error=%s", tenant, error.slug)
                 continue
             await self.agenda.remove(Task.ROTATE_TENANT_KEY, [item])
-            done += 1
-        return done
+            done.add(tenant)
+        return len(done)
 
     async def _run(self, tenant: str) -> None:
         if not await self._has_key(tenant):

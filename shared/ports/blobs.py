@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.base.buffers import Buffer
+
+NAME_SEGMENT: Final = r"[a-z0-9_-][a-z0-9._-]{0,199}"
+"""What a name is made of, and joined by ``/``; see ``BlobStore``."""
+
+MAX_NAME: Final = 512
+"""Characters of a name."""
+
+_NAME: Final = re.compile(rf"{NAME_SEGMENT}(?:/{NAME_SEGMENT})*")
+
+
+def is_blob_name(name: str) -> bool:
+    """Whether an object can have this name."""
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ MAX_PAGE: Final = 1_000
 """Records in one page."""
 
 
+UNREADABLE: Final[JsonObject] = {"unreadable": True}
+"""In place of a body that is no JSON any more: the record is there, and is of no model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record; ``(partition, kind, id)`` names it.
@@ -29,7 +33,7 @@ class Record:
         kind: What it is, such as ``document``.
         id: Unique within partition and kind. Pages are ordered by it, so ids that begin with a time list
             in the order of creation.
-        body: JSON.
+        body: JSON; ``UNREADABLE`` where the store cannot give back what was committed.
         index: The fields by which ``query`` can find it: exact strings, a handful, never secret.
         expires_at: When the store may forget it; from then on it is not returned.
         etag: Set by the store, new at each change; empty before the first commit.

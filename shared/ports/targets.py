@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StrictBool
 
 from shared.base.buffers import Buffer
 from shared.base.models import Model
@@ -34,7 +34,7 @@ class TargetAddress(Model):
     endpoint: str = Field(default="", max_length=255)
     region: str = Field(default="", max_length=64)
     account: str = Field(default="", max_length=64)
-    bucket_in_host: bool = False
+    bucket_in_host: StrictBool = False
 
 
 class TargetCredentials(Model):

@@ -11,7 +11,7 @@ from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Version
 from shared.documents.sealing import Incoming
 from shared.documents.store import DOCUMENT_KIND
-from shared.identity.accounts import USER_KIND, USERNAME_KIND, username_id
+from shared.identity.accounts import USER_KIND, USERNAME_KIND, find_reservation, username_id
 from shared.identity.models import User, UsernameReservation
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
@@ -79,6 +79,8 @@ class TenantCopier:
             if kind != USER_KIND:
                 continue
             user = User.model_validate({**line.body, "tenant": run.into})
+            if await find_reservation(self._usernames, partition, user.username) is not None:
+                continue
             changes = [
                 self._users.create(partition, user),
                 self._usernames.create(

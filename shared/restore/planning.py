@@ -15,7 +15,7 @@ from shared.restore.jobs import RestorePlan
 COMPARED: Final = 1_000
 """A set of up to so many versions is compared document by document, while the caller waits."""
 
-VERSIONS_PER_SECOND: Final = 300
+VERSIONS_PER_SECOND: Final = 600
 BYTES_PER_SECOND: Final = 100_000_000
 """What a restore does on two cores; ``python -m bench.backup`` measures it."""
 

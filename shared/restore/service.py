@@ -138,9 +138,11 @@ class Restores:
             InvalidInput: The cursor does not belong to this list.
         """
         partition = Partition(principal.tenant)
-        page = await self._jobs.page(partition, order="descending", limit=limit, cursor=cursor)
+        page = await self._jobs.readable_page(
+            partition, order="descending", limit=limit, cursor=cursor
+        )
         await self.journal.commit(self.journal.entry(Action.RESTORE_READ, by=principal))
-        return Listing([stored.value for stored in page.items], page.cursor)
+        return Listing([stored.value for stored in page.items], page.cursor, page.damaged)
 
     async def start(self, principal: Principal, job: str) -> RestoreJob:
         """Start a restore that is planned, or go on with one that is paused; twice is the same as once.

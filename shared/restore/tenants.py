@@ -144,8 +144,8 @@ def _pieces(state: PartState, documents: Sequence[str]) -> Iterator[Sequence[str
     size = 0
     for each in documents:
         piece.append(each)
-        current = state.lines[DOCUMENT_KIND, each].body["current"]
-        size += current["size"] if current else 0
+        current = state.lines[DOCUMENT_KIND, each].body.get("current")
+        size += current.get("size", 0) if current else 0
         if size >= PIECE_BYTES or len(piece) == BATCH * PIECE_BATCHES:
             yield piece
             piece, size = [], 0

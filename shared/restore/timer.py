@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.backup.snapshot import Snapshots
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError
+from shared.base.leases import lasts
 from shared.base.partitions import Partition, partition_of
 from shared.journal.agenda import Agenda, AgendaItem, Task
 from shared.journal.collections import Collection, Stored
@@ -82,7 +83,7 @@ class RestoreTimer:
     async def _work(self, stored: Stored[RestoreJob]) -> bool:
         """Work on one restore for a while; return whether it ended."""
         job, now = stored.value, self.runtime.now()
-        if job.working_until is not None and job.working_until > now:
+        if lasts(job.working_until, now, LEASE):
             raise Conflict("Another process works on this restore.")
         working = _Working(self._jobs, self.runtime, stored)
         await working.save()

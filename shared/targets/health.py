@@ -11,11 +11,10 @@ from typing import Final
 from shared.base.errors import Conflict, StrongroomError
 from shared.journal.entries import Action, Entry
 from shared.journal.journal import Journal
-from shared.targets.models import State, TargetStatus
+from shared.targets.models import LONGEST_PAUSE, State, TargetStatus
 from shared.targets.store import TargetKey, TargetRecords
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
-LONGEST_PAUSE: Final = timedelta(hours=6)
 
 FAILING_AFTER: Final = timedelta(days=7)
 """What has failed for so long is reported. It goes on being tried."""

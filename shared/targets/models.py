@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from shared.base.leases import lasts
 from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
 from shared.ports.targets import TargetAddress, TargetCredentials
 from shared.targets.format import TargetManifest
 
+LONGEST_PAUSE: Final = timedelta(hours=6)
+"""Between two tries of what fails."""
+
 MAX_TARGETS: Final = 5
 """Of one tenant."""
 
+MAX_NAME: Final = 64
+
 TargetName = Annotated[
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+    str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
 ]
 """What the administrators call a target: no control characters."""
 
@@ -172,7 +178,7 @@ class WaitingCopy(Model):
             now: The time.
             revived_at: Of the target.
         """
-        if self.next_at is None or self.failed_at is None or self.next_at <= now:
+        if self.failed_at is None or not lasts(self.next_at, now, LONGEST_PAUSE):
             return None
         if revived_at is not None and revived_at >= self.failed_at:
             return None

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.base.errors import Conflict, StrongroomError
+from shared.base.leases import lasts
 from shared.journal.contention import retry_conflicts
 from shared.ports.records import Change
 from shared.ports.targets import TargetAddress
@@ -44,7 +45,7 @@ class Places:
             taken = tuple(
                 each
                 for each in (stored.value.places if stored else ())
-                if each.until is None or each.until > now
+                if each.until is None or lasts(each.until, now, RESERVED)
             )
             if any(each.place == place for each in taken):
                 return "Another target has this address; choose another prefix."

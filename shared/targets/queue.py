@@ -42,11 +42,11 @@ class TargetQueue:
         Raises:
             Unavailable: The record store does not respond; try again.
         """
-        for target in await self.store.of_tenant(tenant):
+        for target in (await self.store.of_tenant(tenant)).items:
             await self.store.prepare(TargetKey(tenant, target.value.id))
 
     async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
-        targets = await self.store.of_tenant(event.tenant)
+        targets = (await self.store.of_tenant(event.tenant)).items
         copies = [
             WaitingCopy(
                 target=target.value.id,

@@ -10,14 +10,30 @@ from pydantic import AfterValidator, Field
 
 from shared.base.errors import InvalidInput
 from shared.base.models import Model
+from shared.base.texts import normalized_text
 from shared.crypto.recovery import MAX_HOLDERS, canonical_recipient
 from shared.journal.collections import Stored
 from shared.ports.targets import ProbeResult, TargetAddress, TargetCredentials
-from shared.targets.models import State, Target, TargetConfiguration, TargetStatus
+from shared.targets.models import (
+    MAX_NAME,
+    State,
+    Target,
+    TargetConfiguration,
+    TargetName,
+    TargetStatus,
+)
 from shared.targets.store import Lag
+
+
+def _normalized_name(name: str) -> str:
+    return normalized_text(name, "The name", MAX_NAME)
+
 
 BytesPerSecond = Annotated[int, Field(ge=0, le=1 << 40)]
 """A bandwidth limit; 0: none."""
+
+NewTargetName = Annotated[TargetName, AfterValidator(_normalized_name)]
+"""What an administrator is about to call a target."""
 
 Recipient = Annotated[str, Field(max_length=128), AfterValidator(canonical_recipient)]
 """An age X25519 public key, ``age1...``."""
@@ -32,7 +48,7 @@ class Recovery(Model):
     """
 
     recipients: tuple[Recipient, ...] = Field(min_length=1, max_length=MAX_HOLDERS)
-    quorum: int = Field(default=1, ge=1, le=MAX_HOLDERS)
+    quorum: int = Field(default=1, ge=1, le=MAX_HOLDERS, strict=True)
 
     def check(self) -> None:
         """Refuse what no files can be encrypted to.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from shared.access.principal import Principal
-from shared.base.errors import InvalidInput, PreconditionFailed, StrongroomError
+from shared.base.errors import Damaged, InvalidInput, PreconditionFailed, StrongroomError
+from shared.base.listing import Listing
 from shared.base.partitions import Partition
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
@@ -23,6 +25,8 @@ from shared.targets.places import Places
 from shared.targets.requests import DescribedTarget, NewTarget, TargetChange
 from shared.targets.setup import TargetSetup
 from shared.targets.store import STATUS_KIND, Lag, TargetKey, TargetRecords
+
+_log = logging.getLogger("strongroom.targets")
 
 
 @dataclass(slots=True)
@@ -70,16 +74,22 @@ class Targets:
         finally:
             await self.places.release(target)  # nothing, once the target has it
 
-    async def all(self, principal: Principal) -> list[DescribedTarget]:
+    async def all(self, principal: Principal) -> Listing[DescribedTarget]:
         """The targets of the caller's tenant, oldest first."""
         tenant = principal.tenant
         found = await self.store.of_tenant(tenant)
         await self.journal.commit(self.journal.entry(Action.TARGET_LIST, by=principal))
-        lags = await self.store.lags(tenant) if found else {}
-        return [
-            await self._described(tenant, stored, lags.get(stored.value.id, Lag()))
-            for stored in found
-        ]
+        lags = await self.store.lags(tenant) if found.items else {}
+        items: list[DescribedTarget] = []
+        damaged = list(found.damaged)
+        for stored in found.items:
+            target = stored.value.id
+            try:
+                items.append(await self._described(tenant, stored, lags.get(target, Lag())))
+            except Damaged:
+                _log.error("record.damaged kind=target id=%s", target)
+                damaged.append(target)
+        return Listing(items, None, damaged)
 
     async def read(self, principal: Principal, target: str) -> DescribedTarget:
         """A target of the caller's tenant.
@@ -119,6 +129,7 @@ class Targets:
             renewed = opened.model_copy(update={"credentials": change.credentials})
             async with self._audited(principal, Action.TARGET_CHANGE, target):
                 steps = await self.setup.verify(key.tenant, renewed)
+                await principal.confirm()  # a probe takes long
             sealed = await self._configurations.seal(key.tenant, target, renewed)
             update |= {"epoch": sealed.epoch, "configuration": sealed.sealed}
         changed = await self._apply(
@@ -148,6 +159,7 @@ class Targets:
         configuration = await self._configurations.open(key.tenant, stored.value)
         async with self._audited(principal, Action.TARGET_PROBE, target):
             steps = await self.setup.verify(key.tenant, configuration)
+            await principal.confirm()
         probed = await self._apply(
             key,
             self.journal.entry(Action.TARGET_PROBE, target, by=principal),
@@ -193,6 +205,7 @@ class Targets:
             prepared = await self.setup.prepare(target.tenant, new.configuration, new.recovery)
         configuration = prepared.configuration
         try:
+            await principal.confirm()  # a probe takes long
             sealed = await self._configurations.seal(target.tenant, target.id, configuration)
             value = Target(
                 id=target.id,

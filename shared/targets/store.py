@@ -13,7 +13,7 @@ from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import MAIN, Partition, partition_of
 from shared.documents.months import DocumentMonths
 from shared.journal.agenda import Agenda, AgendaItem, Task, after_commit, end_of_window
-from shared.journal.collections import Collection, Stored
+from shared.journal.collections import Collection, Stored, StoredPage
 from shared.journal.contention import retry_conflicts
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
@@ -140,13 +140,14 @@ class TargetRecords:
         )
         self._months = DocumentMonths(self.records)
 
-    async def of_tenant(self, tenant: str) -> list[Stored[Target]]:
+    async def of_tenant(self, tenant: str) -> StoredPage[Target]:
         """A tenant's targets, oldest first; one read where there are none."""
         kept = await self._kept(tenant)
         if not kept:
-            return []
-        page = await self.targets.page(Partition(tenant))
-        return [stored for stored in page.items if stored.value.id in kept]
+            return StoredPage([], None)
+        page = await self.targets.readable_page(Partition(tenant))
+        items = [stored for stored in page.items if stored.value.id in kept]
+        return StoredPage(items, None, page.damaged)
 
     async def find_places(self, tenant: str) -> Stored[TargetPlaces] | None:
         """The places of a tenant's targets; None before the first."""

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.base.errors import Forbidden, InternalError, StrongroomError, Unavailable
+from shared.base.leases import lasts
 from shared.base.partitions import MAIN
 from shared.documents.models import Version
 from shared.journal.collections import Stored
@@ -24,7 +25,7 @@ from shared.targets.connections import TargetConnections
 from shared.targets.copying import Destination, TargetCopier
 from shared.targets.errors import TargetFailedError
 from shared.targets.health import TargetHealth
-from shared.targets.models import WaitingCopy
+from shared.targets.models import LONGEST_PAUSE, WaitingCopy
 from shared.targets.store import Backlog, TargetKey, TargetRecords
 from shared.targets.waits import Waits
 
@@ -115,7 +116,7 @@ class TargetTurns:
             return backlogs  # resuming puts all of them on the agenda again
         now = self.store.runtime.now()
         status = await self.store.status(target)
-        if status.next_at is not None and status.next_at > now:
+        if status.next_at is not None and lasts(status.next_at, now, LONGEST_PAUSE):
             await self._put_off(backlogs, status.next_at)
             return backlogs
         configuration = await self.connections.configurations.open(target.tenant, found.value)

@@ -123,7 +123,7 @@ class BackupReports:
             Action.BACKUP_LIST, by=principal, tenant=whose, details={"sets": len(sets)}
         )
         await self.journal.commit(entry)
-        return Listing(sets, names[limit - 1] if len(names) > limit else None)
+        return Listing(sets, names[limit - 1] if len(names) > limit else None, ())
 
     async def read(self, principal: Principal, tenant: str | None, name: str) -> BackupSet:
         """One set of a tenant.

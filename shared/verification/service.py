@@ -71,6 +71,8 @@ class Verifications:
     ) -> Verification:
         """Have the backups of the caller's tenant verified; the timer begins soon.
 
+        A repeated request returns the verification as it was when it began.
+
         Args:
             principal: Who asks.
             set: The only set to verify; None: all, and the primary and the replica store too.
@@ -84,7 +86,10 @@ class Verifications:
         partition, request = Partition(principal.tenant), {"set": set}
         made = await self.idempotency.replayed(key, request, partition)
         if made is not None:
-            return await self.read(principal, made)
+            first = await self.read(principal, made)
+            return Verification(
+                id=first.id, set=first.set, origin=first.origin, started_at=first.started_at
+            )
         sets = await self.tools.sets.reader.sets(principal.tenant)
         if not sets or (set is not None and set not in sets):
             raise NotFound("There is no such backup set in your tenant.")

@@ -74,7 +74,11 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
             clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
         ),
         targets=targets,
-        key_vault=AzureKeys(clients, named(settings.key_vault_url)),
+        key_vault=AzureKeys(
+            clients,
+            named(settings.key_vault_url),
+            in_hardware=settings.key_protection == "hardware",
+        ),
         bus=bus,
         source=source,
         verify_grant=None,

@@ -14,6 +14,7 @@ from shared.policy.models import Retention, RetentionBounds
 
 Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
+KeyProtection = Literal["hardware", "software"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
 Service = Annotated[
@@ -126,6 +127,8 @@ class Settings(BaseSettings):
         cosmos_endpoint: The endpoint of the Cosmos DB account.
         cosmos_database: The database, with the containers ``records`` and ``directory``.
         key_vault_url: The URL of the Key Vault of tenant keys.
+        key_protection: Where that key vault makes new keys: ``hardware``, or ``software``, which costs
+            nothing a key. Keys stay where they were made.
         service_bus_namespace: The host name of the Service Bus namespace.
 
     A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
@@ -178,6 +181,7 @@ class Settings(BaseSettings):
     cosmos_endpoint: Service | None = None
     cosmos_database: str = "strongroom"
     key_vault_url: Service | None = None
+    key_protection: KeyProtection = "hardware"
     service_bus_namespace: Service | None = None
 
     @model_validator(mode="after")

@@ -176,6 +176,12 @@ async def test_a_second_verification_waits_for_the_first(app: App, auth: dict[st
     assert started.json() == again.json()
     answer = await app.http.post("backups/verifications", json={}, headers=auth)
     assert (answer.status_code, problem(answer)) == (409, "conflict")
+    app.clock.advance(1)
+    await app.services.backups.verifications.run()
+    path = f"backups/verifications/{started.json()['id']}"
+    assert (await get(app, path, auth))["state"] == "done"
+    again = await app.http.post("backups/verifications", json={}, headers=auth | key)
+    assert (again.status_code, again.json()) == (202, started.json())
 
 
 async def test_who_may_read_and_verify(app: App, alpha: str, auth: dict[str, str]) -> None:

@@ -122,13 +122,14 @@ async def test_a_stream_of_unknown_length_comes_back(app: App, auth: dict[str, s
         "Überstundennachweis März.pdf",
         "契約書 2026.docx",
         "😀.txt",
-        "e\u0301.txt",
+        "\u00e9.txt",
         'with "quotes"; and = signs.txt',
         "percent %41.txt",
         ".hidden",
         "...",
         "x" * 255,
-        "‮txt.exe",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.pdf",
+        "\U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f.png",
     ],
 )
 async def test_names_in_any_script_come_back(app: App, auth: dict[str, str], name: str) -> None:

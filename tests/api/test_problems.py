@@ -68,7 +68,9 @@ def digest(content: bytes, algorithm: str = "sha256") -> str:
         "sha-256=:!!!!:",
         f"sha-256=:{'A' * 43}:",
         f"md5=:{digest(b'x', 'md5')}:",
-        f"sha-512=:{digest(b'x', 'sha512')}:",
+        f"sha-512=:{digest(b'x')}:",
+        f"sha-512=:AAAA:, sha-256=:{digest(b'x')}:",
+        f"sha-256=:{digest(b'x')}:, garbage",
         f"xsha-256=:{digest(b'x')}:",
         hashlib.sha256(b"x").hexdigest(),
     ],
@@ -92,7 +94,9 @@ async def test_a_wrong_repr_digest(app: App, auth: dict[str, str]) -> None:
     [
         f"sha-256=:{digest(b'x')}:",
         f"sha-512=:{digest(b'x', 'sha512')}:, sha-256=:{digest(b'x')}:",
+        f"sha-512=:{digest(b'x', 'sha512')}:",
         f"sha-256=:{digest(b'x')}:,md5=:AAAA:",
+        f"sha-256=:{digest(b'y')}:, sha-256=:{digest(b'x')}:",
     ],
 )
 async def test_a_right_repr_digest(app: App, auth: dict[str, str], value: str) -> None:
@@ -145,6 +149,12 @@ async def test_a_content_that_is_too_large(opened: Opened, alpha: str) -> None:
         f"attachment; filename*=unicode_escape''%5Cud800{SECRET}",
         f'attachment; filename="{SECRET}{"x" * 246}"',
         f"attachment; filename*=punycode''{SECRET}{'9' * 8_192}",
+        f"attachment; filename*=UTF-8''{SECRET}%ff",
+        f"attachment; filename*=UTF-8''%E2%80%AE{SECRET}gnp.exe",
+        f"attachment; filename*=UTF-8''{SECRET}%E2%80%8B",
+        f'attachment; filename=" {SECRET}"',
+        'attachment; filename=" "',
+        f'attachment; filename="{SECRET}"; filename="b"',
         f'attachment{";" * 8_192}; filename="{SECRET}"',
     ],
 )
@@ -158,7 +168,11 @@ async def test_a_bad_file_name(app: App, auth: dict[str, str], disposition: str 
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"]
+    "name",
+    [
+        *("", ".", "..", "a/b", "a\\b", "a\x00", "a\x85", "x" * 256, "\ud800"),
+        *(" ", "a ", "\u200b", "\u202egnp.exe", "a\u2069", "\ufeffa", "\u3164"),
+    ],
 )
 async def test_a_bad_file_name_of_a_staged_upload(
     app: App, auth: dict[str, str], name: str
@@ -186,6 +200,9 @@ async def test_a_bad_file_name_of_a_staged_upload(
         "[" * 5_000,
         '{"a": "\\ud800"}',
         '{"\\ud800": "a"}',
+        f'{{"a": "{SECRET}", "a": "b"}}',
+        f'{{"a": "{SECRET}\\u202e"}}',
+        f'{{"a": "{SECRET} "}}',
     ],
 )
 @pytest.mark.usefixtures("kept_nothing")

@@ -74,7 +74,7 @@ async def test_a_target_is_probed_set_up_and_shown_without_its_credentials(
     }
     assert await shown(app, auth, target["id"]) == target
     listed = (await app.http.get("targets", headers=auth)).json()
-    assert listed == {"items": [target]}
+    assert listed == {"items": [target], "damaged": []}
 
 
 async def test_documents_of_before_and_after_are_copied_and_erased(
@@ -121,7 +121,7 @@ async def test_a_probe_that_fails_is_a_problem_with_its_steps(
     steps = answer.json()["steps"]
     assert [each["step"] for each in steps] == STEPS[: STEPS.index(step) + 1]
     assert steps[-1] == {"step": step, "ok": False, "detail": detail}
-    assert (await app.http.get("targets", headers=auth)).json() == {"items": []}
+    assert (await app.http.get("targets", headers=auth)).json() == {"items": [], "damaged": []}
     refused = [
         (body["entry"]["action"], body["entry"]["outcome"], body["entry"]["reason"])
         for body in await app.entries(alpha)
@@ -166,7 +166,13 @@ async def test_a_target_is_renamed_paused_limited_and_given_new_credentials(
     current = {"If-Match": (await app.http.get(path, headers=auth)).headers["etag"]}
     answer = await app.http.patch(path, json={"name": "x"}, headers=auth | current)
     assert answer.status_code == 200
-    for wrong in ({}, {"bytes_per_second": 1}, {"state": "active"}, {"name": "a\nb"}):
+    for wrong in (
+        {},
+        {"bytes_per_second": 1},
+        {"state": "active"},
+        {"name": "a\nb"},
+        {"name": "a\u202e"},
+    ):
         answer = await app.http.patch(path, json=wrong, headers=auth)
         assert problem(answer) == "invalid-input", wrong
 
@@ -189,6 +195,8 @@ async def test_deleting_leaves_the_copies_and_says_so(app: App, auth: dict[str, 
     "change",
     [
         {"name": ""},
+        {"name": "\u200b"},
+        {"name": "\u0958" * 64},
         {"address": {"kind": "ftp", "bucket": "copies"}},
         {"address": {"kind": "s3", "bucket": "copies", "endpoint": "http://127.0.0.1"}},
         {"address": {"kind": "s3", "bucket": "copies", "endpoint": "https://169.254.169.254"}},
@@ -234,7 +242,7 @@ async def test_a_tenant_sees_and_changes_its_own_targets_alone(
 ) -> None:
     mine = (await create(app, auth)).json()["target"]["id"]
     theirs = await app.auth(beta)
-    assert (await app.http.get("targets", headers=theirs)).json() == {"items": []}
+    assert (await app.http.get("targets", headers=theirs)).json() == {"items": [], "damaged": []}
     for request in (
         app.http.get(f"targets/{mine}", headers=theirs),
         app.http.patch(f"targets/{mine}", json={"paused": True}, headers=theirs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,11 +12,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from functions.api.limits import LOGGED_PER_MINUTE
 from functions.api.response_headers import digest_header
 from shared.base.errors import Conflict
 from shared.base.events import Event, EventType
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.documents.naming import hour_prefix, sweep_due
+from shared.documents.timing import GRANT_LIFETIME
 from tests.support.app import App, Opened, problem
 from tests.support.uploads import CONTENT, NEW, begin, complete, put
 
@@ -101,7 +104,7 @@ async def test_a_grant_is_for_one_object_one_size_and_once(
     assert (answer.status_code, problem(answer)) == (413, "too-large")
     assert app.stored("staging") == []
     assert (await put(app, upload)).status_code == 201
-    answer = await put(app, upload, b"other")
+    answer = await put(app, upload, CONTENT[::-1])
     assert (answer.status_code, problem(answer)) == (409, "conflict")
     refused = [
         body["entry"]["reason"]
@@ -117,16 +120,106 @@ async def test_a_grant_is_for_one_object_one_size_and_once(
 
 @pytest.mark.parametrize("arrived", [b"", CONTENT[:-1]])
 async def test_a_content_that_was_cut_on_its_way_is_not_completed(
-    app: App, auth: dict[str, str], arrived: bytes
+    app: App, alpha: str, auth: dict[str, str], arrived: bytes
 ) -> None:
     upload = await begin(app, auth)
-    assert (await put(app, upload, arrived)).status_code == 201
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield arrived
+
+    # A storage service takes it, as it knows no size.
+    stored = await app.services.uploads.store.upload(alpha, upload["id"])
+    await app.services.adapters.staging.put(stored.value.object, cut())
     answer = await complete(app, auth, upload)
     assert (answer.status_code, problem(answer)) == (409, "conflict")
     assert f"{len(arrived)} bytes, not {len(CONTENT)}" in answer.json()["detail"]
     assert (await state(app, auth, upload))["state"] == "granted"
-    assert (await app.http.delete(f"uploads/{upload['id']}", headers=auth)).status_code == 204
+    assert app.stored("staging") == [], "its URL takes the whole now"
+    assert (await put(app, upload)).status_code == 201
+    assert (await complete(app, auth, upload)).status_code == 202
+
+
+@pytest.mark.parametrize("arrived", [b"", CONTENT[:-1]])
+async def test_less_content_than_granted_is_refused_and_can_be_sent_again(
+    app: App, alpha: str, auth: dict[str, str], arrived: bytes
+) -> None:
+    upload = await begin(app, auth)
+    answer = await put(app, upload, arrived)
+    assert (answer.status_code, problem(answer)) == (400, "invalid-input")
     assert app.stored("staging") == []
+    assert (await put(app, upload)).status_code == 201
+    assert (await complete(app, auth, upload)).status_code == 202
+    entries = [body["entry"] for body in await app.entries(alpha, upload["id"])]
+    received = [each for each in entries if each["action"] == "upload.receive"]
+    assert sorted(each["reason"] for each in received) == ["", "invalid-input"]
+
+
+async def test_the_same_content_may_come_again_after_its_response_was_lost(
+    app: App, auth: dict[str, str]
+) -> None:
+    upload = await begin(app, auth)
+    answers = await asyncio.gather(*(put(app, upload) for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert (await put(app, upload)).status_code == 201
+    answer = await put(app, upload, CONTENT[::-1])
+    assert (answer.status_code, problem(answer)) == (409, "conflict")
+    assert len(app.stored("staging")) == 1
+    await complete(app, auth, upload)
+    assert problem(await put(app, upload)) == "conflict"
+    await app.settle()
+    answer = await app.http.get(f"documents/{upload['document']}/content", headers=auth)
+    assert answer.content == CONTENT
+
+
+async def test_a_staged_content_is_never_a_part(app: App, auth: dict[str, str]) -> None:
+    upload = await begin(app, auth)
+    part = {"Content-Range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT) * 2}"}
+    answer = await app.http.put(upload["grant"]["url"], content=CONTENT, headers=part)
+    assert (answer.status_code, problem(answer)) == (400, "invalid-input")
+    assert answer.json()["errors"][0]["field"] == "header.Content-Range"
+    assert app.stored("staging") == []
+
+
+async def test_a_staged_content_is_checked_against_its_digests(
+    app: App, auth: dict[str, str]
+) -> None:
+    upload = await begin(app, auth)
+    url = upload["grant"]["url"]
+    for wrong, status in (
+        ({"Content-MD5": base64.b64encode(bytes(16)).decode()}, 422),
+        ({"Content-Digest": digest_header(bytes(32))}, 422),
+        ({"x-ms-content-crc64": "AAAAAAAAAAA="}, 400),
+        ({"Content-Encoding": "gzip"}, 415),
+    ):
+        answer = await app.http.put(url, content=CONTENT, headers=wrong)
+        assert answer.status_code == status, (wrong, answer.text)
+        assert app.stored("staging") == []
+    md5 = hashlib.md5(CONTENT, usedforsecurity=False).digest()
+    right = {"Content-MD5": base64.b64encode(md5).decode()}
+    assert (await app.http.put(url, content=CONTENT, headers=right)).status_code == 201
+
+
+@pytest.mark.parametrize(("content", "state_after"), [(CONTENT, "sealed"), (b"", "failed")])
+async def test_a_staged_upload_is_checked_against_sha_512(
+    app: App, auth: dict[str, str], content: bytes, state_after: str
+) -> None:
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    upload = await begin(app, auth, repr_digest=f"sha-512=:{digest}:")
+    await put(app, upload)
+    await complete(app, auth, upload)
+    await app.settle()
+    assert (await state(app, auth, upload))["state"] == state_after
+
+
+async def test_a_flood_without_a_grant_is_one_entry(app: App, auth: dict[str, str]) -> None:
+    url = (await begin(app, auth))["grant"]["url"].replace("signature=", "signature=x")
+    for _ in range(LOGGED_PER_MINUTE + 10):
+        assert (await app.http.put(url, content=b"x")).status_code == 401
+    actions = await app.actions(OPERATOR)
+    assert actions.count("upload.receive") == LOGGED_PER_MINUTE + 1
+    app.clock.advance(60)
+    await app.http.get("health")
+    assert (await app.actions(OPERATOR)).count("requests.refused") == 1
 
 
 async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
@@ -146,11 +239,17 @@ async def test_a_grant_takes_nothing_more_once_its_upload_has_ended(
     assert app.stored("staging") == []
 
 
-async def test_a_grant_expires(app: App, auth: dict[str, str]) -> None:
+async def test_a_grant_expires(app: App, alpha: str, auth: dict[str, str]) -> None:
     upload = await begin(app, auth)
     app.clock.advance(3600)
     answer = await put(app, upload)
     assert (answer.status_code, problem(answer)) == (401, "token-expired")
+    refused = [
+        body["entry"]["reason"]
+        for body in await app.entries(alpha, upload["id"])
+        if body["entry"]["outcome"] == "refused"
+    ]
+    assert refused == ["token-expired"], "in the log of the tenant whose upload it was"
     assert app.stored("staging") == []
 
 
@@ -404,8 +503,14 @@ async def test_a_repeated_request_gets_the_same_upload(app: App, auth: dict[str,
     assert len({answer.json()["id"] for answer in twins}) == 1
     await put(app, answers[0].json())
     await complete(app, auth, answers[0].json())
-    later = (await app.http.post("uploads", json=NEW, headers=auth | key)).json()
-    assert (later["state"], later["grant"]) == ("completed", None)
+    later = await app.http.post("uploads", json=NEW, headers=auth | key)
+    assert later.json() == answers[0].json(), "what came of it is for GET to say"
+    assert (await state(app, auth, later.json()))["state"] == "completed"
+    await app.settle()
+    app.clock.advance(GRANT_LIFETIME.total_seconds())
+    fresh = await app.auth(next(iter(app.slugs)))
+    expired = (await app.http.post("uploads", json=NEW, headers=fresh | key)).json()
+    assert (expired["state"], expired["grant"]) == ("sealed", None)
 
 
 async def test_an_upload_survives_a_restart(opened: Opened, alpha: str) -> None:

@@ -13,7 +13,9 @@ from shared.access.principal import Principal
 from shared.backup.state import LOCATION_KIND
 from shared.base.errors import Forbidden, NotFound
 from shared.base.partitions import OPERATOR, Partition
+from shared.identity.accounts import USER_KIND, USERNAME_KIND, username_id
 from shared.journal.agenda import Task
+from shared.ports.records import Create, Record
 from shared.restore.service import RestoreRequest
 from tests.support.app import open_app
 from tests.support.backups import BackedUp, lose
@@ -175,6 +177,27 @@ async def test_a_tenant_is_copied_into_another(backed_up: BackedUp) -> None:
     assert ada.tenant == into
     assert "user.create" in await app.actions(into, ada.id)
     assert (await restores.read(operator, planned.id)).state == "done"
+
+
+async def test_a_user_whose_name_is_taken_in_a_former_form_is_not_copied(
+    backed_up: BackedUp,
+) -> None:
+    app = backed_up.app
+    for username in ("jos\u00e9", "ada"):
+        await app.user(backed_up.tenant, username, Role.MEMBER)
+    await backed_up.back_up()
+    into = await app.tenant("copy")
+    taken = {"user": (await app.found(into, "admin")).value.id}
+    former = Record(Partition(into), USERNAME_KIND, username_id("jose\u0301"), taken)
+    await app.services.adapters.records.commit(former.partition, [Create(former)])
+    operator = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
+    restores = backed_up.backups.restores
+    planned = await restores.plan(operator, RestoreRequest(backed_up.tenant, into=into))
+    await restores.start(operator, planned.id)
+    for _ in range(2):
+        await backed_up.backups.restore_timer.run()
+    names = {record.body["username"] for record in find_records(app.data, USER_KIND, tenant=into)}
+    assert names == {"admin", "ada"}
 
 
 async def test_others_cannot_restore(backed_up: BackedUp) -> None:

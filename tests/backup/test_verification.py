@@ -17,10 +17,10 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.audit.log import LOGGED_KIND, log_part
-from shared.backup.claims import LEASE, begin_attempt
+from shared.backup.claims import begin_attempt
 from shared.backup.contents import ContentBackup
 from shared.backup.models import Erasable
-from shared.backup.state import LOCATION_KIND, STATE_ID, states_of
+from shared.backup.state import LEASE, LOCATION_KIND, STATE_ID, states_of
 from shared.base.errors import Conflict, NotFound, Unavailable
 from shared.base.partitions import MAIN, Partition
 from shared.documents.models import Place

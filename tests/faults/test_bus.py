@@ -9,7 +9,7 @@ import logging
 import os
 import runpy
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +37,7 @@ from standalone.triggers import read_functions
 from tests.support.app import BOOTSTRAP_SECRET, App, open_app
 from tests.support.process import ROOT
 from tests.support.timeline import Timeline
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -259,13 +260,6 @@ async def story(
         operator = await app.auth(OPERATOR, "operator")
         await app.settle()
         yield Story(app, clock, tenant, auth, operator, replica, caplog)
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what other tasks and threads bring about."""
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - it may come about in a thread
-            await asyncio.sleep(0.005)
 
 
 async def test_a_lock_that_is_lost_half_way_makes_one_replica(story: Story) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
@@ -17,6 +17,7 @@ from shared.documents.naming import SWEEP_WINDOW
 from shared.journal.agenda import SHARDS
 from shared.journal.outbox import WINDOW
 from shared.policy.models import TenantPolicy
+from tests.support.infra.script import script
 from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 
@@ -29,14 +30,12 @@ def _table(infra: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def cost() -> ModuleType:
-    """infra/cost.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("cost", INFRA / "cost.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("cost")
+
+
+@pytest.fixture(scope="module")
+def workload() -> ModuleType:
+    return script("workload")
 
 
 def _sums(table: str) -> list[float]:
@@ -60,6 +59,7 @@ def test_the_document_holds_the_estimate() -> None:
     text = (INFRA.parent / "docs" / "cost.md").read_text()
     assert _table(INFRA) in text
     assert _table(INFRA, "timers") in text
+    assert _table(INFRA, "tenants") in text
 
 
 def test_prices_say_when_and_whence() -> None:
@@ -100,11 +100,11 @@ def test_a_dedicated_bus_in_development_would_be_noticed(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "least"),
     [
-        # Ten capacity units an instance, at 0.0144 an hour each.
+        # Ten capacity units an instance, at 0.0144 an hour each; 25 are busy anyway.
         (
             "Microsoft.Network/applicationGateways",
             {"autoscaleConfiguration": {"minCapacity": 10, "maxCapacity": 10}},
-            8 * 10 * 0.0144 * 730,
+            (10 * 10 - 25) * 0.0144 * 730,
         ),
         ("Microsoft.OperationalInsights/workspaces", {"retentionInDays": 730}, 100 * 12 * 0.12),
     ],
@@ -123,21 +123,25 @@ def test_what_is_kept_ready_or_kept_long_costs_more(
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_timers_are_counted_as_they_are_scheduled(cost: ModuleType, environment: str) -> None:
+def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environment: str) -> None:
     site = load(environment).one("Microsoft.Web/sites")["properties"]["siteConfig"]
     given = {item["name"]: item["value"] for item in site["appSettings"]}
     periods = {
-        "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (cost.RELAY_SECONDS, "*/{} * * * * *", 1),
-        "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (cost.SWEEP_SECONDS, "0 */{} * * * *", 60),
-        "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (cost.ROTATION_SECONDS, "0 */{} * * * *", 60),
-        "STRONGROOM_RESTORE_DRILL_SCHEDULE": (cost.DRILL_SECONDS, "0 */{} * * * *", 60),
-        "STRONGROOM_TRASH_SCHEDULE": (cost.TRASH_SECONDS, "30 */{} * * * *", 60),
+        "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (workload.RELAY_SECONDS, "*/{} * * * * *", 1),
+        "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (workload.SWEEP_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (
+            workload.ROTATION_SECONDS,
+            "0 */{} * * * *",
+            60,
+        ),
+        "STRONGROOM_RESTORE_DRILL_SCHEDULE": (workload.DRILL_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_TRASH_SCHEDULE": (workload.TRASH_SECONDS, "30 */{} * * * *", 60),
     }
     every_minute = {
-        "STRONGROOM_BACKUP_SCHEDULE": cost.BACKUP_SECONDS,
-        "STRONGROOM_BACKUP_VERIFICATION_SCHEDULE": cost.VERIFICATION_SECONDS,
-        "STRONGROOM_RESTORE_SCHEDULE": cost.RESTORE_SECONDS,
-        "STRONGROOM_TARGET_COPIES_SCHEDULE": cost.TARGET_SECONDS,
+        "STRONGROOM_BACKUP_SCHEDULE": workload.BACKUP_SECONDS,
+        "STRONGROOM_BACKUP_VERIFICATION_SCHEDULE": workload.VERIFICATION_SECONDS,
+        "STRONGROOM_RESTORE_SCHEDULE": workload.RESTORE_SECONDS,
+        "STRONGROOM_TARGET_COPIES_SCHEDULE": workload.TARGET_SECONDS,
     }
     daily = {"STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE"}
     every = {name for name in given if name.endswith("_SCHEDULE")}
@@ -150,51 +154,53 @@ def test_timers_are_counted_as_they_are_scheduled(cost: ModuleType, environment:
     }
 
 
-def test_timers_are_counted_with_the_windows_of_the_code(cost: ModuleType) -> None:
-    assert cost.AGENDA_SHARDS == SHARDS
-    assert timedelta(seconds=cost.RELAY_WINDOW_SECONDS) == WINDOW
+def test_timers_are_counted_with_the_windows_of_the_code(workload: ModuleType) -> None:
+    assert workload.AGENDA_SHARDS == SHARDS
+    assert timedelta(seconds=workload.RELAY_WINDOW_SECONDS) == WINDOW
     assert timedelta(hours=1) == SWEEP_WINDOW
 
 
 def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
-    cost: ModuleType,
+    workload: ModuleType,
 ) -> None:
-    use = cost.USES["production"]
-    one, many = cost.timers(use, tenants=1), cost.timers(use, tenants=10_000)
+    use = workload.USES["production"]
+    one, many = (workload.timers(replace(use, tenants=n)) for n in (1, 10_000))
     assert one.idle_units == many.idle_units
-    # 8 partitions with 3 RU each, every 15 seconds, and less for the slower timers.
-    assert 8 * 3 / 15 < one.idle_units / (730 * 3600) < 4
+    # 8 partitions with 6 RU each, every 15 seconds, and as much again for the slower timers.
+    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 8
 
 
-def test_timers_cost_in_proportion_to_the_work(cost: ModuleType) -> None:
-    idle = cost.Use(0, 0, 0, 0, 0, 0, 0, 0)
-    assert cost.timers(idle).units == cost.timers(idle).idle_units
-    assert cost.timers(idle).lists == 0
+def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:
+    idle = workload.Use(0, 0, 0, 0, 0)
+    assert workload.timers(idle).units == workload.timers(idle).idle_units
+    assert workload.timers(idle).lists == 0
     # One tenant that uploads one document an hour: 3 LIST calls for each.
-    quiet = cost.Use(0, 730, 0, 0, 0, 0, 0, 0)
-    assert cost.timers(quiet, tenants=1).lists == 730 * 3
+    quiet = workload.Use(0, 730, 0, 0, 0, tenants=1)
+    assert workload.timers(quiet).lists == 730 * 3
     # One that is always busy: one visit to each of its two partitions in two minutes.
-    busy = cost.Use(0, 10_000_000, 0, 0, 0, 0, 0, 0)
-    assert cost.timers(busy, tenants=1).relay_units == 2 * 730 * 30 * (10 + 3 + 10)
-    assert cost.timers(busy, tenants=1).lists == 730 * 3
+    busy = workload.timers(workload.Use(0, 10_000_000, 0, 0, 0, tenants=1))
+    assert busy.relay_units == 2 * 730 * 30 * (10 + 6 + 10)
+    assert busy.lists == 730 * 3
 
 
 def test_a_set_costs_the_same_however_many_there_are_and_whatever_is_stored(
-    cost: ModuleType,
+    workload: ModuleType,
 ) -> None:
-    small, large = cost.Use(1, 1_000, 1, 0, 0, 0, 0, 0), cost.Use(9_999, 50_000, 99, 0, 0, 0, 0, 0)
+    small, large = workload.Use(1, 1_000, 0, 1, 0), workload.Use(9_999, 50_000, 0, 99, 0)
     for use in (small, large):
-        asked = cost.timers(use)
+        asked = workload.timers(use)
         assert asked.sets == use.documents
         assert asked.set_requests / asked.sets == 6 * (2 + 2) + 2 + 3
     # A tenant that is always busy has one in each window, however much it does there.
-    busiest = cost.timers(cost.Use(0, 10**9, 0, 0, 0, 0, 0, 0), tenants=1)
+    busiest = workload.timers(workload.Use(0, 10**9, 0, 0, 0, tenants=1))
     assert busiest.sets == 730 * 30
-    assert timedelta(seconds=cost.RELAY_WINDOW_SECONDS) <= timedelta(minutes=5)
+    assert timedelta(seconds=workload.RELAY_WINDOW_SECONDS) <= timedelta(minutes=5)
 
 
-def test_both_accounts_of_the_backups_are_counted_once(cost: ModuleType) -> None:
-    for environment, use in cost.USES.items():
+def test_both_accounts_of_the_backups_are_counted_once(
+    cost: ModuleType, workload: ModuleType
+) -> None:
+    for environment, use in workload.USES.items():
         lines = [line for line in cost.estimate(environment) if line.what.startswith("storage, b")]
         assert [(line.what, line.amount) for line in lines] == [
             ("storage, backup", f"{use.stored_gigabytes * 2:g} GB"),
@@ -202,15 +208,74 @@ def test_both_accounts_of_the_backups_are_counted_once(cost: ModuleType) -> None
         ]
 
 
-def test_content_is_checked_as_often_as_the_default_policy_says(cost: ModuleType) -> None:
-    assert TenantPolicy().verification_days == cost.VERIFICATION_DAYS
+def test_content_is_checked_as_often_as_the_default_policy_says(workload: ModuleType) -> None:
+    assert TenantPolicy().verification_days == workload.VERIFICATION_DAYS
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_timers_use_little_of_the_throughput_that_is_paid_for(
-    cost: ModuleType, environment: str
+    workload: ModuleType, environment: str
 ) -> None:
     database = load(environment).one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases", "strong")
     most = database["properties"]["options"]["autoscaleSettings"]["maxThroughput"]
-    use = cost.USES[environment]
-    assert cost.timers(use).units / (730 * 3600) < 0.1 * most * use.records_share
+    use = workload.USES[environment]
+    assert workload.timers(use).units / (730 * 3600) < 0.1 * most
+    assert workload.demand(use).peak_units < most
+
+
+def test_the_bill_follows_the_work_and_not_the_time(workload: ModuleType) -> None:
+    """A customer who does nothing costs no request to any store; the timers cost the same for all."""
+    idle = [workload.demand(workload.Use(0, 0, 0, 0, 0, tenants=n)) for n in (10, 100_000)]
+    assert idle[0] == idle[1]
+    assert (idle[0].blob_writes, idle[0].messages, idle[0].key_operations) == (0, 0, 0)
+    ten, thousand = (workload.demand(workload.grown(n)) for n in (10, 1_000))
+    assert thousand.blob_writes == 100 * ten.blob_writes
+    of_timers = idle[0].request_units
+    assert thousand.request_units - of_timers == pytest.approx(
+        100 * (ten.request_units - of_timers)
+    )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_budget_is_above_the_estimate(cost: ModuleType, environment: str) -> None:
+    """Or people are told of it each month, and stop to look."""
+    budget = load(environment).one("Microsoft.Consumption/budgets")["properties"]["amount"]
+    assert sum(line.dollars for line in cost.estimate(environment)) < budget
+
+
+def test_every_kind_of_work_is_in_the_bill(cost: ModuleType, workload: ModuleType) -> None:
+    """More opens alone make each of these lines dearer: an open reads, logs, sends, and runs functions."""
+    use = workload.USES["production"]
+
+    def bill(opens: int) -> dict[str, float]:
+        return {
+            line.what: line.dollars
+            for line in cost.estimate("production", replace(use, opens=opens))
+        }
+
+    few, many = bill(1_000_000), bill(50_000_000)
+    dearer = {what for what in few if many[what] > few[what]}
+    assert dearer >= {
+        *("Cosmos DB, hundreds of RU/s", "storage, reads of documents", "logs", "logs, kept"),
+        *("functions, time", "functions, executions", "Key Vault, operations", "out to clients"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "dollars"),
+    [(10, 50), (250, 1_250), (1_000, 3_125), (4_000, 6_625), (100_000, 45_025)],
+)
+def test_keys_in_hardware_become_cheaper_the_more_there_are(
+    cost: ModuleType, keys: int, dollars: float
+) -> None:
+    assert cost.tenant_keys(keys) == pytest.approx(dollars)
+
+
+def test_keys_in_software_cost_nothing_each(cost: ModuleType, workload: ModuleType) -> None:
+    use = workload.grown(1_000)
+    hard, soft = (
+        {line.what: line.dollars for line in cost.estimate("production", use, protection)}
+        for protection in ("hardware", "software")
+    )
+    assert (hard["keys of tenants"], soft["keys of tenants"]) == (pytest.approx(3_125), 0)
+    assert {what for what in hard if hard[what] != soft[what]} == {"keys of tenants"}

@@ -138,6 +138,10 @@ class Azure:
             if line[0] == "az" or "--config" in line
         ]
 
+    def asked_of_the_deployment(self) -> int:
+        """How often the state of a deployment was asked for."""
+        return sum("/api/deployments/" in call for call in self.calls())
+
     def changes(self) -> list[str]:
         """The calls that change something."""
         words = ("create", "upload", "publish")
@@ -233,13 +237,34 @@ def test_no_token_is_in_a_list_of_processes(azure: Azure) -> None:
     assert not any("a-token" in word for line in azure.lines() for word in line)
 
 
-@pytest.mark.parametrize("status", ["3", "-1"])
+@pytest.mark.parametrize("status", ["3", "-1", "6"])
 def test_goes_back_where_azure_does_not_take_the_package(azure: Azure, status: str) -> None:
     assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
     done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS=status)
     assert done.returncode == 1
+    assert f"in state {status}; why is in https://door.example/api/deployments/" in done.stderr
+    assert azure.asked_of_the_deployment() == 2  # once for each of the two packages
     assert azure.running() == "1.0"
     assert azure.release("current") == "1.0"
+
+
+def test_leaves_another_deployment_alone(azure: Azure) -> None:
+    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
+    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS="5")
+    assert done.returncode == 1
+    assert "another deployment is under way" in done.stderr
+    assert azure.asked_of_the_deployment() == 1
+    assert azure.calls().count(PUBLISH) == 1, "nothing was shipped in the place of the other"
+    assert azure.release("current") == "1.0"
+
+
+def test_says_that_a_deployment_hangs(azure: Azure) -> None:
+    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
+    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS="2")
+    assert done.returncode == 1
+    assert "has not ended the deployment after 600 seconds, in state 2" in done.stderr
+    text = (INFRA.parent / "docs" / "operations.md").read_text()
+    assert "\n### Where a deployment hangs\n" in text
 
 
 def test_goes_back_by_itself(azure: Azure) -> None:

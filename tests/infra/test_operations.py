@@ -17,6 +17,7 @@ from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 ROOT = INFRA.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
+CHECKLIST = (ROOT / "docs" / "azure-checklist.md").read_text()
 
 
 def blocks(page: str) -> list[str]:
@@ -26,7 +27,7 @@ def blocks(page: str) -> list[str]:
 
 
 # The runbooks say that the variables of the other page have to be set first.
-BLOCKS = [*blocks(OPERATIONS), *blocks(RUNBOOKS)]
+BLOCKS = [*blocks(OPERATIONS), *blocks(RUNBOOKS), *blocks(CHECKLIST)]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SCRIPTS = [INFRA / name for name in ("deploy", "package", "snapshot")]
 
@@ -38,6 +39,16 @@ def test_scripts_stop_at_the_first_failure(script: Path) -> None:
     assert "\nset -euo pipefail\n" in text
     assert script.stat().st_mode & 0o111
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_every_step_of_the_checklist_has_a_command_and_what_to_expect() -> None:
+    steps = re.split(r"^\d+\. (?=\*\*)", CHECKLIST, flags=re.MULTILINE)[1:]
+    numbers = re.findall(r"^(\d+)\. \*\*", CHECKLIST, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, len(steps) + 1)]
+    assert len(steps) > 20
+    for step in steps:
+        assert len(blocks(step)) == 1, step
+        assert step.count("Expect ") == 1, step
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))

@@ -28,6 +28,7 @@ PROMISES: tuple[Promise, ...] = (
     promises_network.one_way_in,
     promises_network.edge_tls,
     promises_network.web_firewall,
+    promises_network.downloads_stream,
     promises_network.names_only,
     promises_network.app_reaches_its_services,
     promises_network.names_of_tenants_resolve,
@@ -37,6 +38,7 @@ PROMISES: tuple[Promise, ...] = (
     promises_operation.least_compute,
     promises_operation.kept_so,
     promises_operation.alerts,
+    promises_operation.partitions_watched,
     promises_operation.tells_where_it_is,
 )
 
@@ -113,6 +115,7 @@ def test_fail_over_touches_only_the_other_region() -> None:
         promises_network.one_way_in,
         promises_network.edge_tls,
         promises_network.web_firewall,
+        promises_network.downloads_stream,
         promises_stores.staging_forgets,
         promises_operation.app_settings,
         promises_operation.tells_where_it_is,

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,14 @@ def package(tmp_path: Path) -> Path:
     return package
 
 
-@pytest.fixture
-def host(package: Path, yesterday: Path, tmp_path: Path) -> Iterator[FunctionsHost]:
+@contextmanager
+def started(package: Path, data: Path, folder: Path) -> Iterator[FunctionsHost]:
+    """A worker with the app on a data folder."""
     require_worker()
     host = FunctionsHost(
         package,
-        tmp_path,
-        data_dir=str(yesterday),
+        folder,
+        data_dir=str(data),
         trusted_proxies="1",
         client_address_header=ADDRESS_HEADER,
     )
@@ -85,6 +87,12 @@ def host(package: Path, yesterday: Path, tmp_path: Path) -> Iterator[FunctionsHo
         yield host
     finally:
         host.stop()
+
+
+@pytest.fixture
+def host(package: Path, yesterday: Path, tmp_path: Path) -> Iterator[FunctionsHost]:
+    with started(package, yesterday, tmp_path) as host:
+        yield host
 
 
 @pytest.fixture
@@ -214,6 +222,45 @@ def test_a_client_that_leaves_ends_its_call_and_leaves_nothing(
     assert objects(yesterday, "primary") == kept
     assert http.get("health").status_code == 200
     assert "Traceback" not in host.log()
+
+
+def test_a_worker_that_ends_in_the_middle_of_an_upload_leaves_nothing(
+    host: FunctionsHost, http: httpx.Client, package: Path, yesterday: Path, tmp_path: Path
+) -> None:
+    """What a client then gets from the host is docs/azure.md's; a repetition is one document."""
+    part, parts = LARGER[:1_048_576], 100
+
+    def upload() -> Iterator[bytes]:
+        for number in range(parts):
+            if number == parts // 2:
+                host.kill()
+            yield part
+
+    auth = sign_in(http)
+    headers = auth | {
+        "Content-Disposition": 'attachment; filename="large.bin"',
+        "Content-Length": str(len(part) * parts),
+        "Idempotency-Key": "3e1f3c6e-6a0c-4d2f-9d7e-large-upload",
+    }
+    with pytest.raises((EOFError, httpx.TransportError)):
+        http.post("documents", content=upload(), headers=headers)
+    (tmp_path / "again").mkdir()
+    with (
+        started(package, yesterday, tmp_path / "again") as again,
+        httpx.Client(transport=again, base_url=http.base_url, timeout=60) as client,
+    ):
+
+        def documents() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get("documents", headers=auth).json()["items"]
+            return found
+
+        assert len(documents()) == 1, "the one of yesterday"
+        for _ in range(2):
+            repeated = client.post("documents", content=iter([part] * parts), headers=headers)
+            assert repeated.status_code == 201, repeated.text
+        assert {each["size"] for each in documents()} == {len(PAPER), len(part) * parts}
+        assert len(documents()) == 2
+        assert "Traceback" not in again.log()
 
 
 def test_timers_and_messages_take_effect(

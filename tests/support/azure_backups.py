@@ -54,7 +54,7 @@ async def show(services: Services, tenant: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for each in page.items:
         digests: list[str] = []
-        for version in reversed(await services.reader.versions(user, each.document.id)):
+        for version in reversed((await services.reader.versions(user, each.document.id)).items):
             content = await services.reader.open(user, version, 0, version.version.size)
             digest = hashlib.sha256()
             async for piece in content:

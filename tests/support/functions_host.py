@@ -63,6 +63,7 @@ class FunctionsHost(httpx.BaseTransport):
         self._app = app
         self._folder = folder
         self._waiting: dict[str, Future[dict[str, Any]]] = {}
+        self._sending = threading.Lock()
         with (folder / "worker.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(ROOT / "tests" / "support" / "functions_worker.py")],
@@ -96,15 +97,24 @@ class FunctionsHost(httpx.BaseTransport):
                 "function_load_request", function_id=function["function_id"], metadata=function
             )
 
+    def kill(self) -> None:
+        """End the worker as a crash does; the host goes on."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End the worker, as the host ends it."""
         self._http.close()
-        self._process.kill()
-        self._process.wait()
+        self.kill()
         self._listener.join()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process."""
+        return self._process.pid
 
     def log(self) -> str:
         """Everything that the worker and the app wrote."""
@@ -192,8 +202,10 @@ class FunctionsHost(httpx.BaseTransport):
         assert self._process.stdin is not None
         name = str(uuid.uuid4())
         answer = self._waiting[name] = Future()
-        self._process.stdin.write(json.dumps({"id": name, kind: fields}) + "\n")
-        self._process.stdin.flush()
+        message = json.dumps({"id": name, kind: fields}) + "\n"
+        with self._sending:
+            self._process.stdin.write(message)
+            self._process.stdin.flush()
         return answer
 
     def _successful(self, answer: Future[dict[str, Any]]) -> dict[str, Any]:

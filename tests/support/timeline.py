@@ -33,6 +33,12 @@ class Timeline(FakeClock):
         finally:
             del self._sleepers[sleeper]
 
+    def wake(self) -> None:
+        """Let every sleeper wake now: it sleeps by another clock than the one that was set."""
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
     async def pass_time(self, seconds: float) -> None:
         """Advance, stopping wherever a sleeper wakes, so that each sees the time it asked for."""
         end = self.now() + timedelta(seconds=seconds)

@@ -31,18 +31,21 @@ _KNOWN_VERSIONS: Final = 1_024
 class AzureKeys:
     """A ``KeyVault`` in Azure Key Vault.
 
-    Keys are made in the vault's hardware module and never leave it. Wrapping needs the public key
-    alone and happens here, with one request for the current version; unwrapping and signing happen
-    in the vault.
+    Keys are made in the vault's hardware module and never leave it, unless it is told otherwise.
+    Wrapping needs the public key alone and happens here, with one request for the current version;
+    unwrapping and signing happen in the vault.
 
     Args:
         clients: The process's clients.
         vault: The vault's URL. It must be of the premium tier, which has the hardware.
+        in_hardware: Whether new keys are made there. A key stays where it was made, and so do its later
+            versions.
     """
 
-    def __init__(self, clients: AzureClients, vault: str) -> None:
+    def __init__(self, clients: AzureClients, vault: str, *, in_hardware: bool = True) -> None:
         self._clients = clients
         self._vault = vault
+        self._in_hardware = in_hardware
         self._versions: OrderedDict[tuple[str, str], CryptographyClient] = OrderedDict()
         # A second creation would make a second version.
         self._creating = asyncio.Lock()
@@ -151,13 +154,13 @@ class AzureKeys:
             return await self._client.create_rsa_key(
                 name,
                 size=_RSA_BITS,
-                hardware_protected=True,
+                hardware_protected=self._in_hardware,
                 key_operations=[KeyOperation.wrap_key, KeyOperation.unwrap_key],
             )
         return await self._client.create_ec_key(
             name,
             curve=KeyCurveName.p_256,
-            hardware_protected=True,
+            hardware_protected=self._in_hardware,
             key_operations=[KeyOperation.sign, KeyOperation.verify],
         )
 

@@ -141,9 +141,15 @@ def lock_due(
 ) -> Locked:
     """Lock up to ``limit`` messages that are due.
 
-    A message whose lock ran out at its last try is found here, and dead-lettered.
+    A message whose lock ran out at its last try is found here, and dead-lettered. One that is due later
+    than the longest back-off or lock from now got its time while the clock was ahead: it is due.
     """
     until = now + source.lock_seconds * SECOND
+    horizon = max(until, now + deliveries.LONGEST_BACK_OFF // timedelta(microseconds=1))
+    writer.execute(
+        "UPDATE messages SET available_at = ? WHERE subscription = ? AND available_at > ?",
+        (now, source.name, horizon),
+    )
     locked_now: list[Delivery] = []
     while not locked_now:
         due = _rows(

@@ -21,10 +21,12 @@ from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.record_schema import SCHEMA, TAKE_POSITIONS, VERSION
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, NotFound
+from shared.base.models import JsonObject
 from shared.base.partitions import Partition
 from shared.ports.clock import Clock
 from shared.ports.records import (
     MAX_PAGE,
+    UNREADABLE,
     Change,
     Changes,
     Create,
@@ -236,11 +238,11 @@ def _apply(
         case Delete(etag=etag) if not exists or (etag is not None and stored[0] != etag):
             raise Conflict("The record was changed or removed since it was read.")
         case Create(record) | Replace(record):
-            before = {} if stored is None else json.loads(stored[1])
+            before = {} if stored is None else _json_object(stored[1], {})
             _index(writer, partition, kind, name, before, record.index)
             writer.execute(f"{_INSERT} {_OVERWRITE}", _row(partition, record, body, position))
         case Delete():
-            _remove(writer, partition, kind, name, json.loads(stored[1]))
+            _remove(writer, partition, kind, name, _json_object(stored[1], {}))
 
 
 def _index(
@@ -281,7 +283,7 @@ def _prune(writer: sqlite3.Connection, now: int) -> bool:
         (now, _PRUNE_AT_MOST),
     ).fetchall()
     for partition, kind, name, fields in expired:
-        _remove(writer, partition, kind, name, json.loads(fields))
+        _remove(writer, partition, kind, name, _json_object(fields, {}))
     return len(expired) < _PRUNE_AT_MOST
 
 
@@ -300,14 +302,23 @@ def _row(
     )
 
 
+def _json_object(text: str | bytes, otherwise: JsonObject) -> JsonObject:
+    """One damaged record must not hide all that are read with it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return otherwise
+    return found if isinstance(found, dict) else otherwise
+
+
 def _record(row: Sequence[Any]) -> Record:
     partition, kind, name, body, fields, expires_at, etag = row
     return Record(
         partition=Partition.parse(partition),
         kind=kind,
         id=name,
-        body=json.loads(body),
-        index=json.loads(fields),
+        body=_json_object(body, UNREADABLE),
+        index=_json_object(fields, {}),
         expires_at=None if expires_at is None else from_microseconds(expires_at),
         etag=etag,
     )

@@ -9,7 +9,12 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.adapters.embedded.folders import make_private_folder, write_private_file
+from shared.adapters.embedded.folders import (
+    ExposedError,
+    make_private_folder,
+    read_private_file,
+    write_private_file,
+)
 from shared.base.errors import Unavailable
 from shared.ports.clock import Entropy
 
@@ -99,11 +104,13 @@ class RootKeyFile:
                 "The key vault was made with a passphrase; set it (STRONGROOM_KEY_PASSPHRASE)."
             )
         try:
-            root = self._path.read_bytes()
+            root = read_private_file(self._path)
         except FileNotFoundError:
             raise Unavailable(f"The key vault needs {self.name}; put it back.") from None
         except OSError as error:
             raise Unavailable(f"Cannot read {self.name}: {error.strerror}.") from error
+        except ExposedError as error:
+            raise Unavailable(f"{error} It is {self.name}.") from None
         if len(root) != ROOT_BYTES:
             raise Unavailable(f"No root key: {self.name} must hold {ROOT_BYTES} bytes.")
         return root

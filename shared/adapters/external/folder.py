@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range, is_blob_name
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.adapters.embedded.folders import IrregularFile, open_regular
 from shared.adapters.embedded.threads import DiskHangs, on_disk
 from shared.adapters.external.feeding import Feed
@@ -24,7 +24,7 @@ from shared.adapters.external.pacing import Pacer
 from shared.adapters.external.probing import probe_objects
 from shared.base.buffers import Buffer
 from shared.base.errors import NotFound, Unavailable
-from shared.ports.blobs import BlobInfo
+from shared.ports.blobs import BlobInfo, is_blob_name
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeResult
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range, is_blob_name
+from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
 from shared.adapters.external.faults import Doing, is_past_the_end, translate
 from shared.adapters.external.feeding import Feed
 from shared.adapters.external.gate import GateClient
@@ -17,7 +17,7 @@ from shared.adapters.external.probing import probe_objects
 from shared.adapters.external.stores import StoreMaker
 from shared.base.buffers import Buffer
 from shared.base.errors import NotFound, Unavailable
-from shared.ports.blobs import BlobInfo
+from shared.ports.blobs import BlobInfo, is_blob_name
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeResult
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shared.adapters.azure.keys import AzureKeys
@@ -90,6 +92,14 @@ async def test_the_wait_that_the_vault_asks_for_is_kept(ready, keys_proxy, waits
     assert waits.seconds == [7.0, 7.0]
 
 
+async def test_a_burst_of_new_tenants_waits_its_turn(keys, keys_proxy, waits, vault):
+    """In hardware a vault makes ten keys in ten seconds, and refuses the eleventh."""
+    keys_proxy.answer(429, method="POST", headers={"Retry-After": "10"}, times=2)
+    await asyncio.gather(*(keys.create(f"tenant-{number}", "wrap") for number in range(12)))
+    assert waits.seconds == [10.0, 10.0]
+    assert len(vault.keys) == 12
+
+
 async def test_a_longer_wait_than_a_caller_should_bear_is_passed_on(ready, keys_proxy, waits):
     keys_proxy.answer(429, headers={"Retry-After": "120"})
     with pytest.raises(Unavailable) as refusal:
@@ -155,6 +165,17 @@ async def test_keys_are_made_in_hardware(vault, clock):
     assert [key.kind for key in vault.keys.values()] == ["RSA-HSM", "EC-HSM"]
     wrapped = await adapters.key_vault.wrap("tenant", b"k")
     assert await adapters.key_vault.unwrap(wrapped) == b"k"
+    await adapters.close()
+    await sockets_closed()
+
+
+async def test_an_environment_can_have_its_keys_made_in_software(vault, clock):
+    services = dict.fromkeys(AZURE_SERVICES, "unused") | {"key_vault_url": vault.url}
+    settings = Settings(profile="azure", key_protection="software", **services)
+    adapters = azure_adapters(settings, load_topology(), Runtime(clock, system_entropy))
+    await adapters.key_vault.create("tenant", "wrap")
+    await adapters.key_vault.create("log", "sign")
+    assert [key.kind for key in vault.keys.values()] == ["RSA", "EC"]
     await adapters.close()
     await sockets_closed()
 

@@ -162,6 +162,20 @@ def web_firewall(snapshot: Snapshot) -> list[str]:
     return wrong
 
 
+def downloads_stream(snapshot: Snapshot) -> list[str]:
+    """A download passes the gateway as it comes; requests stay buffered, as the web firewall needs."""
+    if snapshot.environment not in FULL:
+        return []
+    said = snapshot.one(GATEWAY)["properties"].get("globalConfiguration", {})
+    wrong = []
+    # Both are on by default.
+    if said.get("enableResponseBuffering", True):
+        wrong.append("a download waits until the gateway has all of it")
+    if not said.get("enableRequestBuffering", True):
+        wrong.append("Azure refuses a web firewall that cannot read requests whole")
+    return wrong
+
+
 def names_only(snapshot: Snapshot) -> list[str]:
     """The app reaches the outside only through the firewall, and only full names on a list."""
     wrong = []
@@ -178,6 +192,9 @@ def names_only(snapshot: Snapshot) -> list[str]:
                 and not properties.get("routeTable", {}).get("id")
             ):
                 wrong.append("the app passes by the firewall")
+            # Azure's route to such a service goes before ours, to every customer's resources of its kind.
+            if snapshot.environment in FULL and properties.get("serviceEndpoints"):
+                wrong.append(f"{subnet['name']} has a way around the firewall")
     for group in snapshot.of("Microsoft.Network/networkSecurityGroups"):
         last = group["properties"]["securityRules"][-1]["properties"]
         if (last["direction"], last["access"], last["sourceAddressPrefix"]) != (

@@ -89,6 +89,11 @@ PLATFORM_SETTINGS = {
 """Read by the host and the SDKs, not by shared/wiring/settings.py."""
 
 
+REQUESTS_PER_INSTANCE = {2048: 16, 4096: 32}
+"""HTTP requests at once, by the memory of an instance; ``python -m bench.concurrency`` measures what they
+take. Without the setting Azure gives a Python app one, and starts an instance for every further request."""
+
+
 ADMINISTRATION = {
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Authorization/roleDefinitions/write",
@@ -162,6 +167,8 @@ def app_settings(snapshot: Snapshot) -> list[str]:
     ]
     if read.trusted_proxies != 1:
         wrong.append(f"1 proxy of ours is in front, not {read.trusted_proxies}")
+    if read.key_protection != "hardware" and snapshot.environment in FULL:
+        wrong.append("new keys are made in software")
     if not read.longest_delivery_pause_seconds:
         wrong.append("a function that fails uses up every delivery at once")
     if snapshot.environment in FULL:
@@ -305,6 +312,10 @@ def least_compute(snapshot: Snapshot) -> list[str]:
     }
     if snapshot.environment == "production" and ready.get("http", 0) < 2:
         wrong.append("no instance waits for requests")
+    scale = config["scaleAndConcurrency"]
+    at_once = scale.get("triggers", {}).get("http", {}).get("perInstanceConcurrency", 1)
+    if at_once != REQUESTS_PER_INSTANCE[scale["instanceMemoryMB"]]:
+        wrong.append(f"{at_once} requests at once in an instance of {scale['instanceMemoryMB']} MB")
     return wrong
 
 
@@ -387,6 +398,40 @@ def alerts(snapshot: Snapshot) -> list[str]:
     budget = snapshot.one("Microsoft.Consumption/budgets")["properties"]
     if not budget["notifications"]:
         wrong.append("nobody hears of the budget")
+    return wrong
+
+
+def partitions_watched(snapshot: Snapshot) -> list[str]:
+    """People hear of a partition while it still takes the commit that deletes something.
+
+    At 20 GB it takes none. Microsoft's page on such an alert advises 14 GB, and says what it rests on:
+    https://learn.microsoft.com/azure/cosmos-db/how-to-alert-on-logical-partition-key-storage-size
+    """
+    found = [
+        item["properties"]
+        for item in snapshot.of("Microsoft.Insights/scheduledQueryRules")
+        if item["name"] == "partition-large"
+    ]
+    if not found:
+        return ["nobody watches the partitions"]
+    (rule,) = found
+    (query,) = (condition["query"] for condition in rule["criteria"]["allOf"])
+    wrong = []
+    limit = re.fullmatch(r"CDBPartitionKeyStatistics \| where SizeKb > (\d+)", query)
+    if limit is None or int(limit[1]) > 14_000_000:
+        wrong.append("people hear of a partition when it is too late")
+    if rule["evaluationFrequency"] != "P1D" or rule["severity"] > 1:
+        wrong.append("people hear of a partition too slowly")
+    (settings,) = (
+        item["properties"]
+        for item in snapshot.of("Microsoft.Insights/diagnosticSettings")
+        if "/databaseAccounts/" in item["id"]
+    )
+    # Without it the sizes go into another table.
+    if settings.get("logAnalyticsDestinationType") != "Dedicated":
+        wrong.append("the table that the alert looks into does not exist")
+    if {"categoryGroup": "allLogs", "enabled": True} not in settings["logs"]:
+        wrong.append("the sizes of partitions are not logged")
     return wrong
 
 

@@ -136,7 +136,7 @@ async def test_an_update_is_not_refused_because_of_a_replica(data: DocumentData)
         EventType.DOCUMENT_SEALED, TENANT, made.document.id, VersionData(version=1)
     )
     await update(process, made, after(lambda: process.replication.replicate(event)))
-    latest, first = await process.reader.versions(USER, made.document.id)
+    latest, first = (await process.reader.versions(USER, made.document.id)).items
     assert (latest.version.number, latest.version.replica) == (2, None)
     assert [first.version.replica] == await stored(data.replica)
     assert await process.content(made.document.id) == b"first then"
@@ -171,3 +171,13 @@ async def test_a_document_is_not_found_in_another_tenant(data: DocumentData) -> 
     with pytest.raises(NotFound):
         await process.store.document(other, made.document.id)
     assert Partition(other, "2026-01") in data.records.looked_into
+
+
+async def test_a_name_that_is_no_longer_taken_can_still_be_read(data: DocumentData) -> None:
+    former = Description(
+        name="\u202egnp.exe ", media_type="text/plain;charset=utf-8", metadata={"a": "\u200b"}
+    )
+    process = data.process()
+    made = await process.documents.create(USER, former, stream(b"content"), None, None)
+    found = await process.reader.find(USER, made.document.id)
+    assert found.names.description() == former

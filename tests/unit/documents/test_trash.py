@@ -557,8 +557,9 @@ async def test_a_repeated_upload_of_what_was_deleted_since_makes_nothing(
     process = data.process()
     made = await process.create(used=key())
     await process.trash.delete(USER, made.document.id, None)
+    assert await process.create(used=key()) == made, "as it was answered the first time"
     with pytest.raises(NotFound):
-        await process.create(used=key())
+        await process.reader.find(USER, made.document.id)
     assert await stored(data.primary) == [made.version.object]
     assert await process.listed() == []
     await process.trash.recover(USER, made.document.id)

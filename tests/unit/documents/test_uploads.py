@@ -8,7 +8,7 @@ import pytest
 
 from shared.access.principal import Origin
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, StrongroomError, TooLarge
+from shared.base.errors import Conflict, InvalidInput, StrongroomError, TooLarge
 from shared.base.events import EventType
 from shared.base.partitions import Partition, month_of
 from shared.documents.models import Description, Upload
@@ -131,6 +131,28 @@ async def test_content_of_an_upload_cancelled_while_it_arrived_is_removed(
     assert await received(data, upload) == [("refused", "conflict", "anonymous", ORIGIN.address)]
 
 
+@pytest.mark.parametrize("erased", [False, True])
+async def test_content_that_arrives_after_the_upload_was_sealed_is_removed(
+    data: DocumentData, erased: bool
+) -> None:
+    process = data.process()
+    upload = await begin(process)
+
+    async def content() -> AsyncIterator[Buffer]:
+        yield CONTENT[:5]
+        # The same request, repeated meanwhile, was faster.
+        await receive(process, upload)
+        await process.uploads.complete(USER, upload.id)
+        await seal(process, upload)
+        if erased:
+            await process.erase(upload.document)
+        yield CONTENT[5:]
+
+    with pytest.raises(Conflict, match="takes no more content"):
+        await receive(process, upload, content())
+    assert await stored(data.staging) == []
+
+
 async def test_content_of_an_upload_that_expired_while_it_arrived_is_removed(
     data: DocumentData,
 ) -> None:
@@ -179,7 +201,9 @@ async def test_an_upload_that_takes_no_more_content_is_refused_before_any_is_rea
 
 
 @pytest.mark.parametrize(
-    ("content", "error"), [(CONTENT + b"!", TooLarge), (CONTENT, Conflict)], ids=["large", "second"]
+    ("content", "error"),
+    [(CONTENT + b"!", TooLarge), (CONTENT[:-1], InvalidInput), (CONTENT[::-1], Conflict)],
+    ids=["large", "small", "second"],
 )
 async def test_content_that_is_not_taken_leaves_what_was_and_is_audited(
     data: DocumentData, content: bytes, error: type[StrongroomError]

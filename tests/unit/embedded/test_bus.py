@@ -201,3 +201,39 @@ def test_two_topics_of_one_name_are_refused():
     raw["topics"].append({**raw["topics"][0], "subscriptions": []})
     with pytest.raises(ValidationError, match="used more than once: events"):
         Topology.model_validate(raw)
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_session(bus, clock):
+    await bus.publish([event(1), event(2)])
+    [held] = await bus.receive("audit")
+    await bus.abandon(held)
+    clock.advance(-3600)
+    await bus.publish([event(3)])
+    for number in (1, 2, 3):
+        [delivery] = await bus.receive("audit")
+        assert delivery.message_id == f"evt_{number}"
+        await bus.complete(delivery)
+
+
+async def test_what_was_published_while_the_clock_was_ahead_is_due_after_a_restart(tmp_path, clock):
+    ahead = SqliteBus(tmp_path / "bus.sqlite", load_topology(), clock, system_entropy)
+    clock.advance(3 * 86_400)
+    await ahead.publish([event(1)])
+    await ahead.receive("replication")  # killed while it had the message
+    await ahead.close()
+    clock.advance(-3 * 86_400)
+    bus = SqliteBus(tmp_path / "bus.sqlite", load_topology(), clock, system_entropy)
+    [delivery] = await bus.receive("replication")
+    await bus.complete(delivery)
+    assert await bus.receive("replication") == []
+    await bus.close()
+
+
+async def test_a_lock_and_a_back_off_hold_as_long_as_they_should(bus, clock):
+    await bus.publish([event(1)])
+    [delivery] = await bus.receive("replication")
+    assert await bus.receive("replication") == []
+    clock.advance(-20)
+    assert await bus.receive("replication") == []
+    await bus.abandon(delivery)
+    assert await bus.receive("replication") == []

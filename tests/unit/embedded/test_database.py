@@ -9,10 +9,12 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from shared.adapters.embedded import sqlite as embedded_sqlite
+from shared.adapters.embedded import writer as embedded_writer
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
 from shared.base.errors import Conflict, Damaged, InternalError, InvalidInput, NotFound, Unavailable
@@ -20,6 +22,7 @@ from shared.base.partitions import Partition
 from shared.ports.records import Create, Delete, Record, Replace
 from tests.support.clock import FakeClock
 from tests.support.killing import run_and_kill
+from tests.support.waiting import eventually
 
 HERE = Partition("ten_a")
 
@@ -39,6 +42,8 @@ class Connection(sqlite3.Connection):
             if Connection.failing == "before":
                 raise sqlite3.OperationalError("disk I/O error")
             Connection.commits += 1
+        if Connection.failing in sql and Connection.failing == "checkpoint":
+            raise sqlite3.OperationalError("disk I/O error")
         return super().execute(sql, *arguments)
 
 
@@ -316,6 +321,85 @@ async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, monkeypatch
     await store.commit(HERE, [Replace(replace(replaced, body={}))])
     await store.close()
     assert b"secret-" not in path.read_bytes()
+
+
+def files_hold(path: Path, text: bytes) -> bool:
+    return any(text in each.read_bytes() for each in path.parent.iterdir())
+
+
+async def test_the_log_forgets_what_was_removed(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    database = Database(path, SCHEMA, forget_seconds=0.0)
+    await database.write(insert("a secret text"))
+    assert files_hold(path, b"a secret text")
+    await database.write(lambda writer: writer.execute("DELETE FROM notes").rowcount)
+    await eventually(lambda: not files_hold(path, b"a secret text"))
+    await database.close()
+
+
+async def test_without_any_more_work_the_log_is_emptied(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    database = Database(path, SCHEMA, forget_seconds=0.01)
+    await database.write(insert("a"))
+    await eventually(lambda: path.with_name("notes.sqlite-wal").stat().st_size == 0)
+    await database.close()
+
+
+async def test_a_reader_in_the_way_puts_it_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded_writer, "FORGET_SECONDS", 0.0)
+    path = tmp_path / "notes.sqlite"
+    database = Database(path, SCHEMA, forget_seconds=0.0)
+    await database.write(insert("a secret text"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert everything(reader) == ["a secret text"]
+        await database.write(lambda writer: writer.execute("DELETE FROM notes").rowcount)
+        assert files_hold(path, b"a secret text")
+        assert everything(reader) == ["a secret text"]
+        reader.execute("COMMIT")
+    await eventually(lambda: not files_hold(path, b"a secret text"))
+    await database.close()
+
+
+async def test_a_disk_in_the_way_puts_it_off(tmp_path, connection, monkeypatch, caplog):
+    monkeypatch.setattr(embedded_writer, "FORGET_SECONDS", 0.0)
+    path = tmp_path / "notes.sqlite"
+    database = Database(path, SCHEMA, forget_seconds=0.0)
+    await database.write(insert("a secret text"))
+    connection.failing = "checkpoint"
+    await database.write(lambda writer: writer.execute("DELETE FROM notes").rowcount)
+    assert files_hold(path, b"a secret text")
+    connection.failing = ""
+    await eventually(lambda: not files_hold(path, b"a secret text"))
+    assert "notes: the log was not emptied: OperationalError" in caplog.text
+    await database.close()
+
+
+REMOVER = """
+import asyncio, sys
+from pathlib import Path
+from shared.adapters.embedded.sqlite import Database
+
+async def main():
+    database = Database(Path(sys.argv[1]), "CREATE TABLE IF NOT EXISTS notes (text TEXT)",
+                        forget_seconds=3600.0)
+    await database.write(lambda writer: writer.execute("INSERT INTO notes VALUES ('a secret text')"))
+    await database.write(lambda writer: writer.execute("DELETE FROM notes"))
+    print("removed", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_process_left_in_the_log_goes_at_the_next_start(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    assert run_and_kill(REMOVER, path, 1) == ["removed"]
+    assert b"a secret text" in path.with_name("notes.sqlite-wal").read_bytes()
+    database = Database(path, "CREATE TABLE IF NOT EXISTS notes (text TEXT)")
+    assert await database.read(everything) == []
+    assert all(b"a secret text" not in each.read_bytes() for each in tmp_path.iterdir())
+    await database.close()
 
 
 COMMITTER = """

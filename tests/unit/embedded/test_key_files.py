@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from shared.adapters.embedded.folders import write_private_file
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.roots import Passphrase, RootKeyFile
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
@@ -157,7 +158,7 @@ async def test_a_root_key_file_that_is_missing_short_or_another_is_noticed(
     for content in (None, b"", b"short", bytes(32)):
         root_file.unlink(missing_ok=True)
         if content is not None:
-            root_file.write_bytes(content)
+            write_private_file(root_file, content)
         with pytest.raises(Unavailable) as refused:
             await opened(folder, RootKeyFile(root_file)).sign("log", DIGEST)
         assert f"{root_file} (setting STRONGROOM_ROOT_KEY_FILE)" in refused.value.detail
@@ -166,10 +167,21 @@ async def test_a_root_key_file_that_is_missing_short_or_another_is_noticed(
 
 async def test_a_root_key_file_of_the_operators_own_is_used(folder, root_file):
     root_file.parent.mkdir()
-    root_file.write_bytes(bytes(range(32)))
+    write_private_file(root_file, bytes(range(32)))
     first = opened(folder, RootKeyFile(root_file)).derive("staging")
     assert root_file.read_bytes() == bytes(range(32))
     assert first == opened(folder, RootKeyFile(root_file)).derive("staging")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o777])
+async def test_a_root_key_that_others_can_read_is_not_used(folder, root_file, mode):
+    opened(folder, RootKeyFile(root_file)).derive("staging")
+    root_file.chmod(mode)
+    with pytest.raises(Unavailable) as refused:
+        opened(folder, RootKeyFile(root_file)).derive("staging")
+    assert f"run: chmod 600 {root_file}" in refused.value.detail
+    root_file.chmod(0o400)
+    opened(folder, RootKeyFile(root_file)).derive("staging")
 
 
 async def test_a_root_key_file_that_is_a_folder_is_named(folder, tmp_path):

@@ -74,6 +74,34 @@ async def test_a_taken_username_leaves_nothing_half_done(
     assert made.password is not None, "the key was not used up"
 
 
+COMPOSED, DECOMPOSED = "jos\u00e9@x.de", "jose\u0301@x.de"
+
+
+@pytest.mark.parametrize("typed", [DECOMPOSED, "JOS\u00c9@x.de", "\uff4a\uff4fs\u00e9@x.de"])
+async def test_two_forms_of_a_username_are_one_account(identity: Identity, typed: str) -> None:
+    admin = await identity.administrator("alpha", PASSWORD)
+    made = await identity.accounts.create(admin, typed, (Role.READER,), None)
+    assert made.user.username == COMPOSED
+    for form in (COMPOSED, DECOMPOSED, typed):
+        found = await identity.accounts.find(admin.tenant, form)
+        assert found is not None
+        assert found.value.id == made.user.id
+        with pytest.raises(Conflict, match="username is taken"):
+            await identity.accounts.create(admin, form, (Role.READER,), None)
+
+
+async def test_a_username_that_is_none_is_refused_by_the_service_too(
+    identity: Identity, stores: Stores
+) -> None:
+    admin = await identity.administrator("alpha", PASSWORD)
+    for typed in ("a b", "ad\u200bmin", "\u0130" * 254, ""):
+        with pytest.raises(InvalidInput):
+            await identity.accounts.create(admin, typed, (Role.READER,), None)
+        with pytest.raises(InvalidInput):
+            await identity.bootstrap.create_operator(SECRET, typed, ORIGIN)
+    assert len(await stores.stored(Partition(admin.tenant), USER_KIND)) == 1
+
+
 async def test_the_same_username_in_two_tenants(identity: Identity) -> None:
     alpha, beta = [await identity.administrator(slug, PASSWORD) for slug in ("alpha", "beta")]
     assert alpha.user != beta.user

@@ -11,6 +11,7 @@ from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.errors import (
     Conflict,
+    InvalidInput,
     PasswordChangeRequired,
     RateLimited,
     SignInRefused,
@@ -146,6 +147,44 @@ async def test_two_at_once_use_a_temporary_password_once(identity: Identity) -> 
     failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert len(failed) == 2
     assert all(isinstance(outcome, Conflict | SignInRefused) for outcome in failed)
+
+
+async def test_the_right_password_is_no_failure_whatever_else_is_wrong(
+    identity: Identity, stores: Stores
+) -> None:
+    admin = await identity.administrator("alpha", PASSWORD)
+    user, temporary = await given(identity, admin)
+    own = Principal(admin.tenant, user, (Role.READER,))
+
+    async def attempts() -> list[dict[str, Any]]:
+        return await stores.stored(Partition(admin.tenant), ATTEMPTS_KIND)
+
+    for _ in range(FREE_ATTEMPTS + 2):
+        with pytest.raises(PasswordChangeRequired):
+            await identity.try_sign_in("alpha", "anna", temporary)
+        with pytest.raises(InvalidInput):
+            await identity.try_sign_in("alpha", "anna", temporary, "short")
+    assert await attempts() == []
+    await identity.try_sign_in("alpha", "anna", temporary, PASSWORD)
+    for _ in range(FREE_ATTEMPTS + 2):
+        with pytest.raises(InvalidInput):
+            await identity.try_sign_in("alpha", "anna", PASSWORD, OTHER_PASSWORD)
+        with pytest.raises(InvalidInput):
+            await identity.sign_in.change_password(own, PASSWORD, "short")
+    assert await attempts() == []
+
+
+async def test_the_right_password_of_an_account_that_is_closed_is_a_failure(
+    identity: Identity, stores: Stores
+) -> None:
+    admin = await identity.administrator("alpha", PASSWORD)
+    user, temporary = await given(identity, admin)
+    await identity.accounts.change(admin, user, roles=None, disabled=True, if_match=None)
+    for _ in range(FREE_ATTEMPTS):
+        with pytest.raises(SignInRefused):
+            await identity.try_sign_in("alpha", "anna", temporary, PASSWORD)
+    with pytest.raises(RateLimited):
+        await identity.try_sign_in("alpha", "anna", temporary, PASSWORD)
 
 
 @pytest.mark.parametrize(("after", "valid"), [(7_199, True), (7_200, False)])

@@ -10,11 +10,12 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.records import MemoryRecords
-from shared.base.errors import Conflict, RateLimited, SignInRefused
+from shared.base.errors import Conflict, InvalidInput, RateLimited, SignInRefused
 from shared.base.models import encode
 from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.tokens import ROOT_SIZE, SALT_SIZE
 from shared.identity.accounts import username_id
+from shared.identity.lockout import FREE_ATTEMPTS
 from shared.identity.tokens import ROOT_KEY_NAME
 from shared.ports.records import Create, Record
 from tests.support.identity import EMPLOYEE, ORIGIN, SECRET, FakeHasher, Identity, Stores
@@ -76,6 +77,69 @@ async def test_a_former_username_and_slug_stay_taken(identity: Identity, former:
         await identity.accounts.create(own, "anna", (Role.READER,), None)
     with pytest.raises(Conflict, match="slug is taken"):
         await identity.tenants.create(EMPLOYEE, "alpha", "admin", None)
+
+
+async def put_user(stores: Stores, number: int, username: str) -> str:
+    """A user under a username that release 0.1 accepted; their id."""
+    user = {
+        "id": f"usr_{number:026d}",
+        "tenant": TENANT,
+        "username": username,
+        "roles": ["reader"],
+        "password": await FakeHasher().hash(PASSWORD),
+        "created_at": "2025-12-01T00:00:00Z",
+    }
+    await put(stores.records, HERE, "user", str(user["id"]), user)
+    await put(stores.records, HERE, "username", username_id(username), {"user": user["id"]})
+    return str(user["id"])
+
+
+@pytest.mark.parametrize(
+    ("kept", "typed"),
+    [
+        ("jose\u0301@x.de", ["jose\u0301@x.de", "jos\u00e9@x.de", " JOSE\u0301@X.DE "]),
+        ("\u265aking", ["\u265aking", "\u265aKING"]),
+        ("ad\u200bmin", ["ad\u200bmin"]),
+        ("p\u0430ypal", ["p\u0430ypal", "P\u0410YPAL"]),
+        ("i\u0307" * 254, ["\u0130" * 254, "i\u0307" * 254]),
+        ("\uff41nna", ["\uff41nna", "\uff21NNA"]),
+    ],
+)
+async def test_a_user_under_a_former_form_of_a_username_signs_in_and_is_listed(
+    identity: Identity, former: Stores, kept: str, typed: list[str]
+) -> None:
+    user = await put_user(former, 1, kept)
+    for name in typed:
+        assert (await identity.try_sign_in("alpha", name, PASSWORD)).user.id == user
+    own = Principal(TENANT, USER, (Role.ADMINISTRATOR,))
+    listed = (await identity.accounts.page(own, limit=10, cursor=None)).items
+    assert [each.username for each in listed] == ["anna", kept]
+    changed = await identity.accounts.change(own, user, roles=None, disabled=True, if_match=None)
+    assert (changed.value.disabled, changed.value.username) == (True, kept)
+    with pytest.raises((Conflict, InvalidInput)):
+        await identity.accounts.create(own, typed[0], (Role.READER,), None)
+
+
+async def test_two_users_under_two_former_forms_of_one_username_both_sign_in(
+    identity: Identity, former: Stores
+) -> None:
+    names = ("jos\u00e9", "jose\u0301")
+    users = [await put_user(former, number, name) for number, name in enumerate(names, start=1)]
+    for name, user in zip(names, users, strict=True):
+        assert (await identity.try_sign_in("alpha", name, PASSWORD)).user.id == user
+
+
+async def test_a_former_form_does_not_give_more_attempts(
+    identity: Identity, former: Stores
+) -> None:
+    await put_user(former, 1, "jose\u0301")
+    typed = ("jose\u0301", "jos\u00e9", "JOS\u00c9", " Jose\u0301", "\uff4aos\u00e9")
+    for number in range(FREE_ATTEMPTS):
+        with pytest.raises(SignInRefused):
+            await identity.try_sign_in("alpha", typed[number % len(typed)], "wrong")
+    for name in typed:
+        with pytest.raises(RateLimited):
+            await identity.try_sign_in("alpha", name, PASSWORD)
 
 
 async def test_a_former_lock_holds_and_is_counted_on(identity: Identity, former: Stores) -> None:

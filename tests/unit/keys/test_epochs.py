@@ -62,10 +62,14 @@ async def test_the_keys_of_no_epochs_take_no_call(keys: TenantKeys) -> None:
     assert not keys.vault.calls
 
 
-async def test_one_damaged_epoch_fails_the_page_that_holds_it(keys: TenantKeys) -> None:
+async def test_one_damaged_epoch_hides_no_other(
+    keys: TenantKeys, caplog: pytest.LogCaptureFixture
+) -> None:
     begun = await keys.begin_epochs(20)
+    assert await keys.opened([*begun, "epo_unknown"]) == begun
+    assert "record.damaged kind=epoch id=epo_unknown" in caplog.text
     with pytest.raises(Damaged):
-        await keys.opened([*begun, "epo_unknown"])
+        await keys.process().epochs.of(TENANT, "epo_unknown")
 
 
 async def test_first_use_by_many_at_once_is_one_call(keys: TenantKeys) -> None:

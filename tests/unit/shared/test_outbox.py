@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from shared.base.errors import Unavailable
 from shared.base.events import Event, EventType
 from shared.base.ids import new_id
 from shared.base.partitions import OPERATOR, Partition
-from shared.journal.agenda import COMMIT_MARGIN, SHARDS, Agenda
+from shared.journal.agenda import COMMIT_MARGIN, SHARDS, Agenda, Task
 from shared.journal.outbox import BATCH, KIND, WINDOW, Outbox
 from shared.ports.clock import Runtime
 from shared.ports.records import Page, Replace
@@ -236,3 +237,47 @@ async def test_events_that_come_while_publishing_are_published(publisher: Publis
     publisher.outbox.schedule_publish(second)
     await publisher.outbox.close()
     assert publisher.bus.published == [first[0].id, second[0].id]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_events_of_a_time_when_the_clock_was_ahead_are_relayed(
+    publisher: Publisher, restarted: bool
+) -> None:
+    await publisher.outbox.relay()
+    publisher.clock.advance(3 * 86_400)
+    events = await publisher.committed(3)
+    await publisher.outbox.relay()
+    publisher.clock.advance(-3 * 86_400)
+    if restarted:
+        await publisher.started().relay(everything=True)
+    else:
+        await publisher.outbox.relay()
+    assert publisher.bus.published == [event.id for event in events]
+    assert await publisher.left() == 0
+
+
+async def test_the_set_of_what_was_committed_while_the_clock_was_ahead_is_due(
+    publisher: Publisher,
+) -> None:
+    runtime = Runtime(publisher.clock, os.urandom)
+    agenda = Agenda(publisher.records, runtime)
+    publisher.clock.advance(3 * 86_400)
+    await publisher.committed(1)
+    publisher.clock.advance(DUE)
+    await publisher.outbox.relay()
+    publisher.clock.advance(-3 * 86_400)
+    assert [item async for item in agenda.due(Task.BACK_UP)] == []
+    await publisher.outbox.relay()
+    assert [item.value.partition async for item in agenda.due(Task.BACK_UP)] == ["ten_a/main"]
+
+
+async def test_what_has_a_long_time_to_wait_is_not_brought_forward(publisher: Publisher) -> None:
+    agenda = Agenda(publisher.records, Runtime(publisher.clock, os.urandom))
+    far = publisher.clock.now() + timedelta(days=365)
+    for task in (Task.EMPTY_TRASH, Task.ROTATE_TENANT_KEY, Task.DRILL, Task.PRUNE_BACKUPS):
+        await agenda.add(task, Partition("ten_a"), far)
+    soon = publisher.clock.now() + timedelta(minutes=3)
+    await agenda.add(Task.RELAY_EVENTS, Partition("ten_a"), soon)
+    await agenda.bring_forward()
+    for task in Task:
+        assert [item async for item in agenda.due(task)] == []

@@ -38,3 +38,19 @@ def test_a_second_host_makes_no_secret_in_a_folder_that_is_in_use(tmp_path: Path
         assert second.returncode == 1
         assert "Another host uses the data folder" in second.stderr
         assert not (tmp_path / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_in_which_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+    with (
+        pytest.raises(StartError, match=f"mode {mode:04o}.* Run: chmod 700 {data}"),
+        exclusive_data_folder(data),
+    ):
+        raise AssertionError
+    assert list(data.iterdir()) == []
+    data.chmod(0o755)
+    with exclusive_data_folder(data):
+        pass

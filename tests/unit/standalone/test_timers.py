@@ -171,6 +171,23 @@ async def test_a_clock_that_is_set_forward_is_noticed_within_a_minute(timeline: 
 
 
 @pytest.mark.anyio
+async def test_a_clock_that_is_set_back_does_not_stop_a_timer(timeline: Timeline) -> None:
+    ran: list[timedelta] = []
+
+    async def handler(timer: func.TimerRequest) -> None:
+        ran.append(timeline.now() - START)
+
+    async with running(timers("0 */10 * * * *", timeline, handler)):
+        await timeline.pass_time(25 * 60)
+        timeline.advance(-3 * 3600)
+        timeline.wake()
+        await timeline.pass_time(25 * 60)
+    hours = timedelta(hours=3)
+    minutes = [timedelta(minutes=number) for number in (10, 20, 30, 40, 50)]
+    assert ran == [*minutes[:2], *(each - hours for each in minutes[2:])]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(("grace", "ending"), [(30, "finished"), (0, "cancelled")])
 async def test_a_stop_gives_a_run_the_grace_time(
     grace: float, ending: str, timeline: Timeline

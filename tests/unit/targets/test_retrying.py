@@ -12,7 +12,8 @@ from shared.base.errors import Forbidden, NotFound, Unavailable
 from shared.base.partitions import MAIN, Partition, month_of
 from shared.journal.agenda import Task
 from shared.ports.records import Create
-from shared.targets.health import LONGEST_PAUSE, pause_after
+from shared.targets.health import pause_after
+from shared.targets.models import LONGEST_PAUSE
 from shared.targets.requests import TargetChange
 from shared.targets.store import TargetKey
 from tests.support.documents import stored
@@ -328,7 +329,7 @@ async def test_a_deleted_target_that_a_restore_brings_back_gets_nothing(data: Ta
     await pass_hours(data, process, 1)
     assert data.objects().keys() == {"strongroom.json"}
     assert await data.waiting() == []
-    assert await process.services.targets.all(ADMINISTRATOR) == []
+    assert (await process.services.targets.all(ADMINISTRATOR)).items == []
     with pytest.raises(NotFound):
         await process.described(target)
     with pytest.raises(NotFound):

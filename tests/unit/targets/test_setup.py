@@ -110,7 +110,7 @@ async def test_a_step_that_fails_refuses_the_target_and_is_named(
     assert [each.ok for each in refusal.value.steps][-1] is False
     assert step in refusal.value.detail
     assert data.objects() == {}
-    assert await process.services.targets.all(ADMINISTRATOR) == []
+    assert (await process.services.targets.all(ADMINISTRATOR)).items == []
     assert await refusals(process) == [("target.create", "target-unusable")]
     await process.create()  # the place is free
 
@@ -161,7 +161,7 @@ async def test_one_place_is_taken_once_however_many_ask(data: TargetData) -> Non
     errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert len(errors) == 3
     assert all(isinstance(error, Conflict) for error in errors)
-    assert len(await processes[0].services.targets.all(ADMINISTRATOR)) == 1
+    assert len((await processes[0].services.targets.all(ADMINISTRATOR)).items) == 1
     assert data.objects().keys() == {"strongroom.json"}
 
 
@@ -172,7 +172,7 @@ async def test_a_tenant_has_few_targets_however_many_are_asked_for(data: TargetD
     )
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 3
     process = data.start()
-    described = await process.services.targets.all(ADMINISTRATOR)
+    described = (await process.services.targets.all(ADMINISTRATOR)).items
     assert len(described) == MAX_TARGETS
     await process.services.targets.delete(ADMINISTRATOR, described[0].stored.value.id)
     await process.create(new_target("bucket-again"))
