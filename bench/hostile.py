@@ -12,7 +12,8 @@ another user at 127.0.0.1 who works on: lists, uploads and downloads small docum
 
 Each has 1,000 connections at a time, and whoever is refused comes again every second. While it lasts the
 server's peak may lie 300 MiB above what it had before, and a while after it 100 MiB. The other user's
-requests all succeed, 99 in 100 of them within a second. Exits 1 unless all of it holds.
+requests all succeed, 99 in 100 of them within 2 seconds, or 5 while uploads are broken off: these are
+written to the same disk as fast as it takes them. Exits 1 unless all of it holds.
 """
 
 import argparse
@@ -37,7 +38,8 @@ from bench.upload import document_headers
 MEBIBYTE = 1_048_576
 MAX_GROWTH = 300 * MEBIBYTE
 MAX_GROWTH_AFTERWARDS = 100 * MEBIBYTE
-MAX_P99_SECONDS = 1.0
+MAX_P99_SECONDS = 2.0
+MAX_P99_SECONDS_OF_ROUNDS = 5.0
 FILES_AT_START = 1_024
 OWN_FILES = 4_096
 
@@ -230,11 +232,12 @@ class Others:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one attack: growth in bytes, at the peak and afterwards."""
+    """Of one attack: growth in bytes, at the peak and afterwards; the bar of the others' seconds."""
 
     title: str
     peak: int
     afterwards: int
+    max_p99: float
     others: Others
     became: Counter[str]
 
@@ -243,7 +246,7 @@ class Outcome:
         return (
             self.peak <= MAX_GROWTH
             and self.afterwards <= MAX_GROWTH_AFTERWARDS
-            and self.others.p99 <= MAX_P99_SECONDS
+            and self.others.p99 <= self.max_p99
             and not self.others.failures
         )
 
@@ -270,7 +273,9 @@ async def suffer(title: str, server: Server, token: str, plan: Plan) -> Outcome:
     await asyncio.sleep(SETTLE_SECONDS)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-    return Outcome(title, peak, server.resident_bytes() - before, others, became)
+    afterwards = server.resident_bytes() - before
+    max_p99 = MAX_P99_SECONDS_OF_ROUNDS if plan.rounds else MAX_P99_SECONDS
+    return Outcome(title, peak, afterwards, max_p99, others, became)
 
 
 def member(server: Server, administrator: str) -> str:

@@ -27,7 +27,9 @@ from standalone.routes import RouteTable
 from standalone.timers import Timers
 from standalone.triggers import read_functions
 
-BACKLOG: Final = 512
+BACKLOG: Final = 4_096
+"""A burst of one client's connections must not fill it: whoever comes then would wait for seconds."""
+
 KEEP_ALIVE_SECONDS: Final = 30
 
 

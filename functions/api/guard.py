@@ -32,7 +32,7 @@ from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
 from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
 from functions.api.limits import Caller, LimitReached
-from functions.api.memory import CLAIM, STREAM_BYTES, Claim
+from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -120,7 +120,7 @@ class GuardedRoute(APIRoute):
         async def guarded(received: Request) -> Response:
             request = _with_joined_lines(received)
             claim: Claim = request.scope[CLAIM]
-            claim.callers.append(network_of(origin_of(request).address))
+            claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
             try:
                 await services_of(request).start()
                 await self._record_ended_flood(request)
@@ -128,7 +128,7 @@ class GuardedRoute(APIRoute):
                     self._limit_address(request)
                 else:
                     await self._admit(request, permission)
-                    claim.callers.append(request.state.principal.user)
+                    claim.callers[request.state.principal.user] = USER_BYTES
                 if request.method in _WITH_BODY:
                     check_body_form(received)
                 await claim.set(self._size_to_hold(request))

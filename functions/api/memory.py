@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,10 @@ MEBIBYTE: Final = 1_048_576
 STREAM_BYTES: Final = 5 * MEBIBYTE
 """The most that one request holds: segments as they come, as they are converted, and on their way out."""
 
-CALLER_BYTES: Final = 128 * MEBIBYTE
+USER_BYTES: Final = 64 * MEBIBYTE
+ADDRESS_BYTES: Final = 128 * MEBIBYTE
+"""Many users may come from one address."""
+
 ALL_BYTES: Final = 512 * MEBIBYTE
 
 PATIENCE_SECONDS: Final = 5.0
@@ -40,7 +43,7 @@ CLAIM: Final = "strongroom.memory"
 
 @dataclass(frozen=True, slots=True)
 class _Waiter:
-    callers: tuple[str, ...]
+    callers: Mapping[str, int]
     size: int
     admitted: asyncio.Future[None]
 
@@ -49,32 +52,33 @@ class MemoryBudget:
     """Says who may hold how much.
 
     Args:
-        caller: Bytes that the requests of one user, or from one address, may hold together.
         everyone: Bytes that all requests may hold.
         patience: Seconds that a request waits for room.
     """
 
     def __init__(
         self,
-        caller: int = CALLER_BYTES,
         everyone: int = ALL_BYTES,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._caller = caller
         self._everyone = everyone
         self._patience = patience
         self._held: Counter[str] = Counter()
         self._all = 0
         self._waiting: list[_Waiter] = []
 
-    async def hold(self, callers: Iterable[str], size: int) -> None:
+    async def hold(self, callers: Mapping[str, int], size: int) -> None:
         """Hold so many bytes, on the account of each of the callers.
+
+        Args:
+            callers: How many bytes each may hold in all.
+            size: Bytes to hold.
 
         Raises:
             RateLimited: A caller holds too much already.
             Unavailable: All together do.
         """
-        waiter = _Waiter(tuple(callers), size, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(dict(callers), size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._let_in()
         try:
@@ -119,9 +123,9 @@ class MemoryBudget:
             self._all += waiter.size
             waiter.admitted.set_result(None)
 
-    def _has_room(self, callers: Iterable[str], size: int) -> bool:
+    def _has_room(self, callers: Mapping[str, int], size: int) -> bool:
         return self._all + size <= self._everyone and all(
-            self._held[caller] + size <= self._caller for caller in callers
+            self._held[caller] + size <= most for caller, most in callers.items()
         )
 
 
@@ -129,14 +133,15 @@ class Claim:
     """What one request holds.
 
     Attributes:
-        callers: On whose account it is, as far as is known yet: the address, later the user.
+        callers: On whose account it is, as far as is known yet, and how much each may hold: the address,
+            later the user.
     """
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._held = 0
-        self._paying: tuple[str, ...] = ()
-        self.callers: list[str] = []
+        self._paying: dict[str, int] = {}
+        self.callers: dict[str, int] = {}
 
     async def set(self, size: int) -> None:
         """Hold so many bytes from now on, ``STREAM_BYTES`` at most.
@@ -148,7 +153,7 @@ class Claim:
         size = min(size, STREAM_BYTES)
         if size > self._held:
             more = size - self._held
-            paying = self._paying or tuple(self.callers)
+            paying = self._paying or dict(self.callers)
             await self._budget.hold(paying, more)
             self._paying = paying
         else:

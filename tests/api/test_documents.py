@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from functions.api.memory import CALLER_BYTES, MemoryBudget
+from functions.api.memory import ADDRESS_BYTES, USER_BYTES, MemoryBudget
 from shared.base.partitions import partition_of
 from shared.crypto.streaming import FIRST_SEGMENT_PLAINTEXT, SEGMENT_PLAINTEXT, sealed_size
 from shared.documents.service import MAX_VERSIONS
@@ -420,15 +420,17 @@ async def test_a_content_is_in_the_log_before_it_leaves(
     assert opened[0]["address"] == "203.0.113.7"
 
 
+@pytest.mark.parametrize(("of_user", "size"), [(True, USER_BYTES), (False, ADDRESS_BYTES)])
 async def test_who_holds_too_much_memory_is_refused_until_it_is_free(
-    app: App, auth: dict[str, str]
+    app: App, alpha: str, auth: dict[str, str], of_user: bool, size: int
 ) -> None:
     budget: MemoryBudget = app.apps[0].state.limits.memory
     budget._patience = 0
     document = (await app.upload(auth, b"x" * 100_000)).json()["id"]
     assert not budget._held
-    other = ["203.0.113.7"]
-    await budget.hold(other, CALLER_BYTES)
+    user = (await app.found(alpha, "admin")).value.id
+    other = {user if of_user else "203.0.113.7": size}
+    await budget.hold(other, size)
     content = f"documents/{document}/content"
     download = await app.http.get(content, headers=auth)
     assert (download.status_code, problem(download)) == (429, "rate-limited")
@@ -436,7 +438,7 @@ async def test_who_holds_too_much_memory_is_refused_until_it_is_free(
     upload = await app.upload(auth, b"x" * 100_000)
     assert (upload.status_code, problem(upload)) == (429, "rate-limited")
     assert (await app.http.get(f"documents/{document}", headers=auth)).status_code == 200
-    budget.free(other, CALLER_BYTES)
+    budget.free(other, size)
     assert (await app.http.get(content, headers=auth)).content == b"x" * 100_000
     assert (await app.upload(auth, b"x" * 100_000)).status_code == 201
     assert not budget._held

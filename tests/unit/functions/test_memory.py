@@ -22,52 +22,54 @@ from shared.base.errors import RateLimited, Unavailable
 
 pytestmark = pytest.mark.anyio
 
+A, B, C = ({name: 10} for name in "abc")
+
 
 async def test_one_caller_leaves_the_room_of_others() -> None:
-    budget = MemoryBudget(10, 25, patience=0)
-    await budget.hold(["a"], 10)
+    budget = MemoryBudget(25, patience=0)
+    await budget.hold(A, 10)
     with pytest.raises(RateLimited) as refused:
-        await budget.hold(["a"], 1)
+        await budget.hold(A, 1)
     assert refused.value.retry_after > 0
     with pytest.raises(RateLimited):
-        await budget.hold(["b", "a"], 1)
-    await budget.hold(["b"], 10)
+        await budget.hold(B | A, 1)
+    await budget.hold(B, 10)
     with pytest.raises(Unavailable):
-        await budget.hold(["c"], 6)
-    await budget.hold(["c"], 5)
-    budget.free(["a"], 10)
-    await budget.hold(["a"], 10)
+        await budget.hold(C, 6)
+    await budget.hold(C, 5)
+    budget.free(A, 10)
+    await budget.hold(A, 10)
 
 
 async def test_who_waits_gets_what_is_freed() -> None:
-    budget = MemoryBudget(10, 20, patience=60)
-    await budget.hold(["a"], 10)
-    waiting = asyncio.create_task(budget.hold(["a"], 4))
+    budget = MemoryBudget(20, patience=60)
+    await budget.hold(A, 10)
+    waiting = asyncio.create_task(budget.hold(A, 4))
     await asyncio.sleep(0)
     assert not waiting.done()
-    budget.free(["a"], 10)
+    budget.free(A, 10)
     await waiting
-    budget.free(["a"], 4)
+    budget.free(A, 4)
     assert not budget._held
     assert budget._all == 0
 
 
 async def test_who_leaves_while_waiting_holds_nothing() -> None:
-    budget = MemoryBudget(10, 20, patience=60)
-    await budget.hold(["a"], 10)
-    waiting = asyncio.create_task(budget.hold(["a"], 4))
+    budget = MemoryBudget(20, patience=60)
+    await budget.hold(A, 10)
+    waiting = asyncio.create_task(budget.hold(A, 4))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    budget.free(["a"], 10)
+    budget.free(A, 10)
     assert not budget._held
 
 
 async def test_a_claim_grows_and_shrinks_on_the_account_of_its_callers() -> None:
-    budget = MemoryBudget(STREAM_BYTES, 2 * STREAM_BYTES, patience=0)
+    budget = MemoryBudget(STREAM_BYTES, patience=0)
     claim = Claim(budget)
-    claim.callers += ["address", "user"]
+    claim.callers |= {"address": STREAM_BYTES, "user": STREAM_BYTES}
     await claim.set(1_000 * STREAM_BYTES)
     assert budget._held == {"address": STREAM_BYTES, "user": STREAM_BYTES}
     await claim.set(7)
@@ -86,7 +88,7 @@ class Client:
         self.takes = asyncio.Event()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            scope[CLAIM].callers.append("caller")
+            scope[CLAIM].callers["caller"] = STREAM_BYTES
             await response(scope, receive, send)
 
         async def receive() -> Message:
@@ -141,7 +143,7 @@ async def test_a_response_is_held_until_the_client_has_taken_it(streamed: bool) 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_what_is_small_or_is_not_sent_costs_nothing(method: str) -> None:
-    budget = MemoryBudget(0, 0, patience=0)
+    budget = MemoryBudget(0, patience=0)
     size = WHOLE_BYTES if method == "GET" else STREAM_BYTES
     response = Response(headers={"Content-Length": str(size)})
     client = Client(budget, response, method)
@@ -150,10 +152,10 @@ async def test_what_is_small_or_is_not_sent_costs_nothing(method: str) -> None:
 
 
 async def test_a_response_that_has_no_room_becomes_a_problem() -> None:
-    budget = MemoryBudget(100_000, 10**9, patience=0)
+    budget = MemoryBudget(100_000, patience=0)
     client = Client(budget, Response(bytes(200_000)))
     await client.done
-    assert client.sent[0]["status"] == 429
+    assert client.sent[0]["status"] == 503
     problem = json.loads(client.body())
-    assert problem["type"] == "urn:strongroom:problem:rate-limited"
+    assert problem["type"] == "urn:strongroom:problem:unavailable"
     assert not budget._held

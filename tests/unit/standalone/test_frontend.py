@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -23,6 +26,7 @@ from standalone.frontend import (
     LimitedHttpProtocol,
 )
 from standalone.routes import RouteTable
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -435,3 +439,23 @@ async def test_a_path_that_no_function_takes_has_the_response_of_the_api() -> No
         "detail": "See /api/v1/docs for every path.",
         "instance": f"urn:strongroom:trace:{trace}",
     }
+
+
+@pytest.mark.parametrize("size", [0, 5, 2_000_000])
+async def test_over_a_socket_a_request_that_ends_its_side_is_served_whole(size: int) -> None:
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+        async for piece in Request(scope, receive).stream():
+            received += len(piece)
+        await Response(str(received))(scope, receive, send)
+
+    protocol = partial(LimitedHttpProtocol, connections=Connections())
+    async with serving(count, http=protocol) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+        writer.write(head.encode() + bytes(size))
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(f"\r\n\r\n{size}".encode())
