@@ -46,13 +46,13 @@ class ImpliedMethods:
         """Handle one connection."""
         if scope["type"] == "http" and scope["method"] in {"HEAD", "OPTIONS"}:
             routes = scope["app"].routes
+            allowed = allowed_methods(routes, scope["path"])
             if scope["method"] == "OPTIONS":
-                allowed = allowed_methods(routes, scope["path"])
                 if allowed:
                     response = Response(status_code=204, headers={"Allow": ", ".join(allowed)})
                     await response(scope, receive, send)
                     return
-            elif not _has_head(routes, scope["path"]):
+            elif "HEAD" in allowed and not _has_head(routes, scope["path"]):
                 scope = {**scope, "method": "GET"}
                 send = _without_body(send)
         await self._app(scope, receive, send)

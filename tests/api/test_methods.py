@@ -58,6 +58,11 @@ async def test_a_head_asks_for_the_same_permission_as_its_get(app: App) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
 
 
+async def test_a_path_of_its_own_is_not_taken_for_an_id(app: App, auth: dict[str, str]) -> None:
+    answer = await app.http.head("backups/verifications", headers=auth)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+
+
 async def test_options_tell_what_a_path_takes(app: App) -> None:
     for path, expected in (
         ("documents", "GET, HEAD, OPTIONS, POST"),
