@@ -91,6 +91,7 @@ var settings = {
   STRONGROOM_COSMOS_DATABASE: 'strongroom'
   STRONGROOM_KEY_VAULT_URL: 'https://${keyVaultName('app', environment, context.suffix)}${az.environment().suffixes.keyvaultDns}/'
   STRONGROOM_KEY_PROTECTION: capacity.keyProtection
+  STRONGROOM_CORS_ORIGINS: join(edge.browserOrigins, ' ')
   STRONGROOM_SERVICE_BUS_NAMESPACE: '${names.bus}.servicebus.windows.net'
 }
 
@@ -123,6 +124,7 @@ module staging 'modules/storage-account.bicep' = {
       immutableDays: 0
       immutability: 'Unlocked'
       appendable: false
+      browserOrigins: edge.browserOrigins
     }
   }
 }
@@ -151,6 +153,7 @@ module host 'modules/storage-account.bicep' = {
       immutableDays: 0
       immutability: 'Unlocked'
       appendable: false
+      browserOrigins: []
     }
   }
 }

@@ -24,6 +24,7 @@ var development = {
     staffNetworks: ['203.0.113.0/28']
     targetHosts: []
     targetAccounts: []
+    browserOrigins: []
     operations: { networkId: '', addressSpaces: [] }
   }
 }
@@ -52,6 +53,7 @@ var staging = {
     staffNetworks: ['203.0.113.16/28']
     targetHosts: ['strongroom-staging-targets.s3.eu-central-1.amazonaws.com']
     targetAccounts: ['strongroomstagingtargets']
+    browserOrigins: []
     operations: { networkId: '', addressSpaces: [] }
   }
 }
@@ -80,6 +82,7 @@ var production = {
     staffNetworks: ['203.0.113.32/28']
     targetHosts: ['example-tenant-backups.s3.eu-central-1.amazonaws.com', 'storage.googleapis.com']
     targetAccounts: ['exampletenantbackups']
+    browserOrigins: []
     operations: { networkId: '', addressSpaces: [] }
   }
 }

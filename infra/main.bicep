@@ -447,6 +447,7 @@ module primaryStore 'modules/storage-account.bicep' = {
       immutableDays: 0
       immutability: 'Unlocked'
       appendable: false
+      browserOrigins: []
     }
   }
   dependsOn: [platformKeyring]
@@ -470,6 +471,7 @@ module replica 'modules/storage-account.bicep' = {
       immutableDays: 0
       immutability: 'Unlocked'
       appendable: false
+      browserOrigins: []
     }
   }
   dependsOn: [platformKeyring]
@@ -495,6 +497,7 @@ module backup 'modules/storage-account.bicep' = {
       immutableDays: retention.backupDays
       immutability: retention.immutability
       appendable: false
+      browserOrigins: []
     }
   }
   dependsOn: [ourRoles, platformKeyring]
@@ -520,6 +523,7 @@ module backupKeys 'modules/storage-account.bicep' = {
       immutableDays: 0
       immutability: 'Unlocked'
       appendable: false
+      browserOrigins: []
     }
   }
   dependsOn: [ourRoles, platformKeyring]
@@ -541,6 +545,7 @@ module archive 'modules/storage-account.bicep' = {
       immutableDays: retention.archiveDays
       immutability: retention.immutability
       appendable: true
+      browserOrigins: []
     }
   }
   dependsOn: [platformKeyring]

@@ -87,6 +87,9 @@ type edgePlan = {
   @description('Names of the storage accounts that tenants own at Azure.')
   targetAccounts: string[]
 
+  @description('Origins, such as https://app.example.com, whose web pages may call the API and put staged uploads from a browser.')
+  browserOrigins: string[]
+
   @description('Where releases are shipped from.')
   operations: operationsPlan
 }
@@ -283,6 +286,9 @@ type accountPlan = {
 
   @description('Whether immutable objects may be appended to, as log archives are.')
   appendable: bool
+
+  @description('Origins whose web pages may put blobs from a browser, with a grant; none: no cross-origin request is answered.')
+  browserOrigins: string[]
 }
 
 @export()

@@ -76,6 +76,19 @@ resource account 'Microsoft.Storage/storageAccounts@2026-06-01' = {
     name: 'default'
     properties: {
       isVersioningEnabled: plan.versioning
+      cors: {
+        corsRules: empty(plan.browserOrigins)
+          ? []
+          : [
+              {
+                allowedOrigins: plan.browserOrigins
+                allowedMethods: ['PUT']
+                allowedHeaders: ['content-type', 'x-ms-blob-type']
+                exposedHeaders: ['x-ms-error-code', 'x-ms-request-id']
+                maxAgeInSeconds: 600
+              }
+            ]
+      }
       deleteRetentionPolicy: plan.recoveryDays == 0
         ? { enabled: false }
         : { enabled: true, days: plan.recoveryDays, allowPermanentDelete: false }

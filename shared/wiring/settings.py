@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
-    cors_origins: Origins = Field(default="", json_schema_extra=EMBEDDED)
+    cors_origins: Origins = ""
     longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
     upload_sweep_schedule: Schedule = "0 */10 * * * *"

@@ -29,6 +29,7 @@ PROMISES: tuple[Promise, ...] = (
     promises_network.edge_tls,
     promises_network.web_firewall,
     promises_network.downloads_stream,
+    promises_network.browsers_named,
     promises_network.names_only,
     promises_network.app_reaches_its_services,
     promises_network.names_of_tenants_resolve,

@@ -17,6 +17,7 @@ VAULT = "Microsoft.KeyVault/vaults"
 RECORDS = "Microsoft.DocumentDB/databaseAccounts"
 BUS = "Microsoft.ServiceBus/namespaces"
 SITE = "Microsoft.Web/sites"
+ANY_ORIGIN = {"allowedOrigins": ["*"], "allowedMethods": ["PUT"]}
 GATEWAY = "Microsoft.Network/applicationGateways"
 WAF = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"
 ROLE = "Microsoft.Authorization/roleAssignments"
@@ -233,6 +234,11 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_network.downloads_stream, put(GATEWAY, "", "properties.globalConfiguration", {})),
         (promises_network.downloads_stream, put(GATEWAY, "", "properties.globalConfiguration.enableResponseBuffering", True)),
         (promises_network.downloads_stream, put(GATEWAY, "", "properties.globalConfiguration.enableRequestBuffering", False)),
+        (promises_network.browsers_named, put(f"{STORAGE}/blobServices", "primary", "properties.cors.corsRules", [ANY_ORIGIN])),
+        (promises_network.browsers_named, put(f"{STORAGE}/blobServices", "stage", "properties.cors.corsRules", [ANY_ORIGIN])),
+        (promises_network.browsers_named, put(f"{STORAGE}/blobServices", "stage", "properties.cors.corsRules", [ANY_ORIGIN | {"allowedMethods": ["GET"]}])),
+        (promises_network.browsers_named, setting("STRONGROOM_CORS_ORIGINS", "*")),
+        (promises_network.browsers_named, put(SITE, "", "properties.siteConfig.cors", {"allowedOrigins": ["*"]})),
         (promises_network.names_only, put("Microsoft.Network/virtualNetworks", "", "properties.subnets.2.properties.routeTable", {})),
         (promises_network.names_only, put("Microsoft.Network/virtualNetworks", "", "properties.subnets.2.properties.serviceEndpoints", [{"service": "Microsoft.Web"}])),
         (promises_network.names_only, put("Microsoft.Network/virtualNetworks", "", "properties.subnets.0.properties.defaultOutboundAccess", True)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support.infra.snapshots import FULL, Snapshot
 
 ADDRESS = "Microsoft.Network/publicIPAddresses"
 GATEWAY = "Microsoft.Network/applicationGateways"
+ORIGIN = re.compile(r"https://[a-z0-9.-]+(:[0-9]+)?")
 FIREWALL = "Microsoft.Network/azureFirewalls"
 WEB_FIREWALL = "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"
 APP = "Microsoft.Web/sites"
@@ -173,6 +176,27 @@ def downloads_stream(snapshot: Snapshot) -> list[str]:
         wrong.append("a download waits until the gateway has all of it")
     if not said.get("enableRequestBuffering", True):
         wrong.append("Azure refuses a web firewall that cannot read requests whole")
+    return wrong
+
+
+def browsers_named(snapshot: Snapshot) -> list[str]:
+    """Web pages of named origins alone may call the API and put staged uploads, and ask no other store."""
+    app = snapshot.one(APP)["properties"]
+    settings = {item["name"]: item["value"] for item in app["siteConfig"]["appSettings"]}
+    named = set(settings["STRONGROOM_CORS_ORIGINS"].split())
+    wrong = [f"{origin} is no origin" for origin in named if not ORIGIN.fullmatch(origin)]
+    if app["siteConfig"].get("cors"):
+        wrong.append("the platform responds to preflights itself")
+    for blobs in snapshot.of("Microsoft.Storage/storageAccounts/blobServices"):
+        account = blobs["id"].split("/")[-3]
+        rules = blobs["properties"]["cors"]["corsRules"]
+        if rules and not account.startswith("stage"):
+            wrong.append(f"web pages may ask {account}")
+        for rule in rules:
+            if rule["allowedMethods"] != ["PUT"]:
+                wrong.append(f"web pages may {rule['allowedMethods']} at {account}")
+            if set(rule["allowedOrigins"]) != named:
+                wrong.append(f"web pages of other origins may ask {account}")
     return wrong
 
 
