@@ -264,6 +264,13 @@ var logAlerts logAlertPlan[] = [
     severity: 0
   }
   {
+    name: 'record-damaged'
+    query: 'AppTraces | where Message startswith "record.damaged"'
+    threshold: 0
+    every: 'PT5M'
+    severity: 1
+  }
+  {
     name: 'replication-late'
     query: 'AppTraces | where Message startswith "replication.late"'
     threshold: 0

@@ -113,7 +113,7 @@ LINE_BYTES = 1_000
 """What is logged of a run (the request and two lines of the host), of a request at the edge, and how long
 a line is."""
 
-UPLOAD = Work(14, 3, 6, 13, 2, 4, 4, 4)
+UPLOAD = Work(15, 3, 6, 13, 2, 4, 4, 4)
 OPEN = Work(9, 2, 4, 6, 1, 1, 0, 2)
 """A direct upload and a download of a document of one block, with keys in memory."""
 

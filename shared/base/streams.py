@@ -92,20 +92,27 @@ class _PieceBuffer:
 
 async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
     """The same items, each made while the consumer works on the one before."""
-    coming = asyncio.ensure_future(anext(items))
+    coming = _begin(items)
     try:
         while True:
             try:
                 item = await coming
             except StopAsyncIteration:
                 return
-            coming = asyncio.ensure_future(anext(items))
+            coming = _begin(items)
             yield item
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
         # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
         del coming
+
+
+def _begin(items: AsyncIterator[T]) -> asyncio.Future[T]:
+    coming = asyncio.ensure_future(anext(items))
+    # Where the consumer has gone, nobody asks for the error any more, and it is no defect.
+    coming.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return coming
 
 
 class Conversion(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.backup.models import Manifest
-from shared.backup.state import STATE_ID, states_of
+from shared.backup.state import LEASE, STATE_ID, states_of
 from shared.base.errors import Conflict
 from shared.base.partitions import Partition
 from tests.support.backups import BackedUp
@@ -45,7 +45,7 @@ async def test_a_tenant_whose_sets_are_always_under_way_is_late(
     records = backed_up.backups.sets.parts.records
     for _ in range(5):
         found = await states_of(records).get(Partition(backed_up.tenant), STATE_ID)
-        until = backed_up.app.clock.now() + timedelta(hours=1)
+        until = backed_up.app.clock.now() + LEASE
         claimed = found.value.model_copy(update={"attempt": "another", "attempt_until": until})
         change = states_of(records).replace(found, claimed)
         await records.commit(Partition(backed_up.tenant), [change])
