@@ -20,7 +20,6 @@ Debian has both peers (``apt-get install restic borgbackup``); ours alone is mea
 Everything that is restored is compared. Exits 1 unless all of it holds.
 """
 
-import argparse
 import hashlib
 import os
 import sys
@@ -35,7 +34,7 @@ from bench.backup_cost import Cost, cost_of_changes
 from bench.corpus import Corpus
 from bench.peers.archivers import Archiver, borg, restic
 from bench.recovery_point import recovery_point
-from bench.servers import scratch_folder
+from bench.servers import read_arguments, scratch_folder
 from bench.vault import RunningClock, Vault, opened
 from shared.access.principal import Principal
 
@@ -233,12 +232,9 @@ def run(sizes: Sizes, folder: Path) -> list[tuple[bool, str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Backups beside restic and BorgBackup.")
-    parser.add_argument("--quick", action="store_true", help="less data, no bars on the times")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    arguments = read_arguments(
+        "Backups beside restic and BorgBackup.", quick="less data, no bars on the times"
     )
-    arguments = parser.parse_args()
     with scratch_folder(arguments.scratch) as folder:
         verdicts = run(QUICK if arguments.quick else FULL, folder)
     if arguments.quick:

@@ -12,19 +12,15 @@ Each on both profiles: embedded parts in an empty data folder; and Azure's servi
 them on this machine, where Node is there to run them.
 """
 
-import argparse
-import contextlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench.servers import ROOT, resident_bytes, scratch_folder, strongroom
-from tests.support.profiles import azure
+from bench.profiles import profiles
+from bench.servers import ROOT, read_arguments, resident_bytes, scratch_folder, strongroom
 
 TIMES_BARE = 1.5
 MEBIBYTE = 1_048_576
@@ -59,30 +55,17 @@ def first_request(folder: Path, settings: dict[str, str]) -> tuple[float, int]:
         return time.perf_counter() - begin, server.resident_bytes()
 
 
-@contextlib.contextmanager
-def profiles() -> Iterator[dict[str, dict[str, str]]]:
-    """The settings of each profile that can run here."""
-    if shutil.which("node") is None:
-        print("azure: left out, because its emulators need Node")
-        yield {"embedded": {}}
-        return
-    with azure() as emulated:
-        settings = {f"STRONGROOM_{name.upper()}": v for name, v in emulated.settings.items()}
-        yield {"embedded": {}, "azure": settings}
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Cold starts on both profiles.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    arguments = read_arguments(
+        "Cold starts on both profiles.",
+        quick="fewer rounds",
     )
-    arguments = parser.parse_args()
     rounds = 5 if arguments.quick else 15
     good = True
-    with profiles() as settings, scratch_folder(arguments.scratch) as folder:
+    with profiles() as found, scratch_folder(arguments.scratch) as folder:
         print(f"{rounds} rounds, medians{'':22}{'seconds':>10}{'MiB':>8}")
-        for profile, chosen in settings.items():
+        for profile, settings in found.items():
+            chosen = {f"STRONGROOM_{name.upper()}": value for name, value in settings.items()}
             good &= measure(profile, chosen, rounds, folder)
     return 0 if good else 1
 

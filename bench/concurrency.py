@@ -16,13 +16,11 @@ request and the time that it waits, ``at_once`` computes how many requests keep 
 Exits 1 if a request failed, or if ``REQUESTS_PER_INSTANCE`` of them took more memory than an instance has.
 """
 
-import argparse
 import contextlib
 import hashlib
 import os
 import random
 import secrets
-import shutil
 import statistics
 import sys
 import tempfile
@@ -34,17 +32,18 @@ from pathlib import Path
 
 import httpx
 
+from bench.profiles import profiles
 from bench.servers import (
     ROOT,
     first_administrator,
     forget_peak,
     peak_resident_bytes,
+    read_arguments,
     resident_bytes,
     scratch_folder,
 )
 from tests.support.functions_host import FunctionsHost
 from tests.support.infra.promises_operation import REQUESTS_PER_INSTANCE
-from tests.support.profiles import azure
 
 MEBIBYTE = 1_048_576
 INSTANCE_MEGABYTES = 2048
@@ -170,24 +169,10 @@ def worker(folder: Path, settings: dict[str, str]) -> Iterator[tuple[FunctionsHo
         host.stop()
 
 
-@contextlib.contextmanager
-def profiles() -> Iterator[dict[str, dict[str, str]]]:
-    """The settings of each profile that can run here."""
-    if shutil.which("node") is None:
-        print("azure: left out, because its emulators need Node")
-        yield {"embedded": {}}
-        return
-    with azure() as emulated:
-        yield {"embedded": {}, "azure": emulated.settings}
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Requests at once in one instance.")
-    parser.add_argument("--quick", action="store_true", help="less time for each number of clients")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    arguments = read_arguments(
+        "Requests at once in one instance.", quick="less time for each number of clients"
     )
-    arguments = parser.parse_args()
     seconds = 5 if arguments.quick else 20
     limit = (INSTANCE_MEGABYTES - HOST_MEGABYTES) * MEBIBYTE
     held = True

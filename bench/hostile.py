@@ -16,7 +16,6 @@ requests all succeed, 99 in 100 of them within 2 seconds, or 5 while uploads are
 written to the same disk as fast as it takes them. Exits 1 unless all of it holds.
 """
 
-import argparse
 import asyncio
 import contextlib
 import resource
@@ -28,11 +27,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import httpx
 
-from bench.servers import Server, scratch_folder, sign_in, strongroom
+from bench.servers import Server, read_arguments, scratch_folder, sign_in, strongroom
 from bench.upload import document_headers
 
 MEBIBYTE = 1_048_576
@@ -322,12 +320,9 @@ async def attacks(server: Server, sizes: Sizes) -> list[Outcome]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What one hostile client takes from others.")
-    parser.add_argument("--quick", action="store_true", help="fewer connections and less time")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    arguments = read_arguments(
+        "What one hostile client takes from others.", quick="fewer connections and less time"
     )
-    arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
 
     # The server begins with as few files as a login shell gives it; this process needs its own.

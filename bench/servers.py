@@ -1,5 +1,6 @@
 """Servers in processes of their own, for the benchmarks: Strongroom as it ships, and its peers."""
 
+import argparse
 import contextlib
 import os
 import re
@@ -24,6 +25,21 @@ ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.02
 MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
+
+
+def read_arguments(description: str, *, quick: str) -> argparse.Namespace:
+    """What the command line says: ``quick``, and ``scratch``, the folder in which to work.
+
+    Args:
+        description: Of the benchmark.
+        quick: What ``--quick`` changes.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    )
+    return parser.parse_args()
 
 
 @dataclass(frozen=True)

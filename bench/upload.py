@@ -17,7 +17,6 @@ left. A figure is the median of its rounds; a ratio is the median of the ratios 
 Every content is checked by its SHA-256. Exits 1 unless all of it holds.
 """
 
-import argparse
 import base64
 import hashlib
 import http.client
@@ -34,6 +33,7 @@ from pathlib import Path
 from bench.servers import (
     Server,
     free_port,
+    read_arguments,
     running,
     scratch_folder,
     sign_in,
@@ -304,12 +304,9 @@ def content_path(location: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Uploads, downloads and the memory they take.")
-    parser.add_argument("--quick", action="store_true", help="less data and fewer rounds")
-    parser.add_argument(
-        "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
+    arguments = read_arguments(
+        "Uploads, downloads and the memory they take.", quick="less data and fewer rounds"
     )
-    arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     settings = {
         "STRONGROOM_MAX_DIRECT_UPLOAD_BYTES": str(max(sizes.upload, sizes.large)),

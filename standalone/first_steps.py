@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.adapters.embedded.folders import (
     ExposedError,
+    IrregularFile,
     make_private_folder,
     read_private_file,
     write_private_file,
@@ -34,7 +35,7 @@ def bootstrap_secret(data_dir: Path) -> str:
             f"Other users have access to {path}, or have put it there, and with it could become the"
             f" first operator. Run: rm {shlex.quote(str(path))}. The next start makes another."
         ) from None
-    except UnicodeDecodeError:
+    except (IrregularFile, UnicodeDecodeError):
         raise StartError(f"{path} holds no secret. Run: rm {shlex.quote(str(path))}") from None
     if not kept:
         kept = secrets.token_urlsafe(32)

@@ -48,7 +48,7 @@ async def put_content(
             whose = (name.partition("/")[0], name.rpartition("/")[2]) if ours else ()
             await services.uploads.record_refusal(error, origin, *whose)
         raise
-    content = checked_content(body_stream(request, max_size), digests.all())
+    content = checked_content(body_stream(request, max_size), digests)
     await services.uploads.receive(name, max_size, content, origin)
     return Response(status_code=201)
 

@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -34,21 +33,8 @@ class DigestRefused(InvalidInput):
     """A digest is stated in a way in which it cannot be checked; the response says what can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """What a client says that the digests of its content are.
-
-    Attributes:
-        sha256: None: it does not say.
-        others: By the names that ``hashlib`` has for the algorithms.
-    """
-
-    sha256: bytes | None = None
-    others: Mapping[str, bytes] = field(default_factory=dict)
-
-    def all(self) -> dict[str, bytes]:
-        """Every digest, by the name that ``hashlib`` has for its algorithm."""
-        return {**self.others} | ({} if self.sha256 is None else {"sha256": self.sha256})
+Digests = Mapping[str, bytes]
+"""What a client says that the digests of its content are, by the names that ``hashlib`` has for them."""
 
 
 def repr_digest(value: str | None, name: str = "header.Repr-Digest") -> Digests:
@@ -64,7 +50,7 @@ def repr_digest(value: str | None, name: str = "header.Repr-Digest") -> Digests:
         DigestRefused: It is malformed, or of no algorithm that we know.
     """
     if value is None:
-        return Digests()
+        return {}
     members = [_MEMBER.fullmatch(member.strip(" \t")) for member in value.split(",")]
     last = {member[1]: member[2] for member in members if member}
     found: dict[str, bytes] = {}
@@ -74,7 +60,7 @@ def repr_digest(value: str | None, name: str = "header.Repr-Digest") -> Digests:
             found[known] = _decoded(encoded, size, name)
     if not found or not all(members):
         raise _refusal(name)
-    return Digests(found.pop("sha256", None), found)
+    return found
 
 
 def stated_digests(headers: Headers) -> Digests:
@@ -89,7 +75,7 @@ def stated_digests(headers: Headers) -> Digests:
     found: dict[str, bytes] = {}
     for name in ("Repr-Digest", "Content-Digest"):
         digests = repr_digest(headers.get(name), f"header.{name}")
-        for algorithm, digest in digests.all().items():
+        for algorithm, digest in digests.items():
             if found.setdefault(algorithm, digest) != digest:
                 raise DigestRefused.in_fields(
                     {f"header.{name}": "Repr-Digest and Content-Digest differ; send one of them."}
@@ -97,7 +83,7 @@ def stated_digests(headers: Headers) -> Digests:
     md5 = headers.get("Content-MD5")
     if md5 is not None:
         found["md5"] = _decoded(md5.strip(), 16, "header.Content-MD5")
-    return Digests(found.pop("sha256", None), found)
+    return found
 
 
 def check_body(body: bytes, headers: Headers) -> None:
@@ -107,7 +93,7 @@ def check_body(body: bytes, headers: Headers) -> None:
         DigestMismatch: A digest differs.
         DigestRefused: A digest cannot be checked.
     """
-    for algorithm, digest in stated_digests(headers).all().items():
+    for algorithm, digest in stated_digests(headers).items():
         # MD5 finds accidents on the way; nothing rests on it.
         if hashlib.new(algorithm, body, usedforsecurity=False).digest() != digest:
             raise DigestMismatch("The body differs from the digest sent with it; send it again.")

@@ -108,7 +108,7 @@ async def upload_document(
         principal,
         description,
         _content(request, services, digests),
-        digests.sha256,
+        digests.get("sha256"),
         key,
     )
     response.headers["Location"] = (
@@ -178,7 +178,7 @@ async def upload_document_version(
         preceding,
         description,
         _content(request, services, digests),
-        digests.sha256,
+        digests.get("sha256"),
     )
     response.headers["ETag"] = etag_header(created.etag)
     return DocumentView.of(created)
@@ -294,4 +294,5 @@ async def release_document(
 def _content(request: Request, services: Services, digests: Digests) -> AsyncIterator[Buffer]:
     """Return the body as it arrives, within its limit; but for SHA-256, its digests are checked here."""
     content = body_stream(request, services.settings.max_direct_upload_bytes)
-    return checked_content(content, digests.others) if digests.others else content
+    others = {name: digest for name, digest in digests.items() if name != "sha256"}
+    return checked_content(content, others) if others else content

@@ -31,8 +31,9 @@ from starlette.requests import ClientDisconnect
 from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
 from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
-from functions.api.limits import Caller, LimitReached
+from functions.api.floods import Caller
 from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
+from functions.api.rate_limits import LimitReached
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (

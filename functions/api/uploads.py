@@ -95,9 +95,9 @@ async def create_upload(
         principal,
         Description(name=body.name, media_type=body.media_type, metadata=body.metadata),
         body.size,
-        digests.sha256,
+        digests.get("sha256"),
         key,
-        sha512=digests.others.get("sha512"),
+        sha512=digests.get("sha512"),
     )
     return UploadView.of(granted.upload, granted.grant)
 

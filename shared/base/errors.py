@@ -59,7 +59,7 @@ class Unauthenticated(StrongroomError):
     """The request carries no valid token.
 
     Attributes:
-        tenant: Of the user to whom the token was issued, where it was one of ours once; else empty.
+        tenant: Of the user to whom the token was issued, where we issued it; else empty.
         user: The id of that user; else empty.
     """
 

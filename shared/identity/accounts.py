@@ -166,8 +166,8 @@ class Accounts:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self.users.readable_page(
-            Partition(principal.tenant), limit=limit, cursor=cursor
+        page = await self.users.page(
+            Partition(principal.tenant), limit=limit, cursor=cursor, tolerant=True
         )
         await self.journal.commit(self.journal.entry(Action.USER_LIST, by=principal))
         return Listing([stored.value for stored in page.items], page.cursor, page.damaged)

@@ -136,7 +136,7 @@ class Tenants:
         Raises:
             InvalidInput: The cursor does not belong to this list.
         """
-        page = await self._tenants.readable_page(DIRECTORY, limit=limit, cursor=cursor)
+        page = await self._tenants.page(DIRECTORY, limit=limit, cursor=cursor, tolerant=True)
         await self.journal.commit(self.journal.entry(Action.TENANT_LIST, by=principal))
         return Listing([stored.value for stored in page.items], page.cursor, page.damaged)
 

@@ -114,44 +114,28 @@ class Collection(Generic[M]):
         order: Order = "ascending",
         limit: int = MAX_PAGE,
         cursor: str | None = None,
+        tolerant: bool = False,
     ) -> StoredPage[M]:
-        """Values of one partition in the order of their ids; the arguments are ``RecordStore.query``'s.
+        """Values of one partition in the order of their ids.
+
+        The arguments are ``RecordStore.query``'s, and ``tolerant``: to name and log what is damaged, for a
+        list that is shown, where it must hide nothing else.
 
         Raises:
             InvalidInput: The cursor does not belong to this query.
-            Damaged: A record is not what this collection writes.
+            Damaged: A record is not what this collection writes, and ``tolerant`` is not set.
         """
         page = await self.records.query(
             partition, self.kind, where=where, order=order, limit=limit, cursor=cursor
         )
-        return StoredPage([self.stored(record) for record in page.records], page.cursor)
-
-    async def readable_page(
-        self,
-        partition: Partition,
-        *,
-        where: Mapping[str, str] | None = None,
-        order: Order = "ascending",
-        limit: int = MAX_PAGE,
-        cursor: str | None = None,
-    ) -> StoredPage[M]:
-        """``page`` for a list that is shown: what is damaged is named and logged, and hides nothing else.
-
-        Raises:
-            InvalidInput: The cursor does not belong to this query.
-        """
-        page = await self.records.query(
-            partition, self.kind, where=where, order=order, limit=limit, cursor=cursor
+        if not tolerant:
+            return StoredPage([self.stored(record) for record in page.records], page.cursor)
+        read = [(record.id, self.readable(record)) for record in page.records]
+        return StoredPage(
+            [stored for _, stored in read if stored is not None],
+            page.cursor,
+            [name for name, stored in read if stored is None],
         )
-        items: list[Stored[M]] = []
-        damaged: list[str] = []
-        for record in page.records:
-            stored = self.readable(record)
-            if stored is None:
-                damaged.append(record.id)
-            else:
-                items.append(stored)
-        return StoredPage(items, page.cursor, damaged)
 
     async def scan(
         self,
@@ -284,8 +268,8 @@ async def page_across(
     damaged: list[str] = []
     for number, partition in enumerate(partitions[at:], start=at):
         left = limit - len(found) - len(damaged)
-        page = await collection.readable_page(
-            partition, where=where, order=order, limit=left, cursor=inner
+        page = await collection.page(
+            partition, where=where, order=order, limit=left, cursor=inner, tolerant=True
         )
         inner = None
         found += page.items

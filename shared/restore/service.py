@@ -138,8 +138,8 @@ class Restores:
             InvalidInput: The cursor does not belong to this list.
         """
         partition = Partition(principal.tenant)
-        page = await self._jobs.readable_page(
-            partition, order="descending", limit=limit, cursor=cursor
+        page = await self._jobs.page(
+            partition, order="descending", limit=limit, cursor=cursor, tolerant=True
         )
         await self.journal.commit(self.journal.entry(Action.RESTORE_READ, by=principal))
         return Listing([stored.value for stored in page.items], page.cursor, page.damaged)

@@ -145,7 +145,7 @@ class TargetRecords:
         kept = await self._kept(tenant)
         if not kept:
             return StoredPage([], None)
-        page = await self.targets.readable_page(Partition(tenant))
+        page = await self.targets.page(Partition(tenant), tolerant=True)
         items = [stored for stored in page.items if stored.value.id in kept]
         return StoredPage(items, None, page.damaged)
 

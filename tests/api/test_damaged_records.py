@@ -169,7 +169,7 @@ async def test_a_record_that_points_elsewhere_is_damaged(
     damage(app, "document", document, json.dumps(body).encode())
     answer = await app.http.get(f"documents/{document}/content", headers=auth)
     assert (answer.status_code, problem(answer)) == (500, "damaged")
-    # Its messages are tried again, as the record may be mended, and not taken for invalid ones.
+    # Its messages are tried again, as the record may be repaired, and not taken for invalid ones.
     [delivery] = await app.services.adapters.source.receive("replication", limit=50)
     with pytest.raises(Damaged):
         await app.services.handlers.handle("replication", delivery.body)

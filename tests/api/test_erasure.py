@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.base.partitions import Partition
 from shared.documents.store import UPLOAD_KIND
 from tests.api.test_secrets import forms
 from tests.support.app import PASSWORD, App, Opened
@@ -90,4 +89,3 @@ async def test_an_upload_that_has_ended_describes_nothing(app: App, alpha: str, 
     assert (found.value.state, found.value.description) == (ends, b"")
     kept = await app.services.adapters.records.get(found.partition, UPLOAD_KIND, upload["id"])
     assert kept.body["description"] == ""
-    assert found.partition != Partition(alpha)

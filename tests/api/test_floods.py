@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from functions.api.limits import LOGGED_PER_MINUTE
+from functions.api.floods import LOGGED_PER_MINUTE
 from shared.base.errors import Unavailable
 from shared.base.partitions import OPERATOR
 from tests.support.app import App, Opened, problem

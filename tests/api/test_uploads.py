@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from functions.api.limits import LOGGED_PER_MINUTE
+from functions.api.floods import LOGGED_PER_MINUTE
 from functions.api.response_headers import digest_header
 from shared.base.errors import Conflict
 from shared.base.events import Event, EventType

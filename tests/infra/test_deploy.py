@@ -15,7 +15,7 @@ from tests.support.infra.snapshots import INFRA
 
 DEVELOPMENT = "00000000-0000-4000-8000-000000000001"
 
-PUBLISH = "https://door.example/api/publish?RemoteBuild=false"
+PUBLISH = "https://app.example/api/publish?RemoteBuild=false"
 """Where a package goes that is not to be built again."""
 
 FAKE = """#!/usr/bin/env -S python3 -IS
@@ -36,11 +36,11 @@ if pathlib.Path(sys.argv[0]).name == "curl" and "--config" in arguments:
     if 'Authorization: Bearer a-token' not in sys.stdin.read():
         sys.exit("401")
     address = next(word for word in arguments if word.startswith("https://"))
-    if address == "https://door.example/api/publish?RemoteBuild=false":
+    if address == "https://app.example/api/publish?RemoteBuild=false":
         shipped = pathlib.Path(option("--data-binary")[1:]).read_bytes()
         (home / "running").write_bytes(shipped)
         print('"deployment-1"', end="")
-    elif address == "https://door.example/api/deployments/deployment-1":
+    elif address == "https://app.example/api/deployments/deployment-1":
         status = int(os.environ.get("FAKE_STATUS", "4"))
         print(json.dumps({"id": "deployment-1", "status": status, "status_text": ""}))
     else:
@@ -65,7 +65,7 @@ elif line.startswith("deployment sub show"):
     print("/subscriptions/" + os.environ["FAKE_SUBSCRIPTION"] + app)
 elif line.startswith("resource show"):
     hosts = "hostNameSslStates" in option("--query")
-    print("door.example" if hosts else "https://releases.blob.core.windows.net/deployments")
+    print("app.example" if hosts else "https://releases.blob.core.windows.net/deployments")
 elif line.startswith("functionapp config appsettings list"):
     print("https://api.example")
 elif line.startswith(("deployment sub what-if", "deployment sub create")):
@@ -237,21 +237,25 @@ def test_no_token_is_in_a_list_of_processes(azure: Azure) -> None:
     assert not any("a-token" in word for line in azure.lines() for word in line)
 
 
-@pytest.mark.parametrize("status", ["3", "-1", "6"])
-def test_goes_back_where_azure_does_not_take_the_package(azure: Azure, status: str) -> None:
+def fail_the_second(azure: Azure, status: str) -> subprocess.CompletedProcess[str]:
+    """Deploy twice; the second deployment ends, or stays, in a state of Azure's."""
     assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
     done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS=status)
     assert done.returncode == 1
-    assert f"in state {status}; why is in https://door.example/api/deployments/" in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("status", ["3", "-1", "6"])
+def test_goes_back_where_azure_does_not_take_the_package(azure: Azure, status: str) -> None:
+    done = fail_the_second(azure, status)
+    assert f"in state {status}; why is in https://app.example/api/deployments/" in done.stderr
     assert azure.asked_of_the_deployment() == 2  # once for each of the two packages
     assert azure.running() == "1.0"
     assert azure.release("current") == "1.0"
 
 
 def test_leaves_another_deployment_alone(azure: Azure) -> None:
-    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
-    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS="5")
-    assert done.returncode == 1
+    done = fail_the_second(azure, "5")
     assert "another deployment is under way" in done.stderr
     assert azure.asked_of_the_deployment() == 1
     assert azure.calls().count(PUBLISH) == 1, "nothing was shipped in the place of the other"
@@ -259,9 +263,7 @@ def test_leaves_another_deployment_alone(azure: Azure) -> None:
 
 
 def test_says_that_a_deployment_hangs(azure: Azure) -> None:
-    assert azure.deploy("development", "--app", *azure.package("1.0"), "--yes").returncode == 0
-    done = azure.deploy("development", "--app", *azure.package("2.0"), "--yes", FAKE_STATUS="2")
-    assert done.returncode == 1
+    done = fail_the_second(azure, "2")
     assert "has not ended the deployment after 600 seconds, in state 2" in done.stderr
     text = (INFRA.parent / "docs" / "operations.md").read_text()
     assert "\n### Where a deployment hangs\n" in text

@@ -8,7 +8,7 @@ import shlex
 import stat
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from shared.base.errors import Unavailable
 
@@ -61,11 +61,16 @@ def read_regular(path: Path) -> bytes:
         IrregularFile: What is there is no regular file.
         OSError: As the operating system says.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise IrregularFile(errno.EINVAL, "not a regular file")
+    with _opened(path) as file:
         return file.read()
+
+
+def _opened(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IrregularFile(errno.EINVAL, "not a regular file")
+    return open(descriptor, "rb")
 
 
 def sync_folder(path: Path) -> None:
@@ -95,7 +100,7 @@ def make_private_folder(path: Path) -> None:
 
 
 class ExposedError(Exception):
-    """Others can read a secret file, or change what is ours; the text says which command mends it."""
+    """Others can read a secret file, or change what is ours; the text says which command ends that."""
 
 
 def check_folder(path: Path) -> None:
@@ -115,13 +120,14 @@ def check_folder(path: Path) -> None:
 
 
 def read_private_file(path: Path) -> bytes:
-    """The content of a secret file, unless others can read it or may have written it.
+    """``read_regular`` for a secret file: not if others can read it or may have written it.
 
     Raises:
         ExposedError: They can.
+        IrregularFile: What is there is no regular file.
         OSError: As the operating system says.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
         status = os.fstat(file.fileno())
         _check_owner(path, status)
         if stat.S_IMODE(status.st_mode) & 0o077:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from functions.api import limits
-from functions.api.limits import (
-    ENDED_AFTER,
-    LOGGED_PER_MINUTE,
-    AddressLimit,
-    Caller,
-    Floods,
-    LimitReached,
-    RateLimit,
-)
+from functions.api import floods as flood_limits
+from functions.api import rate_limits
+from functions.api.floods import ENDED_AFTER, LOGGED_PER_MINUTE, Caller, Floods
+from functions.api.rate_limits import AddressLimit, LimitReached, RateLimit
 from shared.access.principal import Origin
 from shared.base.errors import RateLimited
 from shared.journal.entries import ANONYMOUS
@@ -81,7 +75,7 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
 
 
 def test_memory_is_bounded_and_the_busy_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BUCKETS", 100)
+    monkeypatch.setattr(rate_limits, "BUCKETS", 100)
     limit = RateLimit(2, FakeClock())
     refusals(limit, "busy", 2)
     for number in range(1_000):
@@ -178,7 +172,7 @@ def test_a_clock_that_goes_back_ends_floods() -> None:
 
 
 def test_floods_of_many_are_bounded_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BUCKETS", 10)
+    monkeypatch.setattr(flood_limits, "BUCKETS", 10)
     clock = FakeClock()
     floods = Floods(clock)
     for number in range(15):
