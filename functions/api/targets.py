@@ -104,7 +104,7 @@ class TargetView(BaseModel):
     @classmethod
     def of(cls, described: DescribedTarget, now: datetime) -> TargetView:
         """Return the view of a target at a time."""
-        target, configuration = described.stored.value, described.configuration
+        target, configuration = described.target, described.configuration
         status, lag = described.status, described.lag
         recovery = RecoveryView(
             recipients=configuration.recipients,
@@ -194,7 +194,7 @@ async def create_target(
     new = NewTarget(body.name, body.address, body.credentials, body.recovery, body.bytes_per_second)
     created = await services.targets.create(principal, new, key)
     response.headers["Location"] = (
-        f"{services.settings.public_base_url}/api/v1/targets/{created.stored.value.id}"
+        f"{services.settings.public_base_url}/api/v1/targets/{created.target.id}"
     )
     return _tagged(created, response, services.runtime.now())
 
@@ -263,5 +263,5 @@ async def delete_target(
 
 
 def _tagged(described: DescribedTarget, response: Response, now: datetime) -> ProbedTargetView:
-    response.headers["ETag"] = etag_header(described.stored.etag)
+    response.headers["ETag"] = etag_header(described.tag)
     return ProbedTargetView.of(described, now)

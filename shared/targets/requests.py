@@ -12,7 +12,6 @@ from shared.base.errors import InvalidInput
 from shared.base.models import Model
 from shared.base.texts import normalized_text
 from shared.crypto.recovery import MAX_HOLDERS, canonical_recipient
-from shared.journal.collections import Stored
 from shared.ports.targets import ProbeResult, TargetAddress, TargetCredentials
 from shared.targets.models import (
     MAX_NAME,
@@ -121,14 +120,16 @@ class DescribedTarget:
     """A target, what it is configured as, and how it fares.
 
     Attributes:
-        stored: The target.
+        target: It.
+        tag: Its entity tag.
         configuration: Opened: it holds the credentials, which are never shown.
         status: How copying fares.
         lag: How far it is behind.
         steps: What a probe has found, where the request made one.
     """
 
-    stored: Stored[Target]
+    target: Target
+    tag: str
     configuration: TargetConfiguration
     status: TargetStatus
     lag: Lag

@@ -14,11 +14,12 @@ from shared.base.partitions import Partition
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Entry
-from shared.journal.idempotency import Idempotency, IdempotencyKey
+from shared.journal.idempotency import Idempotency, IdempotencyKey, Outcome
 from shared.journal.journal import Journal
 from shared.ports.records import Delete
 from shared.ports.targets import ProbeResult
 from shared.targets.configurations import TargetConfigurations
+from shared.targets.created import as_created, facts_of, from_facts
 from shared.targets.errors import TargetChangedError, TargetUnusableError
 from shared.targets.models import Target, TargetStatus
 from shared.targets.places import Places
@@ -61,9 +62,9 @@ class Targets:
             TargetUnusableError: A step of the probe failed.
         """
         partition = Partition(principal.tenant)
-        made = await self.idempotency.replayed(key, new.request(), partition)
-        if made is not None:
-            return await self.read(principal, made)
+        outcome = await self.idempotency.outcome(key, new.request(), partition)
+        if outcome is not None:
+            return await self._repeated(principal, new, outcome)
         target = TargetKey(principal.tenant, self.store.runtime.new_id("tgt"))
         self._check_rate(new.bytes_per_second)
         if new.recovery is not None:
@@ -235,7 +236,13 @@ class Targets:
                         self.store.targets.create(target.partition, value),
                         self.store.statuses.create(target.partition, TargetStatus(id=target.id)),
                         await self.places.keep(target),
-                        *self.idempotency.remember(key, new.request(), target.id, target.partition),
+                        *self.idempotency.remember(
+                            key,
+                            new.request(),
+                            target.id,
+                            target.partition,
+                            facts_of(value, prepared),
+                        ),
                     ],
                 )
 
@@ -245,8 +252,18 @@ class Targets:
                 with suppress(StrongroomError):
                     await self.setup.withdraw(target.tenant, configuration)
             raise
-        stored = await self.store.get(target)
-        return replace(await self._described(target.tenant, stored, Lag()), steps=prepared.steps)
+        return as_created(value, value.tag, prepared)
+
+    async def _repeated(
+        self, principal: Principal, new: NewTarget, outcome: Outcome
+    ) -> DescribedTarget:
+        """The target as the first request under a key made it, whatever has become of it."""
+        if not outcome.facts:  # a release before 0.2 made it
+            return await self.read(principal, outcome.made)
+        await self.journal.commit(
+            self.journal.entry(Action.TARGET_READ, outcome.made, by=principal)
+        )
+        return from_facts(principal, new, outcome)
 
     @asynccontextmanager
     async def _audited(
@@ -290,7 +307,8 @@ class Targets:
 
     async def _described(self, tenant: str, stored: Stored[Target], lag: Lag) -> DescribedTarget:
         return DescribedTarget(
-            stored,
+            stored.value,
+            stored.value.tag,
             await self._configurations.open(tenant, stored.value),
             await self.store.status(TargetKey(tenant, stored.value.id)),
             lag,
@@ -305,5 +323,5 @@ class Targets:
 
 
 def _check_match(stored: Stored[Target], if_match: str | None) -> None:
-    if if_match is not None and if_match != stored.etag:
+    if if_match is not None and if_match != stored.value.tag:
         raise PreconditionFailed("The target was changed since you read it; read it again.")

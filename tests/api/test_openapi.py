@@ -93,12 +93,12 @@ class Served:
                 # Not by a request: how often one may be probed is limited.
                 found = await app.services.targets.all(administrator)
                 if found.items:
-                    return found.items[0].stored.value.id
+                    return found.items[0].target.id
                 self._made += 1
                 place = TARGET["address"] | {"prefix": f"copies-{self._made}/"}
                 wanted = TargetBody.model_validate(TARGET | {"address": place})
                 new = NewTarget(wanted.name, wanted.address, wanted.credentials, None, 0)
-                return (await app.services.targets.create(administrator, new, None)).stored.value.id
+                return (await app.services.targets.create(administrator, new, None)).target.id
             case "set":
                 return str(self._set)
             case _:

@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import pyrage
 import pytest
 
 from shared.base.partitions import OPERATOR
-from tests.support.app import App, problem
+from tests.support.app import TARGET, App, problem
 from tests.support.records import find_records
 from tests.support.uploads import NEW, complete, put
 
 pytestmark = pytest.mark.anyio
 
+RECIPIENTS = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2)]
 CONTENT = b"content-zebra-7719" * 10
 KEY = {"Idempotency-Key": "9e3a5bd6-6dbb-4a3c-b0f7-6ff0f0a3c3f1"}
 After = Callable[[App, dict[str, str], httpx.Response], Awaitable[Any]]
@@ -140,3 +142,43 @@ async def test_a_repeated_tenant_is_answered_like_the_first(app: App) -> None:
     assert again.status_code == 201
     first["administrator"]["temporary_password"] = None
     assert again.json() == first
+
+
+async def paused(app: App, auth: dict[str, str], first: httpx.Response) -> None:
+    path = f"targets/{first.json()['target']['id']}"
+    assert (await app.http.patch(path, json={"paused": True}, headers=auth)).status_code == 200
+
+
+async def copied_to(app: App, auth: dict[str, str], first: httpx.Response) -> None:
+    await app.upload(auth, CONTENT)
+    await app.settle()
+    app.clock.advance(120)
+    await app.services.target_timer.run()
+    path = f"targets/{first.json()['target']['id']}"
+    assert (await app.http.get(path, headers=auth)).json()["last_success_at"]
+
+
+async def deleted(app: App, auth: dict[str, str], first: httpx.Response) -> None:
+    path = f"targets/{first.json()['target']['id']}"
+    assert (await app.http.delete(path, headers=auth)).status_code == 200
+
+
+@pytest.mark.parametrize("quorum", [None, 1, 2])
+@pytest.mark.parametrize("after", [paused, copied_to, deleted])
+async def test_a_repeated_target_is_answered_like_the_first(
+    app: App, auth: dict[str, str], after: After, quorum: int | None
+) -> None:
+    body: dict[str, Any] = {**TARGET}
+    if quorum is not None:
+        body["recovery"] = {"recipients": RECIPIENTS, "quorum": quorum}
+    first = await app.http.post("targets", json=body, headers=auth | KEY)
+    assert first.status_code == 201, first.text
+    path = f"targets/{first.json()['target']['id']}"
+    assert (await app.http.get(path, headers=auth)).headers["etag"] == first.headers["etag"]
+    await after(app, auth, first)
+    again = await app.http.post("targets", json=body, headers=auth | KEY)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["location"] == first.headers["location"]
+    other = await app.http.post("targets", json=body | {"name": "Another"}, headers=auth | KEY)
+    assert problem(other) == "idempotency-key-reused"

@@ -68,7 +68,7 @@ class TargetProcess:
     async def create(self, new: NewTarget | None = None) -> TargetKey:
         """A new target, for which the documents that are there wait from now on."""
         described = await self.services.targets.create(ADMINISTRATOR, new or new_target(), None)
-        return TargetKey(TENANT, described.stored.value.id)
+        return TargetKey(TENANT, described.target.id)
 
     async def set_up(self, new: NewTarget | None = None) -> TargetKey:
         """A new target that has what was there before."""

@@ -109,10 +109,10 @@ async def test_a_target_that_fails_for_a_week_is_reported_once_and_is_well_again
     made = await process.documents.create(b"waits for a week")
     with data.outage("connect", DOWN):
         await pass_hours(data, process, 6 * 24)
-        assert (await process.described(target)).stored.value.state == "active"
+        assert (await process.described(target)).target.state == "active"
         assert "target.failed" not in caplog.text
         await pass_hours(data, process, 36)
-        assert (await process.described(target)).stored.value.state == "failing"
+        assert (await process.described(target)).target.state == "failing"
         await pass_hours(data, process, 48)
         lag = (await process.described(target)).lag
         assert lag.since is not None
@@ -122,7 +122,7 @@ async def test_a_target_that_fails_for_a_week_is_reported_once_and_is_well_again
     assert await entries(process, made.document.id) == []
     await pass_hours(data, process, 6.5)
     described = await process.described(target)
-    assert (described.stored.value.state, described.lag.waiting) == ("active", 0)
+    assert (described.target.state, described.lag.waiting) == ("active", 0)
     done = [entry for entry in await entries(process, target.id) if entry[0] != "target.read"]
     assert done == [
         ("target.create", "allowed", ""),
@@ -167,7 +167,7 @@ async def test_an_object_that_cannot_be_deleted_is_reported_and_the_others_are_c
         assert [name for name in data.objects() if kept.document.id in name]
         assert (await process.status(target)).attempts == 0
         await pass_hours(data, process, 8 * 24, minutes=60)
-    assert (await process.described(target)).stored.value.state == "active"
+    assert (await process.described(target)).target.state == "active"
     assert ("target.fail", "failed", "forbidden") in await entries(process, gone.document.id)
     assert caplog.text.count(f"target.failed {target.id} {gone.document.id}: forbidden") == 1
     await pass_hours(data, process, 7)
@@ -202,7 +202,7 @@ async def test_a_probe_that_succeeds_ends_the_pause(data: TargetData) -> None:
     with data.outage("connect", DOWN):
         await pass_hours(data, process, 8 * 24, minutes=60)
     described = await process.services.targets.probe(ADMINISTRATOR, target.id)
-    assert described.stored.value.state == "active"
+    assert described.target.state == "active"
     assert [step.step for step in described.steps if step.ok] == [
         *("resolve", "connect", "tls", "write", "read", "delete")
     ]
@@ -219,7 +219,7 @@ async def test_new_credentials_end_the_pause(data: TargetData) -> None:
     changed = await process.services.targets.change(
         ADMINISTRATOR, target.id, TargetChange(credentials=CREDENTIALS), None
     )
-    assert changed.stored.value.state == "active"
+    assert changed.target.state == "active"
     await data.work(process)
     assert await data.waiting() == []
 
