@@ -6,9 +6,11 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
+import httpx
 import pytest
 import requests
 import schemathesis
@@ -29,7 +31,10 @@ from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.access.principal import Principal
 from shared.base.partitions import OPERATOR
 from shared.targets.requests import NewTarget
+from standalone.connections import Connections
+from standalone.frontend import LimitedHttpProtocol
 from tests.support.app import BASE_URL, POLICY, TARGET, App, SeededApp
+from tests.support.serving import serving
 
 CHECKS = [
     not_a_server_error,
@@ -41,11 +46,14 @@ CHECKS = [
 
 
 class Served:
-    """An app on an event loop of its own, for tests that are not coroutines."""
+    """An app behind the server's own HTTP, on an event loop of its own, for plain tests."""
 
-    def __init__(self, portal: BlockingPortal, app: App, tenant: str) -> None:
+    def __init__(
+        self, portal: BlockingPortal, app: App, http: httpx.AsyncClient, tenant: str
+    ) -> None:
         self._portal = portal
         self._app = app
+        self._http = http
         self._tenant = tenant
         self._set: str | None = None
         self._made = 0
@@ -117,9 +125,10 @@ class Served:
         ]
         assert request.method is not None
         assert request.url is not None
-        return await self._app.http.request(
+        return await self._http.request(
             request.method,
-            request.url,
+            # The server listens elsewhere; what it is asked for is the same, byte for byte.
+            request.url.removeprefix(BASE_URL),
             content=request.body,  # type: ignore[arg-type]
             headers=encoded,
         )
@@ -132,7 +141,12 @@ def served(seeded: SeededApp, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with start_blocking_portal() as portal:
         stack = AsyncExitStack()
         app = portal.call(stack.enter_async_context, seeded.opened(data, **plenty))
-        yield Served(portal, app, seeded.alpha)
+        protocol = partial(LimitedHttpProtocol, connections=Connections())
+        server = serving(app.apps[0], http=protocol, server_header=False, date_header=False)
+        port = portal.call(stack.enter_async_context, server)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        http = portal.call(stack.enter_async_context, client)
+        yield Served(portal, app, http, seeded.alpha)
         portal.call(stack.aclose)
 
 

@@ -224,8 +224,7 @@ async def open_app(
     staged = create_staged(services, api.state.limits)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        door = staged if scope["path"].startswith("/staged/") else api
-        await door(scope, receive, send)
+        await (staged if scope["path"].startswith("/staged/") else api)(scope, receive, send)
 
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
