@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SCANNER := .venv-checkov
 WORKER := .functions-worker
+READERS := .log-readers
 BICEP := $(firstword $(wildcard ../shared/tools/bicep) $(shell command -v bicep))
 PACKAGES := client functions shared standalone
 SOURCES := function_app.py $(PACKAGES)
@@ -51,8 +52,15 @@ $(WORKER)/.installed: requirements-worker.txt $(INSTALLED)
 		--ignore-requires-python --target $(WORKER) -r requirements-worker.txt
 	@touch $@
 
+# Readers of tlog-tiles that are not ours. They say that they need Python 3.12; they run on 3.11 too.
+$(READERS)/.installed: requirements-readers.txt $(INSTALLED)
+	@rm -rf $(READERS)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--ignore-requires-python --target $(READERS) -r requirements-readers.txt
+	@touch $@
+
 # Four at a time on any machine: much of the time goes into waiting for emulators and servers.
-test: $(INSTALLED) $(WORKER)/.installed ## run all tests (COVERAGE=1: and measure their coverage)
+test: $(INSTALLED) $(WORKER)/.installed $(READERS)/.installed ## run all tests (COVERAGE=1: and measure their coverage)
 	$(PY) -m pytest -n 4 $(if $(COVERAGE),--cov --cov-report=term)
 
 faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
@@ -90,8 +98,9 @@ lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	$(LOCK) pyproject.toml --python-version 3.11 --group dev --constraint requirements.txt \
 		--output-file requirements-dev.txt
 	$(LOCK) --group worker --python-version 3.13 --no-deps --output-file requirements-worker.txt
+	$(LOCK) --group readers --python-version 3.13 --no-deps --output-file requirements-readers.txt
 
 clean: ## remove what the tools made; data/ stays
-	rm -rf $(VENV) $(SCANNER) $(WORKER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage \
+	rm -rf $(VENV) $(SCANNER) $(WORKER) $(READERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage \
 		.import_linter_cache tests/support/emulators/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
