@@ -20,6 +20,19 @@ from shared.base.partitions import Partition
 _CHECKSUM_CHARACTERS = 16
 
 
+def scope_of(
+    partition: Partition,
+    kind: str,
+    conditions: Sequence[tuple[str, str]],
+    order: str,
+    first: str | None,
+    before: str | None,
+) -> Sequence[Any]:
+    """What a cursor of ``RecordStore.query`` belongs to."""
+    bounds = [] if first is None and before is None else [first, before]
+    return ["records", str(partition), kind, conditions, order, *bounds]
+
+
 def encode_cursor(query: Sequence[Any], position: Sequence[str]) -> str:
     """The cursor that continues ``query`` (its JSON-able description) after ``position``."""
     parts = [*position, _checksum(query, position)]

@@ -114,6 +114,8 @@ class Collection(Generic[M]):
         order: Order = "ascending",
         limit: int = MAX_PAGE,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
         tolerant: bool = False,
     ) -> StoredPage[M]:
         """Values of one partition in the order of their ids.
@@ -126,7 +128,14 @@ class Collection(Generic[M]):
             Damaged: A record is not what this collection writes, and ``tolerant`` is not set.
         """
         page = await self.records.query(
-            partition, self.kind, where=where, order=order, limit=limit, cursor=cursor
+            partition,
+            self.kind,
+            where=where,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            first=first,
+            before=before,
         )
         if not tolerant:
             return StoredPage([self.stored(record) for record in page.records], page.cursor)
@@ -240,6 +249,8 @@ async def page_across(
     order: Order = "ascending",
     limit: int,
     cursor: str | None,
+    first: str | None = None,
+    before: str | None = None,
 ) -> StoredPage[M]:
     """A page of the values of several partitions of one tenant, one partition after the other.
 
@@ -253,6 +264,8 @@ async def page_across(
         order: By id, within each partition.
         limit: Values at most.
         cursor: From the page before, for the same query.
+        first: See ``RecordStore.query``, and so is the next.
+        before: See ``first``.
 
     Raises:
         InvalidInput: The cursor does not belong to this query.
@@ -269,7 +282,14 @@ async def page_across(
     for number, partition in enumerate(partitions[at:], start=at):
         left = limit - len(found) - len(damaged)
         page = await collection.page(
-            partition, where=where, order=order, limit=left, cursor=inner, tolerant=True
+            partition,
+            where=where,
+            order=order,
+            limit=left,
+            cursor=inner,
+            first=first,
+            before=before,
+            tolerant=True,
         )
         inner = None
         found += page.items

@@ -120,6 +120,8 @@ class RecordStore(Protocol):
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
     ) -> Page:
         """Records of one kind in one partition whose index holds every pair of ``where``, ordered by id.
 
@@ -130,6 +132,8 @@ class RecordStore(Protocol):
             order: By id.
             limit: Records at most, 1 to ``MAX_PAGE``.
             cursor: From the page before, for the same query.
+            first: The lowest id; None: no bound.
+            before: Every id is below this one; None: no bound.
 
         Raises:
             InvalidInput: The cursor does not belong to this query; it came from a client.

@@ -252,6 +252,31 @@ async def test_pages_in_both_orders(records, limit, where):
     assert await ids(records, limit=limit, where=where, order="descending") == expected[::-1]
 
 
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+@pytest.mark.parametrize("where", [{}, {"state": "new"}])
+async def test_ids_are_bounded_below_and_above(records, order, where):
+    await records.store.commit(
+        HERE, [Create(document(number, state="new")) for number in range(10)]
+    )
+    every = [f"doc_{number:04}" for number in range(10)]
+
+    async def found(**bounds: str) -> list[str]:
+        names = await ids(records, limit=3, where=where, order=order, **bounds)
+        return names if order == "ascending" else names[::-1]
+
+    assert await found(first="doc_0003") == every[3:]
+    assert await found(before="doc_0003") == every[:3]
+    assert await found(first="doc_0003", before="doc_0008") == every[3:8]
+    assert await found(first="doc_0003x", before="doc_0004x") == every[4:5]
+    assert await found(first="doc_0005", before="doc_0005") == []
+    page = await records.store.query(HERE, "document", limit=2, order=order, first="doc_0001")
+    for bounds in ({}, {"first": "doc_0002"}, {"first": "doc_0001", "before": "doc_0009"}):
+        with pytest.raises(InvalidInput):
+            await records.store.query(
+                HERE, "document", limit=2, order=order, cursor=page.cursor, **bounds
+            )
+
+
 async def test_a_page_that_ends_with_the_last_record_may_have_no_cursor_or_an_empty_next_page(
     records,
 ):

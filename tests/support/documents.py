@@ -87,10 +87,19 @@ class WatchedRecords(MemoryRecords):
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
     ) -> Page:
         self.looked_into.add(partition)
         return await super().query(
-            partition, kind, where=where, order=order, limit=limit, cursor=cursor
+            partition,
+            kind,
+            where=where,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            first=first,
+            before=before,
         )
 
     async def changes(

@@ -16,13 +16,14 @@ from shared.adapters.azure.items import (
     has_expired,
     item_id,
     microseconds,
+    place,
     places_of,
     to_item,
     to_record,
 )
 from shared.adapters.azure.record_errors import classify_commit, classify_read
 from shared.adapters.checks import check_changes, check_limit, record_body
-from shared.adapters.cursors import decode_cursor, encode_cursor
+from shared.adapters.cursors import decode_cursor, encode_cursor, scope_of
 from shared.base.errors import Conflict, NotFound
 from shared.base.models import JsonObject
 from shared.base.partitions import OPERATOR, Partition
@@ -85,13 +86,16 @@ class AzureRecords:
         order: Order = "ascending",
         limit: int = 100,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
     ) -> Page:
         """See ``RecordStore.query``."""
         check_limit(limit, MAX_PAGE)
         conditions = sorted((where or {}).items())
-        scope = ["records", str(partition), kind, conditions, order]
+        scope = scope_of(partition, kind, conditions, order, first, before)
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
-        sql, values = self._select(partition, kind, conditions, order, after, limit + 1)
+        bounds = ((">=", "@first", first), ("<", "@before", before))
+        sql, values = self._select(partition, kind, conditions, order, after, bounds, limit + 1)
         items = await self._rows(partition, sql, values)
         page = [to_record(item) for item in items[:limit]]
         if len(items) <= limit:
@@ -209,6 +213,7 @@ class AzureRecords:
         where: Sequence[tuple[str, str]],
         order: Order,
         after: str | None,
+        bounds: Sequence[tuple[str, str, str | None]],
         limit: int,
     ) -> tuple[str, dict[str, Any]]:
         """The statement of a page, which begins after a place, with its parameters."""
@@ -222,6 +227,10 @@ class AzureRecords:
             "@now": microseconds(self._clock.now()),
         }
         clauses = [NOT_EXPIRED]
+        for comparison, parameter, id_ in bounds:
+            if id_ is not None:
+                clauses.append(f"c.place {comparison} {parameter}")
+                values[parameter] = place(kind, id_)
         for number, (field, value) in enumerate(where):
             clauses.append(f"c.index[{json.dumps(field)}] = @value{number}")
             values[f"@value{number}"] = value

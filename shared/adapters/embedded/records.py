@@ -16,6 +16,7 @@ from shared.adapters.cursors import (
     decode_position,
     encode_cursor,
     encode_position,
+    scope_of,
 )
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.record_schema import SCHEMA, TAKE_POSITIONS, VERSION
@@ -95,14 +96,18 @@ class SqliteRecords:
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
     ) -> Page:
         """See ``RecordStore.query``."""
         check_limit(limit, MAX_PAGE)
         conditions = dict(where or {})
-        scope = ["records", str(partition), kind, sorted(conditions.items()), order]
+        scope = scope_of(partition, kind, sorted(conditions.items()), order, first, before)
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
         now = to_microseconds(self._clock.now())
-        sql, parameters = _select(partition, kind, conditions, order, after, now)
+        beyond = ">" if order == "ascending" else "<"
+        bounds = ((beyond, after), (">=", first), ("<", before))
+        sql, parameters = _select(partition, kind, conditions, order, bounds, now)
         parameters.append(limit + 1)
 
         def fetch(reader: sqlite3.Connection) -> list[Record]:
@@ -166,7 +171,7 @@ def _select(
     kind: str,
     where: Mapping[str, str],
     order: Literal["ascending", "descending"],
-    after: str | None,
+    bounds: Sequence[tuple[str, str | None]],
     now: int,
 ) -> tuple[str, list[Any]]:
     """The statement of a query, but for its limit, with its parameters.
@@ -195,10 +200,11 @@ def _select(
         "r.partition = ? AND r.kind = ? AND (r.expires_at IS NULL OR r.expires_at > ?)"
     )
     parameters += [str(partition), kind, now]
-    direction, beyond = ("ASC", ">") if order == "ascending" else ("DESC", "<")
-    if after is not None:
-        conditions.append(f"{walked}.id {beyond} ?")
-        parameters.append(after)
+    for comparison, bound in bounds:
+        if bound is not None:
+            conditions.append(f"{walked}.id {comparison} ?")
+            parameters.append(bound)
+    direction = "ASC" if order == "ascending" else "DESC"
     sql = (
         f"SELECT {_COLUMNS} FROM {' CROSS JOIN '.join(tables)}"  # noqa: S608
         f" WHERE {' AND '.join(conditions)} ORDER BY {walked}.id {direction} LIMIT ?"

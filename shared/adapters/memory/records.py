@@ -16,6 +16,7 @@ from shared.adapters.cursors import (
     decode_position,
     encode_cursor,
     encode_position,
+    scope_of,
 )
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import Partition
@@ -64,12 +65,14 @@ class MemoryRecords:
         order: Literal["ascending", "descending"] = "ascending",
         limit: int = 100,
         cursor: str | None = None,
+        first: str | None = None,
+        before: str | None = None,
     ) -> Page:
         """See ``RecordStore.query``."""
         check_limit(limit, MAX_PAGE)
         await asyncio.sleep(0)
         conditions = sorted((where or {}).items())
-        scope = ["records", str(partition), kind, conditions, order]
+        scope = scope_of(partition, kind, conditions, order, first, before)
         after = None if cursor is None else decode_cursor(cursor, scope, length=1)[0]
         descending = order == "descending"
         found = sorted(
@@ -80,6 +83,8 @@ class MemoryRecords:
                 and (record := self._live(key)) is not None
                 and all(record.index.get(name) == value for name, value in conditions)
                 and (after is None or (key[2] < after if descending else key[2] > after))
+                and (first is None or key[2] >= first)
+                and (before is None or key[2] < before)
             ),
             key=lambda record: record.id,
             reverse=descending,
