@@ -50,6 +50,7 @@ class Task(StrEnum):
     VERIFY_BACKUP = "verify-backup"
     RESTORE = "restore"
     DRILL = "drill"
+    CHECKPOINT = "checkpoint"
 
 
 LONGEST_LEAD: Final = {
@@ -106,15 +107,23 @@ class Agenda:
         # One caller that is cancelled must not cancel it for the others.
         await asyncio.shield(noted)
 
-    async def announce(self, task: Task, partition: Partition) -> None:
-        """Before a commit that makes work which a timer should begin at once.
+    async def announce(
+        self, task: Task, partition: Partition, within: timedelta | None = None
+    ) -> None:
+        """Before a commit that makes work which a timer should begin soon.
 
-        The partition is due now, and again when the commit is certainly over: a timer that looks in
+        The partition is due soon, and again when the commit is certainly over: a timer that looks in
         between finds nothing to do, and takes the first item off.
+
+        Args:
+            task: The timer's.
+            partition: Where the work is.
+            within: It is due at the end of a time window of this length, so that what happens in one is
+                done at once; None: it is due now.
         """
         now = self._runtime.now()
-        await self.add(task, partition, now)
-        await self.add(task, partition, after_commit(now, ANNOUNCED))
+        await self.add(task, partition, end_of_window(now, within) if within else now)
+        await self.add(task, partition, after_commit(now, within or ANNOUNCED))
 
     async def due(
         self, task: Task, by: datetime | None = None

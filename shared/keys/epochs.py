@@ -81,6 +81,18 @@ class EpochKeys:
                 return await self.of(tenant, room.epoch)
             await self._memory.once((tenant, ""), lambda: self._enter(tenant))
 
+    async def newest(self, tenant: str) -> EpochKey:
+        """The key of the tenant's newest epoch, of whatever age: for what is not counted as versions are.
+
+        Raises:
+            Damaged: As for ``current``.
+            Unavailable: As for ``current``.
+        """
+        newest = await self._epochs.page(Partition(tenant), order="descending", limit=1)
+        if newest.items:
+            return await self.of(tenant, newest.items[0].value.id)
+        return await self.current(tenant)
+
     async def of(self, tenant: str, epoch: str) -> EpochKey:
         """The key of one epoch.
 

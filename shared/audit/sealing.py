@@ -1,0 +1,94 @@
+"""Personal data in entries: sealed when an entry enters the log, so that the log outlives the keys.
+
+Where a request came from, and with which program, is personal data, and in part text that a client typed.
+An entry that waits holds it in clear, for seconds; the log holds it sealed under a key of the tenant's. When
+those keys are destroyed the entry still says who did what and when, and its leaf is still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.base.errors import Damaged
+from shared.base.partitions import OPERATOR
+from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
+from shared.journal.entries import Entry, SealedFacts
+from shared.keys.epochs import EpochKeys
+from shared.keys.models import EpochKey
+from shared.keys.tenants import TenantKeys
+from shared.ports.clock import Runtime
+
+PERSONAL = ("address", "user_agent")
+"""The fields of an entry that the log holds sealed."""
+
+
+@dataclass(slots=True)
+class EntrySealer:
+    """Seals and opens the personal data of entries.
+
+    Attributes:
+        epochs: The keys.
+        tenant_keys: Makes the operator's own key, whose log begins before anything else.
+        environment: Bound into the encryption.
+        runtime: Time and randomness.
+    """
+
+    epochs: EpochKeys
+    tenant_keys: TenantKeys
+    environment: str
+    runtime: Runtime
+
+    async def seal(self, tenant: str, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries as the log holds them; where the tenant's keys are gone, so is their personal data.
+
+        Raises:
+            Unavailable: The key vault or the record store does not respond.
+        """
+        if not any(_facts(entry) for entry in entries):
+            return list(entries)
+        key = await self._key(tenant)
+        return [self._sealed(entry, key) if _facts(entry) else entry for entry in entries]
+
+    async def open(self, tenant: str, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries with their personal data; what cannot be opened any more stays as it is.
+
+        Raises:
+            Unavailable: The key vault or the record store does not respond.
+        """
+        epochs = [entry.sealed.epoch for entry in entries if entry.sealed is not None]
+        keys = await self.epochs.of_all(tenant, epochs) if epochs else {}
+        return [self._opened(entry, keys.get(entry.sealed.epoch)) if entry.sealed else entry for entry in entries]
+
+    async def _key(self, tenant: str) -> EpochKey | None:
+        try:
+            return await self.epochs.newest(tenant)
+        except Damaged:
+            if tenant != OPERATOR:
+                return None
+            await self.tenant_keys.create(OPERATOR, self.runtime.now())
+            return await self.epochs.newest(tenant)
+
+    def _sealed(self, entry: Entry, key: EpochKey | None) -> Entry:
+        cleared = dict.fromkeys(PERSONAL, "")
+        if key is None:
+            return entry.model_copy(update=cleared)
+        data = seal_metadata(key.key, self._bound(entry), _facts(entry), self.runtime.random)
+        return entry.model_copy(update={**cleared, "sealed": SealedFacts(epoch=key.id, data=data)})
+
+    def _opened(self, entry: Entry, key: EpochKey | None) -> Entry:
+        if key is None or entry.sealed is None:
+            return entry
+        try:
+            facts = open_metadata(key.key, self._bound(entry), entry.sealed.data)
+        except Damaged:
+            return entry
+        known = {name: str(facts[name]) for name in PERSONAL if name in facts}
+        return entry.model_copy(update={**known, "sealed": None})
+
+    def _bound(self, entry: Entry) -> bytes:
+        return metadata_associated_data(self.environment, entry.tenant, "audit", entry.id)
+
+
+def _facts(entry: Entry) -> dict[str, str]:
+    return {name: value for name in PERSONAL if (value := getattr(entry, name))}
