@@ -1,11 +1,11 @@
 """The audit log of each tenant: entries get a position and a place in a Merkle tree, in order.
 
 An entry is durable from the commit that made it, in the partition of what it is about, where it waits.
-The audit function moves what waits into the log. The log lies in parts of ``PART_ENTRIES`` entries, so
-that no partition grows without bound. Moving takes two commits: the first appends to the log and notes in
-the part's head what it appended; the second removes it from where it waited. The next append
-completes an interrupted second commit before it looks at what waits, so appending twice, late or out of
-order changes nothing.
+The audit function moves what waits into the log's index, with its position. The index lies in parts of
+``PART_ENTRIES`` entries, so that no partition grows without bound. Moving takes two commits: the first appends
+to the log and notes in the part's head what it appended; the second removes it from where it waited. The next
+append completes an interrupted second commit before it looks at what waits, so appending twice, late or
+out of order changes nothing. ``shared.audit.checkpoints`` puts what was appended into tiles and signs it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,30 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
-from shared.access.principal import Principal
+from shared.audit.index import (
+    HEAD_ID,
+    POINTER_ID,
+    log_heads,
+    log_index,
+    log_part,
+    log_pointers,
+    newest_log_part,
+)
 from shared.audit.models import LoggedEntry, LogPointer, PartHead, TreeHead
+from shared.audit.sealing import EntrySealer
 from shared.base.errors import Conflict, Damaged
-from shared.base.ids import PREFIXES, is_id
-from shared.base.listing import Listing
 from shared.base.partitions import Partition
 from shared.crypto import merkle
-from shared.journal.collections import Collection, Stored, page_across
+from shared.journal.agenda import Agenda, Task
+from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action, Entry, canonical
-from shared.journal.journal import ENTRY_KIND, Journal, entries_waiting
+from shared.journal.entries import Entry, canonical
+from shared.journal.journal import ENTRY_KIND, entries_waiting
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change, Delete, RecordStore
-
-LOGGED_KIND: Final = "audit-logged"
-HEAD_KIND: Final = "audit-head"
-HEAD_ID: Final = "head"
-POINTER_KIND: Final = "audit-log"
-POINTER_ID: Final = "log"
 
 PART_ENTRIES: Final = 1 << 18
 """Entries of one part of a log: a power of two, so that parts end where subtrees of the tree end."""
@@ -42,16 +45,12 @@ PART_ENTRIES: Final = 1 << 18
 BATCH: Final = MAX_CHANGES - 1
 """Entries of one commit, next to the head."""
 
+CHECKPOINT_WITHIN: Final = timedelta(seconds=30)
+"""What is appended in a time window of this length gets one checkpoint."""
+
 EMPTY: Final = TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
 
 _log = logging.getLogger("strongroom.audit")
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage(Listing[LoggedEntry]):
-    """A page of the log, and the head of its tree."""
-
-    head: TreeHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +64,22 @@ class _Part:
 
 @dataclass(slots=True)
 class AuditLog:
-    """Appends to and reads the audit logs.
+    """Appends to the audit logs.
 
     Attributes:
-        records: Where entries wait and logs are kept.
-        journal: Makes the entries about reading the log itself.
+        records: Where entries wait and logs have their index.
+        agenda: Where each log that has grown is put, for its checkpoint.
+        sealer: Seals the personal data of entries.
         runtime: Waits between attempts where several processes append to one log.
+        index_days: How long the index keeps an entry; the tiles keep it longer.
         part_entries: Entries of one part; the same in every process and release.
     """
 
     records: RecordStore
-    journal: Journal
+    agenda: Agenda
+    sealer: EntrySealer
     runtime: Runtime
+    index_days: int
     part_entries: int = PART_ENTRIES
     _waiting: Collection[Entry] = field(init=False)
     _logged: Collection[LoggedEntry] = field(init=False)
@@ -85,16 +88,10 @@ class AuditLog:
 
     def __post_init__(self) -> None:
         self._waiting = entries_waiting(self.records)
-        self._logged = Collection(
-            self.records,
-            LoggedEntry,
-            LOGGED_KIND,
-            lambda logged: logged.entry.id,
-            index_of=lambda logged: (
-                {"resource": logged.entry.resource} if logged.entry.resource else {}
-            ),
+        self._logged = log_index(
+            self.records, lambda: self.runtime.now() + timedelta(days=self.index_days)
         )
-        self._heads = Collection(self.records, PartHead, HEAD_KIND, lambda _: HEAD_ID)
+        self._heads = log_heads(self.records)
         self._pointers = log_pointers(self.records)
 
     async def append_pending(self, partition: Partition) -> int:
@@ -113,41 +110,19 @@ class AuditLog:
         """The log's present size and root."""
         return (await self._current_part(tenant)).head.tree
 
-    async def entries(
-        self, principal: Principal, *, resource: str | None, limit: int, cursor: str | None
-    ) -> LogPage:
-        """A page of the caller's log, newest first, with the tree head.
-
-        Args:
-            principal: Who asks; their tenant's log is read.
-            resource: Only entries about this id.
-            limit: Entries at most.
-            cursor: From the page before.
+    async def append_again(self, tenant: str, entries: Sequence[Entry]) -> None:
+        """Append entries that the tiles have and the index has lost, in their order.
 
         Raises:
-            InvalidInput: The cursor does not belong to this query.
+            Conflict: The log has grown since.
+            Damaged: As for ``append_pending``.
         """
-        part = await self._current_part(principal.tenant)
-        page = await page_across(
-            self._logged,
-            [log_part(principal.tenant, number) for number in range(part.number, -1, -1)],
-            where={"resource": resource} if resource else None,
-            order="descending",
-            limit=limit,
-            cursor=cursor,
-        )
-        await self.journal.commit(
-            self.journal.entry(
-                Action.AUDIT_READ,
-                # Any other text is the client's own, and the log repeats none of it.
-                resource if resource and is_id(resource, *PREFIXES) else "",
-                by=principal,
-                details={"entries": len(page.items)},
-            )
-        )
-        return LogPage(
-            [item.value for item in page.items], page.cursor, page.damaged, part.head.tree
-        )
+        main = Partition(tenant)
+        while entries:
+            part = await self._current_part(tenant)
+            count = min(BATCH, self.part_entries - part.head.tree.size % self.part_entries)
+            await self._append(main, part, entries[:count], waited=False)
+            entries = entries[count:]
 
     async def _move(self, partition: Partition) -> int:
         """Move one batch; return how many entries that was."""
@@ -162,11 +137,15 @@ class AuditLog:
             entries = [one for one in entries if not await self._logged.find(before, one.id)]
         if not entries:
             return 0
-        head = await self._append(partition, part, entries)
+        await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), CHECKPOINT_WITHIN)
+        sealed = await self.sealer.seal(partition.tenant, entries)
+        head = await self._append(partition, part, sealed)
         await self._complete(head)
         return len(entries)
 
-    async def _append(self, source: Partition, part: _Part, entries: Sequence[Entry]) -> PartHead:
+    async def _append(
+        self, source: Partition, part: _Part, entries: Sequence[Entry], *, waited: bool = True
+    ) -> PartHead:
         tree = part.head.tree
         frontier = tuple(bytes.fromhex(node) for node in tree.frontier)
         if merkle.root(frontier).hex() != tree.root:
@@ -180,13 +159,9 @@ class AuditLog:
             frontier = merkle.append(frontier, position, leaf)
             changes.append(self._logged.create(into, LoggedEntry(entry=entry, position=position)))
         head = PartHead(
-            tree=TreeHead(
-                size=tree.size + len(entries),
-                root=merkle.root(frontier).hex(),
-                frontier=tuple(node.hex() for node in frontier),
-            ),
-            source=str(source),
-            appended=tuple(entry.id for entry in entries),
+            tree=tree_head(tree.size + len(entries), frontier),
+            source=str(source) if waited else "",
+            appended=tuple(entry.id for entry in entries) if waited else (),
         )
         if part.stored is None:
             await self._point_at(source.tenant, part.number)
@@ -236,17 +211,10 @@ class AuditLog:
         await self.records.commit(partition, [change])
 
 
-async def newest_log_part(records: RecordStore, tenant: str) -> int:
-    """The number of the last part of a tenant's log that is known to have begun."""
-    pointer = await log_pointers(records).find(Partition(tenant), POINTER_ID)
-    return 0 if pointer is None else pointer.value.part
-
-
-def log_pointers(records: RecordStore) -> Collection[LogPointer]:
-    """Where each tenant's log goes on, in its main partition."""
-    return Collection(records, LogPointer, POINTER_KIND, lambda _: POINTER_ID)
-
-
-def log_part(tenant: str, number: int) -> Partition:
-    """The partition of one part of a tenant's log."""
-    return Partition(tenant, f"log-{number:06d}")
+def tree_head(size: int, frontier: Sequence[bytes]) -> TreeHead:
+    """The head of a tree of ``size`` leaves with this frontier."""
+    return TreeHead(
+        size=size,
+        root=merkle.root(frontier).hex(),
+        frontier=tuple(node.hex() for node in frontier),
+    )

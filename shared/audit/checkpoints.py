@@ -1,0 +1,189 @@
+"""Checkpoints: a timer puts what was appended to the logs into tiles, and signs each log's size and root.
+
+A log's index is its only line of appends, and tiles and checkpoints follow from it: two processes that publish
+at once write the same tiles, and whatever is killed when, no two checkpoints disagree. Where the index was
+restored from a backup and the tiles, which nobody can remove, know more than it does, the index is
+completed from them first; so a log never forks.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
+from shared.audit.integration import Integration
+from shared.audit.log import EMPTY, AuditLog, tree_head
+from shared.audit.models import CHECKPOINT_ID, LogCheckpoint, TreeHead
+from shared.audit.signing import CheckpointKeys
+from shared.audit.storage import LogStore
+from shared.audit.tree import StoredTree
+from shared.base.concurrency import at_once
+from shared.base.errors import Damaged, NotFound, StrongroomError
+from shared.base.partitions import Partition
+from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
+from shared.crypto.notes import Note, parse_note
+from shared.journal.agenda import Agenda, AgendaItem, Task
+from shared.journal.collections import Collection, Stored
+from shared.journal.contention import retry_conflicts
+from shared.journal.entries import Entry
+from shared.ports.records import MAX_CHANGES, Change, RecordStore
+
+TENANTS_AT_ONCE: Final = 8
+
+_log = logging.getLogger("strongroom.audit")
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """Publishes checkpoints.
+
+    Attributes:
+        records: Where the newest one of each log is.
+        log: The logs.
+        store: Where tiles and checkpoints are.
+        keys: Sign.
+        agenda: Says which logs have grown.
+        host: What the origins of all logs begin with.
+    """
+
+    records: RecordStore
+    log: AuditLog
+    store: LogStore
+    keys: CheckpointKeys
+    agenda: Agenda
+    host: str
+    integration: Integration = field(init=False)
+    _checkpoints: Collection[LogCheckpoint] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.integration = Integration(self.records, self.store, self.log.part_entries)
+        self._checkpoints = log_checkpoints(self.records)
+
+    async def run(self) -> None:
+        """Publish the checkpoints that are due. One log that fails holds up no other."""
+        items: dict[str, list[Stored[AgendaItem]]] = {}
+        async for item in self.agenda.due(Task.CHECKPOINT):
+            items.setdefault(Partition.parse(item.value.partition).tenant, []).append(item)
+
+        async def publish(tenant: str) -> None:
+            try:
+                await self.publish(tenant)
+            except StrongroomError as error:
+                # It stays on the agenda; the operators' alert looks for this line.
+                _log.error("audit.checkpoint-failed in the log of %s: %s", tenant, error.slug)
+            else:
+                await self.agenda.remove(Task.CHECKPOINT, items[tenant])
+
+        await at_once(publish, items, TENANTS_AT_ONCE)
+
+    async def newest(self, tenant: str) -> LogCheckpoint | None:
+        """The newest checkpoint of a log; None before its first."""
+        found = await self._checkpoints.find(Partition(tenant), CHECKPOINT_ID)
+        return found.value if found else None
+
+    async def publish(self, tenant: str) -> None:
+        """Put what a log's index has appended into tiles, and sign the tree, if it has grown.
+
+        Raises:
+            Damaged: Index, tiles and checkpoints do not agree; nothing is signed.
+            Unavailable: A store or the key vault does not respond.
+        """
+        await retry_conflicts(lambda: self._publish(tenant), self.log.runtime)
+
+    def origin(self, tenant: str) -> str:
+        """The name of a log in its checkpoints."""
+        return f"{self.host}/log/{tenant}"
+
+    async def _publish(self, tenant: str) -> None:
+        stored = await self._checkpoints.find(Partition(tenant), LogCheckpoint.ID)
+        before = stored.value.tree if stored else await self._take_up(tenant)
+        head = await self.log.head(tenant)
+        if head.size < before.size:
+            raise Damaged("The index of the audit log is behind its checkpoint.")
+        if stored is not None and head.size == before.size:
+            return
+        tree = await self.integration.grow(tenant, before, head.size)
+        if tree != head:
+            _log.error("audit.difference in the log of %s at size %d", tenant, head.size)
+            raise Damaged("The index of the audit log does not have the root that its head says.")
+        if head.size:
+            await self._sign(tenant, head, stored)
+
+    async def _sign(
+        self, tenant: str, tree: TreeHead, stored: Stored[LogCheckpoint] | None
+    ) -> None:
+        origin = self.origin(tenant)
+        text = Checkpoint(origin, tree.size, bytes.fromhex(tree.root)).encode()
+        note = Note(text, tuple(await self.keys.sign(origin, text))).encode()
+        # Before it is published: then whoever has seen it can find it here.
+        note = await self.store.write_checkpoint(tenant, tree.size, note)
+        checkpoint = LogCheckpoint(
+            tree=tree, note=note.decode(), signed_at=self.log.runtime.now()
+        )
+        partition = Partition(tenant)
+        await self.records.commit(
+            partition,
+            [
+                self._checkpoints.replace(stored, checkpoint)
+                if stored
+                else self._checkpoints.create(partition, checkpoint)
+            ],
+        )
+
+    async def _take_up(self, tenant: str) -> TreeHead:
+        """The tree that the tiles hold, of a log of which the records know no checkpoint.
+
+        Either there is none yet, or the records were restored. Then the index is completed from the tiles.
+        """
+        kept = await self._newest_kept(tenant)
+        if kept is None:
+            await self._index_anew(tenant)
+            return EMPTY
+        tree = StoredTree(self.store, tenant, kept.size)
+        known = tree_head(kept.size, await tree.frontier())
+        if known.root != kept.root.hex():
+            _log.error("audit.difference in the tiles of %s at size %d", tenant, kept.size)
+            raise Damaged("The tiles of the audit log do not have the root that was signed.")
+        head = await self.log.head(tenant)
+        if head.size < kept.size:
+            lost = [
+                Entry.model_validate_json(entry)
+                async for _, entry in tree.entries(head.size, kept.size)
+            ]
+            await self.log.append_again(tenant, lost)
+        return known
+
+    async def _newest_kept(self, tenant: str) -> Checkpoint | None:
+        """The newest checkpoint in the store, with its signatures checked."""
+        size: int | None = None
+        async for each in self.store.checkpoint_sizes(tenant):
+            size = each
+        if size is None:
+            return None
+        try:
+            note = parse_note(await self.store.read_checkpoint(tenant, size))
+            known = await self.keys.verifiers(self.origin(tenant))
+            if not note.verified_by([key for _, keys in known for key in keys]):
+                raise ValueError("nobody signed it")
+            return parse_checkpoint(note.text)
+        except (NotFound, ValueError):
+            # The operators' alert looks for this line.
+            _log.error("audit.difference in the checkpoint of %s at size %d", tenant, size)
+            raise Damaged("A checkpoint of the audit log is not what was signed.") from None
+
+    async def _index_anew(self, tenant: str) -> None:
+        """Give what a release before tiles has appended the fields by which it can be found."""
+        logged = log_index(self.records)
+        size = (await self.log.head(tenant)).size
+        for part in parts_of(tenant, 0, size, self.log.part_entries):
+            changes: list[Change] = []
+            async for stored in logged.scan(part):
+                if stored.record.index != index_of(stored.value):
+                    changes.append(logged.touch(stored))
+                if len(changes) == MAX_CHANGES:
+                    await self.records.commit(part, changes)
+                    changes = []
+            if changes:
+                await self.records.commit(part, changes)

@@ -1,0 +1,165 @@
+"""Integration: what was appended to a log's index becomes tiles and bundles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.audit.index import bundle_spans, log_index, parts_of
+from shared.audit.log import PART_ENTRIES, tree_head
+from shared.audit.models import BundleSpan, LoggedEntry, TreeHead
+from shared.audit.storage import HASH_BYTES, LogStore
+from shared.base.concurrency import at_once
+from shared.base.errors import Conflict, Damaged, NotFound
+from shared.crypto import merkle
+from shared.crypto.tiles import HEIGHT, WIDTH, TilePath, encode_bundle, hash_in
+from shared.journal.collections import Collection
+from shared.journal.entries import canonical
+from shared.ports.records import RecordStore
+
+BUNDLES_AT_ONCE: Final = 16
+"""Bundles that are in memory at the same time."""
+
+_log = logging.getLogger("strongroom.audit")
+
+
+@dataclass(slots=True)
+class Integration:
+    """Writes tiles.
+
+    Attributes:
+        records: Where the index is.
+        store: Where the tiles go.
+        part_entries: Entries of one part of the index.
+    """
+
+    records: RecordStore
+    store: LogStore
+    part_entries: int = PART_ENTRIES
+    _logged: Collection[LoggedEntry] = field(init=False)
+    _spans: Collection[BundleSpan] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._logged = log_index(self.records)
+        self._spans = bundle_spans(self.records)
+
+    async def grow(self, tenant: str, before: TreeHead, size: int) -> TreeHead:
+        """Make the tiles of a tree that has grown; durable on return.
+
+        What it writes follows from the entries alone, so it can be interrupted, repeated and done twice at
+        the same time.
+
+        Args:
+            tenant: Whose log.
+            before: The tree whose tiles exist.
+            size: Of the tree after; the index holds its entries.
+
+        Returns:
+            The tree whose tiles exist then.
+
+        Raises:
+            Damaged: An entry is missing from the index, or the store holds other tiles.
+            Unavailable: A store does not respond.
+        """
+        grown = before
+        while grown.size < size:
+            first = grown.size // WIDTH
+            end = min(size, (first + BUNDLES_AT_ONCE) * WIDTH)
+            bundles = range(first, -(-end // WIDTH))
+            entries = await at_once(
+                lambda bundle, end=end: self._entries(tenant, bundle, end),  # type: ignore[misc]
+                bundles,
+                BUNDLES_AT_ONCE,
+            )
+            grown = await self._write(tenant, grown, first, entries)
+        return grown
+
+    async def _entries(self, tenant: str, bundle: int, end: int) -> list[LoggedEntry]:
+        """The entries of a bundle, in their order, before a position."""
+        start, end = bundle * WIDTH, min(end, (bundle + 1) * WIDTH)
+        found: list[LoggedEntry] = []
+        for part in parts_of(tenant, start, end, self.part_entries):
+            page = await self._logged.page(part, where={"bundle": str(bundle)})
+            found += [item.value for item in page.items if item.value.position < end]
+        found.sort(key=lambda logged: logged.position)
+        if [logged.position for logged in found] != list(range(start, end)):
+            _log.error("audit.difference in the index of %s, bundle %d", tenant, bundle)
+            raise Damaged("An entry of the audit log is missing from its index.")
+        return found
+
+    async def _write(
+        self, tenant: str, before: TreeHead, first: int, bundles: Sequence[Sequence[LoggedEntry]]
+    ) -> TreeHead:
+        """Write bundles from the one with the index ``first`` on, and what they add to the tiles above."""
+        frontier = tuple(bytes.fromhex(node) for node in before.frontier)
+        size = before.size
+        written: list[tuple[TilePath, bytes]] = []
+        hashes: list[bytes] = []
+        for index, entries in enumerate(bundles, start=first):
+            leaves = [canonical(logged.entry.model_dump(mode="json")) for logged in entries]
+            tile = [merkle.leaf_hash(leaf) for leaf in leaves]
+            for leaf in tile[size - index * WIDTH :]:
+                frontier = merkle.append(frontier, size, leaf)
+                size += 1
+            written.append((TilePath(None, index, len(leaves)), encode_bundle(leaves)))
+            written.append((TilePath(0, index, len(leaves)), b"".join(tile)))
+            if len(leaves) == WIDTH:
+                await self._keep_span(tenant, index, entries)
+                hashes.append(root_of(written[-1][1]))
+        written += await self._upper_tiles(tenant, first, hashes)
+        await at_once(
+            lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE
+        )
+        return tree_head(size, frontier)
+
+    async def _upper_tiles(
+        self, tenant: str, first: int, hashes: Sequence[bytes]
+    ) -> list[tuple[TilePath, bytes]]:
+        """The tiles from level 1 up that new hashes of level 1 change.
+
+        Args:
+            tenant: Whose log.
+            first: The index of the first of them.
+            hashes: Of consecutive nodes.
+        """
+        level = 1
+        written: list[tuple[TilePath, bytes]] = []
+        while hashes:
+            index, width = divmod(first, WIDTH)
+            content = b""
+            if width:
+                content = await self._read(tenant, TilePath(level, index, width))
+            content += b"".join(hashes)
+            above: list[bytes] = []
+            for start in range(0, len(content), WIDTH * HASH_BYTES):
+                tile = content[start : start + WIDTH * HASH_BYTES]
+                path = TilePath(level, index + start // (WIDTH * HASH_BYTES), len(tile) // HASH_BYTES)
+                written.append((path, tile))
+                if path.width == WIDTH:
+                    above.append(root_of(tile))
+            level, first, hashes = level + 1, index, above
+        return written
+
+    async def _read(self, tenant: str, path: TilePath) -> bytes:
+        try:
+            return await self.store.read_tile(tenant, path)
+        except NotFound:
+            _log.error("audit.difference in %s of %s: it is missing", path, tenant)
+            raise Damaged(f"The tile {path} of a log is missing.") from None
+
+    async def _keep_span(self, tenant: str, index: int, entries: Sequence[LoggedEntry]) -> None:
+        names = [logged.entry.id for logged in entries]
+        span = BundleSpan(id=f"{index:012d}", first=min(names), last=max(names))
+        [part, *_] = parts_of(tenant, index * WIDTH, index * WIDTH + 1, self.part_entries)
+        try:
+            await self.records.commit(part, [self._spans.create(part, span)])
+        except Conflict:
+            return  # it follows from the entries, and so is the same
+
+
+def root_of(tile: bytes) -> bytes:
+    """The root of the subtree whose leaves a full tile holds: a hash of the tile above."""
+    half = HEIGHT - 1
+    return merkle.node_hash(hash_in(tile, half, 0), hash_in(tile, half, 1))
