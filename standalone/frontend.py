@@ -73,6 +73,7 @@ class Frontend:
             "method": scope["method"],
             "route": match.template if match else None,
             "trace": None,
+            "request": None,
             "status": None,
         }
         bytes_in = bytes_out = 0
@@ -87,8 +88,9 @@ class Frontend:
             nonlocal bytes_out
             if message["type"] == "http.response.start":
                 fields["status"] = message["status"]
-                traceparent = Headers(raw=message["headers"]).get("traceparent", "--")
-                fields["trace"] = traceparent.split("-")[1] or None
+                headers = Headers(raw=message["headers"])
+                fields["trace"] = headers.get("traceparent", "--").split("-")[1] or None
+                fields["request"] = headers.get("request-id")
             bytes_out += len(message.get("body", b""))
             await send(message)
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from functions.api import problems
 from functions.api.app import STANDARD_HEADERS
-from functions.api.trace_context import new_traceparent, trace_id
+from functions.api.trace_context import new_request_id, new_traceparent
 from shared.base.errors import InvalidInput
 
 
@@ -32,15 +32,21 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_bytes(self) -> bytes:
-        """The whole response, as HTTP/1.1 writes it, with a trace of its own."""
-        traceparent = new_traceparent(None)
+        """The whole response, as HTTP/1.1 writes it, with a trace and an id of its own."""
+        traceparent, request_id = new_traceparent(None), new_request_id()
         response = problems.problem(
             self.status,
             self.slug,
             self.title,
             self.detail,
-            {**STANDARD_HEADERS, **self.headers, "traceparent": traceparent, "Connection": "close"},
-            instance=f"urn:strongroom:trace:{trace_id(traceparent)}",
+            {
+                **STANDARD_HEADERS,
+                **self.headers,
+                "traceparent": traceparent,
+                "Request-Id": request_id,
+                "Connection": "close",
+            },
+            **problems.occurrence(traceparent, request_id),
         )
         head = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()]
         head += [name + b": " + value for name, value in response.raw_headers]

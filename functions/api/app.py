@@ -28,7 +28,7 @@ from functions.api.limits import Limits
 from functions.api.memory import HeldMemory
 from functions.api.methods import ImpliedMethods
 from functions.api.request_headers import NEEDED
-from functions.api.trace_context import new_traceparent
+from functions.api.trace_context import new_request_id, new_traceparent
 from shared.wiring.services import Services
 
 PREFIX: Final = problems.API
@@ -69,7 +69,7 @@ class Api(FastAPI):
 
 
 class StandardHeaders:
-    """ASGI middleware: gives each request its trace, and each response its headers.
+    """ASGI middleware: gives each request its trace and its id, and each response its headers.
 
     Args:
         app: What it wraps.
@@ -85,6 +85,7 @@ class StandardHeaders:
             return
         traceparent = new_traceparent(Headers(scope=scope).get("traceparent"))
         scope["strongroom.traceparent"] = traceparent
+        scope["strongroom.request"] = request_id = new_request_id()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,6 +93,7 @@ class StandardHeaders:
                 for name, value in STANDARD_HEADERS.items():
                     headers.setdefault(name, value)
                 headers["traceparent"] = traceparent
+                headers["Request-Id"] = request_id
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

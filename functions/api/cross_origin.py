@@ -26,8 +26,8 @@ REQUEST_HEADERS: Final = (
 
 RESPONSE_HEADERS: Final = (
     *("Accept-Encoding", "Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "ETag"),
-    *("Location", "Repr-Digest", "Retry-After", "WWW-Authenticate", "Want-Repr-Digest"),
-    "traceparent",
+    *("Location", "Repr-Digest", "Request-Id", "Retry-After", "WWW-Authenticate"),
+    *("Want-Repr-Digest", "traceparent"),
 )
 """What a web application may read, besides what browsers show of every response."""
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from functions.api.client_address import client_address
 from functions.api.limits import Limits
 from shared.access.principal import Origin, Principal
+from shared.journal.entries import MAX_USER_AGENT
 from shared.wiring.services import Services
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ def origin_of(request: Request) -> Origin:
     return Origin(
         client_address(request, settings.trusted_proxies, settings.client_address_header),
         request.scope["strongroom.traceparent"],
+        request.headers.get("user-agent", "")[:MAX_USER_AGENT],
+        request.scope["strongroom.request"],
     )
 
 

@@ -150,9 +150,10 @@ class GuardedRoute(APIRoute):
             except Exception as error:
                 # Messages of unexpected errors may quote what they choked on; frames do not.
                 frames = "".join(traceback.format_tb(error.__traceback__))
-                _log.error("unexpected %s\n%s", type(error).__qualname__, frames)
+                which = request.scope["strongroom.request"]
+                _log.error("unexpected %s in %s\n%s", type(error).__qualname__, which, frames)
                 raise InternalError(
-                    "The error was logged. Try again; if it stays, report the instance."
+                    "The error was logged. Try again; if it stays, report the request's id."
                 ) from None
 
         return guarded

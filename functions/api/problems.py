@@ -61,9 +61,14 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             MEDIA_TYPE: {
                 "schema": {
                     "type": "object",
-                    "required": ["type", "title", "status", "detail", "instance"],
+                    "required": ["type", "title", "status", "detail", "instance", "request"],
                     "properties": {
                         **dict.fromkeys(("type", "title", "detail", "instance"), _TEXT),
+                        "request": {
+                            "type": "string",
+                            "description": "The request's id, as in the header Request-Id, in your"
+                            " audit log and in ours: quote it to support.",
+                        },
                         "status": {"type": "integer"},
                         "errors": {
                             "type": "array",
@@ -124,8 +129,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _instance(request: Request) -> str:
-    return f"urn:strongroom:trace:{trace_id(request.scope['strongroom.traceparent'])}"
+def occurrence(traceparent: str, request_id: str) -> JsonObject:
+    """The members of a problem that say which one it is: in traces, and in the audit log.
+
+    A trace may be the client's and have many requests.
+    """
+    return {"instance": f"urn:strongroom:trace:{trace_id(traceparent)}", "request": request_id}
+
+
+def _occurrence(request: Request) -> JsonObject:
+    return occurrence(request.scope["strongroom.traceparent"], request.scope["strongroom.request"])
 
 
 async def strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
@@ -150,9 +163,9 @@ async def strongroom_error(request: Request, error: errors.StrongroomError) -> J
         more["steps"] = [asdict(step) for step in error.steps]
     status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
     if status >= 500:
-        _log.error("responded %d: %s", status, error.slug)
+        _log.error("responded %d: %s (%s)", status, error.slug, request.scope["strongroom.request"])
     return problem(
-        status, error.slug, error.title, error.detail, headers, instance=_instance(request), **more
+        status, error.slug, error.title, error.detail, headers, **_occurrence(request), **more
     )
 
 
@@ -173,7 +186,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
         errors.InvalidInput.title,
         "Correct the fields that are listed in errors and send the request again.",
         {},
-        instance=_instance(request),
+        **_occurrence(request),
         errors=faults,
     )
 
@@ -199,7 +212,7 @@ def no_such_route(request: Request) -> JSONResponse:
     meant = _meant_path(getattr(request.scope.get("app"), "routes", ()), request.url.path)
     if meant is not None:
         detail = f"Did you mean {meant}? {detail}"
-    return problem(404, slug, title, detail, {}, instance=_instance(request))
+    return problem(404, slug, title, detail, {}, **_occurrence(request))
 
 
 def _meant_path(routes: Sequence[BaseRoute], path: str) -> str | None:
@@ -225,7 +238,7 @@ def origin_refused(request: Request, vary: str) -> JSONResponse:
         "The operator allows origins with the setting STRONGROOM_CORS_ORIGINS; methods and headers are"
         " those of the API's documentation.",
         {"Vary": vary},
-        instance=_instance(request),
+        **_occurrence(request),
     )
 
 
@@ -239,7 +252,7 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
         error.status_code,
         (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
     )
-    return problem(error.status_code, slug, title, detail, headers, instance=_instance(request))
+    return problem(error.status_code, slug, title, detail, headers, **_occurrence(request))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -247,7 +260,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         500,
         errors.InternalError.slug,
         errors.InternalError.title,
-        "The error was logged. Try again; if it stays, report the instance.",
+        "The error was logged. Try again; if it stays, report the request's id.",
         {},
-        instance=_instance(request),
+        **_occurrence(request),
     )

@@ -1,10 +1,13 @@
-"""W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace that a request belongs to."""
+"""What a request is known by: its trace (https://www.w3.org/TR/trace-context/), and its own id."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from typing import Final
+
+from shared.base.ids import new_id
+from shared.ports.clock import SystemClock, system_entropy
 
 _VERSION_00: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-.*-.*", re.DOTALL)
 
@@ -23,3 +26,8 @@ def new_traceparent(given: str | None) -> str:
 def trace_id(traceparent: str) -> str:
     """Return the trace id in a ``traceparent``."""
     return traceparent.split("-")[1]
+
+
+def new_request_id() -> str:
+    """Return the id of a request: ``req_`` and a ULID, never a text of the client's."""
+    return new_id("req", SystemClock().now(), system_entropy)

@@ -17,10 +17,14 @@ class Origin:
     Attributes:
         address: The client's network address; empty for work that no client requested.
         traceparent: The W3C trace context that the request carried or was given.
+        user_agent: What the client says it is: any text of a bounded length.
+        request: The id of the request, which its response carries.
     """
 
     address: str = ""
     traceparent: str | None = None
+    user_agent: str = ""
+    request: str = ""
 
 
 async def _nothing_to_confirm() -> None:

@@ -16,9 +16,9 @@ from shared.documents.reading import DocumentReader, DocumentVersion, content_et
 from shared.documents.sealing import ContentSealer, Incoming, Sealed
 from shared.documents.store import DocumentRecords, StoredDocument
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action, Entry
+from shared.journal.entries import Action, Details, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey, Outcome
-from shared.journal.journal import Details, Journal
+from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import Change
 

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Literal
+from operator import not_
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from shared.base.models import JsonObject, Model, UtcDatetime
+
+MAX_ENTRY_BYTES: Final = 65_535
+"""Of an entry in its canonical form, sealed fields included: C2SP tlog-tiles counts them in 16 bits."""
+
+MAX_DETAILS_BYTES: Final = 16_384
+"""Of an entry's details in canonical form; its other fields are ids, slugs and bounded texts."""
+
+MAX_USER_AGENT: Final = 256
+"""Characters; a client may send any."""
+
+MAX_INTEGER: Final = (1 << 53) - 1
+"""The largest integer that every reader of JSON keeps as it is (RFC 7493 section 2.2)."""
+
+Details = dict[str, str | int | list[str]]
 
 
 class Action(StrEnum):
@@ -111,7 +126,10 @@ class Entry(Model):
         outcome: Whether it was allowed.
         reason: For a refusal or a failure, the error's slug.
         address: The network address that it came from.
+        user_agent: What the client said it was: any text, cut after ``MAX_USER_AGENT`` characters.
+        request: The id of the request, which its response carried; empty where no request did it.
         trace: The trace id of the request.
+        grant: The id of the staff grant under which it was done; empty: none was needed.
         details: Facts that are not secret, such as sizes, versions and roles; never a name.
     """
 
@@ -124,14 +142,41 @@ class Entry(Model):
     outcome: Literal["allowed", "refused", "failed"] = "allowed"
     reason: str = ""
     address: str = ""
+    # Entries of releases before 0.2 do not have these, and must keep their bytes: empty is left out.
+    user_agent: str = Field("", exclude_if=not_)
+    request: str = Field("", exclude_if=not_)
+    grant: str = Field("", exclude_if=not_)
     trace: str = ""
-    details: dict[str, str | int | list[str]] = Field(default_factory=dict)
+    details: Details = Field(default_factory=dict)
 
 
 def canonical(fields: JsonObject) -> bytes:
-    """The bytes of an entry that the log's tree hashes: JSON, sorted keys, no spaces, UTF-8.
+    """The bytes of an entry that the log's tree hashes: its canonical JSON (RFC 8785), UTF-8.
 
     Args:
         fields: The entry as JSON, which is how records hold it.
+
+    Raises:
+        ValueError: It has a fraction, an integer beyond ``MAX_INTEGER``, or half a surrogate pair.
     """
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(_ordered(fields), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _utf_16(name: str) -> bytes:
+    return name.encode("utf-16-be")
+
+
+def _ordered(value: Any) -> Any:
+    """A JSON value with its members in the order of RFC 8785 section 3.2.3: by UTF-16 code units."""
+    if isinstance(value, str):  # nearly all are
+        return value
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value, key=_utf_16)}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if isinstance(value, float):
+        # Section 3.2.2.3 writes numbers as ECMAScript does; an entry counts and never measures.
+        raise ValueError("an audit entry holds no fractions")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError("an audit entry holds no integers beyond 2**53 - 1")
+    return value

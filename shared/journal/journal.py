@@ -14,14 +14,20 @@ from shared.base.errors import FAILURES, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.partitions import Partition, partition_of
 from shared.journal.collections import Collection
-from shared.journal.entries import SYSTEM, Action, Actor, Entry
+from shared.journal.entries import (
+    MAX_DETAILS_BYTES,
+    SYSTEM,
+    Action,
+    Actor,
+    Details,
+    Entry,
+    canonical,
+)
 from shared.journal.outbox import Outbox
 from shared.ports.clock import Runtime
 from shared.ports.records import Change, RecordStore
 
 ENTRY_KIND: Final = "audit"
-
-Details = dict[str, str | int | list[str]]
 
 
 class Journal:
@@ -66,7 +72,15 @@ class Journal:
             refused: The slug of the error that refused it.
             failed: The slug of the error that made it fail.
             details: Facts that are neither secret nor a name.
+
+        Raises:
+            ValueError: Nobody says whose log it belongs to, or its details are too large.
         """
+        details = details or {}
+        if len(canonical(details)) > MAX_DETAILS_BYTES:
+            raise ValueError(
+                f"the details of an audit entry have at most {MAX_DETAILS_BYTES} bytes"
+            )
         if isinstance(by, Principal):
             tenant = tenant or by.tenant
             origin = origin or by.origin
@@ -85,8 +99,10 @@ class Journal:
             outcome="refused" if refused else "failed" if failed else "allowed",
             reason=refused or failed,
             address=origin.address,
+            user_agent=origin.user_agent,
+            request=origin.request,
             trace=origin.traceparent.split("-")[1] if origin.traceparent else "",
-            details=details or {},
+            details=details,
         )
 
     async def record_failure(

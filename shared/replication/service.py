@@ -22,8 +22,8 @@ from shared.documents.naming import object_name
 from shared.documents.opening import ContentOpener
 from shared.documents.store import DocumentRecords, StoredVersion
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import Action, Details
+from shared.journal.journal import Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 

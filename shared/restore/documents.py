@@ -21,8 +21,8 @@ from shared.documents.naming import object_name
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action, Entry
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import Action, Details, Entry
+from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change
 from shared.restore.assessing import Assessment, Assessor, Run

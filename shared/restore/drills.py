@@ -19,8 +19,8 @@ from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored
-from shared.journal.entries import SYSTEM, Action
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import SYSTEM, Action, Details
+from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
 from shared.restore.assessing import Run

@@ -15,8 +15,8 @@ from shared.identity.tenants import DIRECTORY, TENANT_KIND
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Action
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import Action, Details
+from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.restore.jobs import RestoreJob, RestorePlan, RestoreState, jobs_of, run_of
 from shared.restore.planning import Planner

@@ -13,8 +13,8 @@ from shared.base.leases import lasts
 from shared.base.partitions import Partition, partition_of
 from shared.journal.agenda import Agenda, AgendaItem, Task
 from shared.journal.collections import Collection, Stored
-from shared.journal.entries import Action
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import Action, Details
+from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.restore.assessing import Run
 from shared.restore.history import mark_restored

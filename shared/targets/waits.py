@@ -11,8 +11,8 @@ from typing import Final
 from shared.base.errors import Conflict, StrongroomError
 from shared.documents.models import Version
 from shared.journal.collections import Stored, remove_all
-from shared.journal.entries import Action
-from shared.journal.journal import Details, Journal
+from shared.journal.entries import Action, Details
+from shared.journal.journal import Journal
 from shared.ports.records import Delete
 from shared.targets.health import FAILING_AFTER, pause_after
 from shared.targets.models import WaitingCopy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from shared.audit.log import log_part
 from shared.base.errors import Damaged, Unavailable
 from shared.base.partitions import OPERATOR, Partition
 from shared.identity.lockout import FREE_ATTEMPTS
+from shared.journal.entries import MAX_ENTRY_BYTES, MAX_USER_AGENT
 from shared.ports.records import Change, Create, Replace
 from tests.support.app import PASSWORD, POLICY, App, problem
 from tests.support.uploads import begin, complete, put
@@ -396,6 +398,36 @@ async def test_who_where_and_when(app: App, alpha: str) -> None:
     assert (created["address"], created["trace"]) == ("203.0.113.7", trace)
     assert created["time"] == "2026-01-01T00:00:00Z"
     assert (created["outcome"], created["details"]) == ("allowed", {"version": 1, "size": 1})
+
+
+async def test_an_entry_says_which_request_of_which_client_it_was(
+    app: App, alpha: str, auth: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    typed = "zebra-agent/7719 " + "x" * 5_000
+    agent = auth | {"User-Agent": typed, "Request-Id": "zebra-request"}
+    created = await app.upload(agent, CONTENT)
+    missing = await app.http.get("documents/doc_" + "0" * 26, headers=agent)
+    sent = {"tenant": "alpha", "username": "member", "password": "wrong"}
+    refused = await app.http.post("auth/sign-in", json=sent, headers={"User-Agent": typed})
+    assert (created.status_code, missing.status_code, refused.status_code) == (201, 404, 401)
+    by_request = {
+        body["entry"]["request"]: body["entry"]
+        for body in await app.entries(alpha)
+        if "request" in body["entry"]
+    }
+    for answer, action in (
+        (created, "document.create"),
+        (missing, "request"),
+        (refused, "account.sign-in"),
+    ):
+        assert re.fullmatch(r"req_[0-7][0-9a-hjkmnp-tv-z]{25}", answer.headers["request-id"])
+        entry = by_request[answer.headers["request-id"]]
+        assert (entry["action"], entry["user_agent"]) == (action, typed[:MAX_USER_AGENT])
+        without = entry | {"user_agent": ""}
+        assert "zebra" not in json.dumps(without)
+        assert "grant" not in entry
+        assert len(canonical(entry)) < MAX_ENTRY_BYTES / 2
+    assert "zebra" not in caplog.text
 
 
 async def test_a_head_that_was_changed_is_noticed_and_not_built_upon(

@@ -314,7 +314,7 @@ def test_the_document_says_what_each_route_needs(served: Served) -> None:
 
 
 OF_EVERY_ANSWER = {name.lower() for name in STANDARD_HEADERS} | {
-    *("traceparent", "content-type", "content-length"),
+    *("traceparent", "request-id", "content-type", "content-length"),
 }
 
 

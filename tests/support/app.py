@@ -263,4 +263,5 @@ def problem(answer: httpx.Response) -> str:
     assert body["title"]
     assert body["detail"]
     assert body["instance"].startswith("urn:strongroom:trace:")
+    assert body["request"] == answer.headers["request-id"]
     return str(body["type"]).removeprefix("urn:strongroom:problem:")

@@ -106,6 +106,7 @@ class Client:
             "method": method,
             "asgi": {"spec_version": "2.4"},
             "strongroom.traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+            "strongroom.request": "req_" + "0" * 26,
         }
         self.done = asyncio.create_task(HeldMemory(app, budget)(scope, receive, send))
 

@@ -182,6 +182,7 @@ def refused(sent: bytes) -> tuple[int, str]:
     problem = json.loads(body)
     assert problem["status"] == int(status.split()[1])
     assert problem["instance"].startswith("urn:strongroom:trace:")
+    assert problem["request"] == headers["request-id"]
     assert problem["detail"].endswith(".")
     return problem["status"], problem["type"].removeprefix("urn:strongroom:problem:")
 
@@ -438,6 +439,7 @@ async def test_a_path_that_no_function_takes_has_the_response_of_the_api() -> No
         "status": 404,
         "detail": "See /api/v1/docs for every path.",
         "instance": f"urn:strongroom:trace:{trace}",
+        "request": answer.headers["request-id"],
     }
 
 
