@@ -12,7 +12,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from shared.adapters.azure.items import to_item
-from shared.audit.log import LOGGED_KIND, PART_ENTRIES, log_part
+from shared.audit.index import LOGGED_KIND, log_part
+from shared.audit.log import PART_ENTRIES
 from shared.audit.models import LoggedEntry
 from shared.base.ids import new_id
 from shared.base.partitions import Partition, partition_of

@@ -51,6 +51,20 @@ async def tenant_key_rotation(timer: func.TimerRequest) -> None:
     await (await ready_services()).key_rotation.run()
 
 
+@blueprint.function_name("audit_checkpoints")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE%")
+async def audit_checkpoints(timer: func.TimerRequest) -> None:
+    """Put what was appended to the audit logs into tiles, and sign it."""
+    await (await ready_services()).audit.checkpoints.run()
+
+
+@blueprint.function_name("audit_key_rotation")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE%")
+async def audit_key_rotation(timer: func.TimerRequest) -> None:
+    """Rotate the keys that sign checkpoints, if they are due."""
+    await (await ready_services()).audit.keys.rotate()
+
+
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
 async def backup(timer: func.TimerRequest) -> None:

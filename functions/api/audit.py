@@ -1,24 +1,36 @@
-"""The audit log of the caller's tenant."""
+"""The audit log of the caller's tenant: search it, read it as tiles, prove what is in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+from pydantic import AwareDatetime, BaseModel
 
 from functions.api.bodies import Cursor, Limit
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
+from shared.access.principal import Principal
 from shared.audit.models import LoggedEntry
+from shared.base.errors import NotFound
+from shared.crypto.notation import MAX_INTEGER
+from shared.journal.entries import Action, Outcome
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
 
-Resource = Annotated[
-    str | None, Query(max_length=64, description="Only entries about the resource with this id.")
-]
+FOREVER: Final = "private, max-age=31536000, immutable"
+"""How long a client may keep a tile: it never changes."""
+
+ALWAYS_ASK: Final = "private, no-cache"
+
+Id = Annotated[str | None, Query(max_length=64)]
+Moment = Annotated[AwareDatetime | None, Query()]
+Log = Annotated[str, Path(max_length=64, description="The tenant whose log it is: your own.")]
+Position = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
 
 
 class TreeHeadView(BaseModel):
@@ -37,6 +49,41 @@ class LogView(BaseModel):
     head: TreeHeadView
 
 
+class VerifierKeyView(BaseModel):
+    """A key that signs checkpoints of your log.
+
+    Attributes:
+        vkey: As C2SP signed-note writes a verifier key.
+        type: ``ed25519``, ``ml-dsa-44`` or ``ecdsa-p256``.
+        since: When it began to sign.
+        until: When it ceased to; null: it signs.
+    """
+
+    vkey: str
+    type: str
+    since: datetime
+    until: datetime | None
+
+
+class LogKeysView(BaseModel):
+    """The name of your log, and every key that ever signed its checkpoints, from the newest."""
+
+    origin: str
+    items: Sequence[VerifierKeyView]
+
+
+class ConsistencyView(BaseModel):
+    """The proof that the log has only grown (RFC 6962 section 2.1.2).
+
+    Attributes:
+        checkpoint: The newest one, a signed note.
+        hashes: Of the proof, hexadecimal.
+    """
+
+    checkpoint: str
+    hashes: Sequence[str]
+
+
 @router.get("", summary="List the audit log")
 @requires(Permission.AUDIT_READ)
 async def list_audit_log(
@@ -44,15 +91,126 @@ async def list_audit_log(
     principal: PrincipalDep,
     limit: Limit = 50,
     cursor: Cursor = None,
-    resource: Resource = None,
+    resource: Id = None,
+    actor: Id = None,
+    grant: Id = None,
+    action: Action | None = None,
+    outcome: Outcome | None = None,
+    since: Moment = None,
+    before: Moment = None,
 ) -> LogView:
-    """List who did what in your tenant, newest first. Reading the log adds an entry to it."""
-    page = await services.audit_log.entries(
-        principal, resource=resource, limit=limit, cursor=cursor
+    """List who did what in your tenant, newest first. Reading the log adds an entry to it.
+
+    Give any of resource, actor, grant, action and outcome to see only entries that have exactly these, and
+    a period from ``since`` on, before ``before``.
+    """
+    filters = {
+        "resource": resource,
+        "actor": actor,
+        "grant": grant,
+        "action": action,
+        "outcome": outcome,
+    }
+    page = await services.audit.reader.entries(
+        principal,
+        where={name: str(value) for name, value in filters.items() if value},
+        since=since,
+        before=before,
+        limit=limit,
+        cursor=cursor,
     )
     return LogView(
         items=page.items,
         cursor=page.cursor,
         damaged=page.damaged,
         head=TreeHeadView(size=page.head.size, root=page.head.root),
+    )
+
+
+@router.get("/keys", summary="List the keys that sign checkpoints")
+@requires(Permission.AUDIT_READ)
+async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKeysView:
+    """List the keys that check the checkpoints of your log. Keep them where we cannot reach them."""
+    keys = services.audit.keys
+    await services.audit.reader.note_read(principal, "keys")
+    origin = keys.origin(principal.tenant)
+    return LogKeysView(
+        origin=origin,
+        items=[
+            VerifierKeyView(
+                vkey=str(verifier),
+                type=verifier.type.name.lower().replace("_", "-"),
+                since=key.created_at,
+                until=key.until,
+            )
+            for key, verifiers in await keys.verifiers(origin)
+            for verifier in verifiers
+        ],
+    )
+
+
+@router.get("/log/{tenant}/checkpoint", summary="Get the newest checkpoint")
+@requires(Permission.AUDIT_READ)
+async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant: Log) -> Response:
+    """Get the newest signed statement of the log's size and root (C2SP tlog-checkpoint)."""
+    check_log(principal, tenant)
+    await services.audit.reader.note_read(principal, "checkpoint")
+    newest = await services.audit.reader.checkpoint(tenant)
+    return _text(newest.note.encode(), ALWAYS_ASK)
+
+
+@router.get("/log/{tenant}/inclusion", summary="Prove that an entry is in the log")
+@requires(Permission.AUDIT_READ)
+async def prove_inclusion(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log, position: Position
+) -> Response:
+    """Get the proof that the entry at a position is in the log, as a .tlog-proof file (C2SP tlog-proof)."""
+    check_log(principal, tenant)
+    await services.audit.reader.note_read(principal, "inclusion")
+    proof = await services.audit.reader.inclusion(tenant, position)
+    return _text(proof.encode(), ALWAYS_ASK)
+
+
+@router.get("/log/{tenant}/consistency", summary="Prove that the log has only grown")
+@requires(Permission.AUDIT_READ)
+async def prove_consistency(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log, size: Position
+) -> ConsistencyView:
+    """Get the newest checkpoint and the proof that the log begins with what it held at an earlier size."""
+    check_log(principal, tenant)
+    await services.audit.reader.note_read(principal, "consistency")
+    newest, hashes = await services.audit.reader.consistency(tenant, size)
+    return ConsistencyView(checkpoint=newest.note, hashes=[each.hex() for each in hashes])
+
+
+@router.get("/log/{tenant}/tile/{path:path}", summary="Get a tile or a bundle of entries")
+@requires(Permission.AUDIT_READ)
+async def get_tile(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    tenant: Log,
+    path: Annotated[str, Path(max_length=64)],
+) -> Response:
+    """Get a tile of hashes or a bundle of entries (C2SP tlog-tiles). It never changes."""
+    check_log(principal, tenant)
+    await services.audit.reader.note_read(principal, "tiles")
+    content = await services.audit.reader.tile(tenant, f"tile/{path}")
+    return Response(
+        content, media_type="application/octet-stream", headers={"Cache-Control": FOREVER}
+    )
+
+
+def check_log(principal: Principal, tenant: str) -> None:
+    """Refuse the log of another tenant, as if there were none.
+
+    Raises:
+        NotFound: It is not the caller's.
+    """
+    if tenant != principal.tenant:
+        raise NotFound("There is no such log.")
+
+
+def _text(content: bytes, caching: str) -> Response:
+    return Response(
+        content, media_type="text/plain; charset=utf-8", headers={"Cache-Control": caching}
     )

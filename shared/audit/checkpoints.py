@@ -1,9 +1,7 @@
 """Checkpoints: a timer puts what was appended to the logs into tiles, and signs each log's size and root.
 
-A log's index is its only line of appends, and tiles and checkpoints follow from it: two processes that publish
-at once write the same tiles, and whatever is killed when, no two checkpoints disagree. Where the index was
-restored from a backup and the tiles, which nobody can remove, know more than it does, the index is
-completed from them first; so a log never forks.
+A log's index is its only line of appends, and tiles and checkpoints follow from it: two processes that
+publish at once write the same tiles, and whatever is killed when, no two checkpoints disagree.
 """
 
 from __future__ import annotations
@@ -14,20 +12,19 @@ from typing import Final
 
 from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
 from shared.audit.integration import Integration
-from shared.audit.log import EMPTY, AuditLog, tree_head
+from shared.audit.log import EMPTY, AuditLog
 from shared.audit.models import CHECKPOINT_ID, LogCheckpoint, TreeHead
+from shared.audit.recovery import LogRecovery
 from shared.audit.signing import CheckpointKeys
 from shared.audit.storage import LogStore
-from shared.audit.tree import StoredTree
 from shared.base.concurrency import at_once
-from shared.base.errors import Damaged, NotFound, StrongroomError
+from shared.base.errors import Damaged, StrongroomError
 from shared.base.partitions import Partition
-from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
-from shared.crypto.notes import Note, parse_note
+from shared.crypto.checkpoints import Checkpoint
+from shared.crypto.notes import Note
 from shared.journal.agenda import Agenda, AgendaItem, Task
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Entry
 from shared.ports.records import MAX_CHANGES, Change, RecordStore
 
 TENANTS_AT_ONCE: Final = 8
@@ -44,16 +41,16 @@ class Checkpoints:
         log: The logs.
         store: Where tiles and checkpoints are.
         keys: Sign.
+        recovery: Completes the index from the tiles.
         agenda: Says which logs have grown.
-        host: What the origins of all logs begin with.
     """
 
     records: RecordStore
     log: AuditLog
     store: LogStore
     keys: CheckpointKeys
+    recovery: LogRecovery
     agenda: Agenda
-    host: str
     integration: Integration = field(init=False)
     _checkpoints: Collection[LogCheckpoint] = field(init=False)
 
@@ -92,13 +89,12 @@ class Checkpoints:
         """
         await retry_conflicts(lambda: self._publish(tenant), self.log.runtime)
 
-    def origin(self, tenant: str) -> str:
-        """The name of a log in its checkpoints."""
-        return f"{self.host}/log/{tenant}"
-
     async def _publish(self, tenant: str) -> None:
-        stored = await self._checkpoints.find(Partition(tenant), LogCheckpoint.ID)
-        before = stored.value.tree if stored else await self._take_up(tenant)
+        stored = await self._checkpoints.find(Partition(tenant), CHECKPOINT_ID)
+        if stored is None:
+            before = await self._first(tenant)
+        else:
+            before = stored.value.tree
         head = await self.log.head(tenant)
         if head.size < before.size:
             raise Damaged("The index of the audit log is behind its checkpoint.")
@@ -114,14 +110,12 @@ class Checkpoints:
     async def _sign(
         self, tenant: str, tree: TreeHead, stored: Stored[LogCheckpoint] | None
     ) -> None:
-        origin = self.origin(tenant)
+        origin = self.keys.origin(tenant)
         text = Checkpoint(origin, tree.size, bytes.fromhex(tree.root)).encode()
         note = Note(text, tuple(await self.keys.sign(origin, text))).encode()
         # Before it is published: then whoever has seen it can find it here.
         note = await self.store.write_checkpoint(tenant, tree.size, note)
-        checkpoint = LogCheckpoint(
-            tree=tree, note=note.decode(), signed_at=self.log.runtime.now()
-        )
+        checkpoint = LogCheckpoint(tree=tree, note=note.decode(), signed_at=self.log.runtime.now())
         partition = Partition(tenant)
         await self.records.commit(
             partition,
@@ -132,46 +126,12 @@ class Checkpoints:
             ],
         )
 
-    async def _take_up(self, tenant: str) -> TreeHead:
-        """The tree that the tiles hold, of a log of which the records know no checkpoint.
-
-        Either there is none yet, or the records were restored. Then the index is completed from the tiles.
-        """
-        kept = await self._newest_kept(tenant)
-        if kept is None:
+    async def _first(self, tenant: str) -> TreeHead:
+        """The tree in the tiles of a log of which the records know no checkpoint."""
+        known = await self.recovery.complete(self.log, tenant)
+        if known is None:
             await self._index_anew(tenant)
-            return EMPTY
-        tree = StoredTree(self.store, tenant, kept.size)
-        known = tree_head(kept.size, await tree.frontier())
-        if known.root != kept.root.hex():
-            _log.error("audit.difference in the tiles of %s at size %d", tenant, kept.size)
-            raise Damaged("The tiles of the audit log do not have the root that was signed.")
-        head = await self.log.head(tenant)
-        if head.size < kept.size:
-            lost = [
-                Entry.model_validate_json(entry)
-                async for _, entry in tree.entries(head.size, kept.size)
-            ]
-            await self.log.append_again(tenant, lost)
-        return known
-
-    async def _newest_kept(self, tenant: str) -> Checkpoint | None:
-        """The newest checkpoint in the store, with its signatures checked."""
-        size: int | None = None
-        async for each in self.store.checkpoint_sizes(tenant):
-            size = each
-        if size is None:
-            return None
-        try:
-            note = parse_note(await self.store.read_checkpoint(tenant, size))
-            known = await self.keys.verifiers(self.origin(tenant))
-            if not note.verified_by([key for _, keys in known for key in keys]):
-                raise ValueError("nobody signed it")
-            return parse_checkpoint(note.text)
-        except (NotFound, ValueError):
-            # The operators' alert looks for this line.
-            _log.error("audit.difference in the checkpoint of %s at size %d", tenant, size)
-            raise Damaged("A checkpoint of the audit log is not what was signed.") from None
+        return known or EMPTY
 
     async def _index_anew(self, tenant: str) -> None:
         """Give what a release before tiles has appended the fields by which it can be found."""

@@ -103,6 +103,5 @@ def log_part(tenant: str, number: int) -> Partition:
 def parts_of(tenant: str, start: int, end: int, part_entries: int) -> Sequence[Partition]:
     """The parts that hold the entries at the positions from ``start`` on, before ``end``."""
     return [
-        log_part(tenant, number)
-        for number in range(start // part_entries, -(-end // part_entries))
+        log_part(tenant, number) for number in range(start // part_entries, -(-end // part_entries))
     ]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.audit.index import bundle_spans, log_index, parts_of
-from shared.audit.log import PART_ENTRIES, tree_head
 from shared.audit.models import BundleSpan, LoggedEntry, TreeHead
 from shared.audit.storage import HASH_BYTES, LogStore
+from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.crypto import merkle
@@ -37,7 +37,7 @@ class Integration:
 
     records: RecordStore
     store: LogStore
-    part_entries: int = PART_ENTRIES
+    part_entries: int
     _logged: Collection[LoggedEntry] = field(init=False)
     _spans: Collection[BundleSpan] = field(init=False)
 
@@ -109,9 +109,7 @@ class Integration:
                 await self._keep_span(tenant, index, entries)
                 hashes.append(root_of(written[-1][1]))
         written += await self._upper_tiles(tenant, first, hashes)
-        await at_once(
-            lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE
-        )
+        await at_once(lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE)
         return tree_head(size, frontier)
 
     async def _upper_tiles(
@@ -135,7 +133,9 @@ class Integration:
             above: list[bytes] = []
             for start in range(0, len(content), WIDTH * HASH_BYTES):
                 tile = content[start : start + WIDTH * HASH_BYTES]
-                path = TilePath(level, index + start // (WIDTH * HASH_BYTES), len(tile) // HASH_BYTES)
+                path = TilePath(
+                    level, index + start // (WIDTH * HASH_BYTES), len(tile) // HASH_BYTES
+                )
                 written.append((path, tile))
                 if path.width == WIDTH:
                     above.append(root_of(tile))

@@ -2,10 +2,11 @@
 
 An entry is durable from the commit that made it, in the partition of what it is about, where it waits.
 The audit function moves what waits into the log's index, with its position. The index lies in parts of
-``PART_ENTRIES`` entries, so that no partition grows without bound. Moving takes two commits: the first appends
-to the log and notes in the part's head what it appended; the second removes it from where it waited. The next
-append completes an interrupted second commit before it looks at what waits, so appending twice, late or
-out of order changes nothing. ``shared.audit.checkpoints`` puts what was appended into tiles and signs it.
+``PART_ENTRIES`` entries, so that no partition grows without bound. Moving takes two commits: the first
+appends to the log and notes in the part's head what it appended; the second removes it from where it
+waited. The next append completes an interrupted second commit before it looks at what waits, so
+appending twice, late or out of order changes nothing. ``shared.audit.checkpoints`` puts what was
+appended into tiles and signs it.
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ from typing import Final
 from shared.audit.index import (
     HEAD_ID,
     POINTER_ID,
+    log_checkpoints,
     log_heads,
     log_index,
     log_part,
     log_pointers,
     newest_log_part,
 )
-from shared.audit.models import LoggedEntry, LogPointer, PartHead, TreeHead
+from shared.audit.models import CHECKPOINT_ID, LoggedEntry, LogPointer, PartHead, TreeHead
+from shared.audit.recovery import LogRecovery
 from shared.audit.sealing import EntrySealer
+from shared.audit.tree import tree_head
+from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged
 from shared.base.partitions import Partition
 from shared.crypto import merkle
 from shared.journal.agenda import Agenda, Task
-from shared.journal.collections import Collection, Stored
+from shared.journal.collections import Collection, Stored, remove_all
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Entry, canonical
 from shared.journal.journal import ENTRY_KIND, entries_waiting
@@ -47,6 +52,11 @@ BATCH: Final = MAX_CHANGES - 1
 
 CHECKPOINT_WITHIN: Final = timedelta(seconds=30)
 """What is appended in a time window of this length gets one checkpoint."""
+
+LOOKED_UP_AT_ONCE: Final = 16
+
+TAKEN_UP: Final = 100_000
+"""Tenants that a process remembers having appended to."""
 
 EMPTY: Final = TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
 
@@ -72,6 +82,7 @@ class AuditLog:
         sealer: Seals the personal data of entries.
         runtime: Waits between attempts where several processes append to one log.
         index_days: How long the index keeps an entry; the tiles keep it longer.
+        recovery: Completes a log from its tiles before the first append; None: there are no tiles.
         part_entries: Entries of one part; the same in every process and release.
     """
 
@@ -80,11 +91,13 @@ class AuditLog:
     sealer: EntrySealer
     runtime: Runtime
     index_days: int
+    recovery: LogRecovery | None = None
     part_entries: int = PART_ENTRIES
     _waiting: Collection[Entry] = field(init=False)
     _logged: Collection[LoggedEntry] = field(init=False)
     _heads: Collection[PartHead] = field(init=False)
     _pointers: Collection[LogPointer] = field(init=False)
+    _taken_up: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._waiting = entries_waiting(self.records)
@@ -124,8 +137,20 @@ class AuditLog:
             await self._append(main, part, entries[:count], waited=False)
             entries = entries[count:]
 
+    async def _take_up(self, tenant: str) -> None:
+        """Before this process appends to a log for the first time, make sure that the index has it all."""
+        if self.recovery is None or tenant in self._taken_up:
+            return
+        checkpoints = log_checkpoints(self.records)
+        if await checkpoints.find(Partition(tenant), CHECKPOINT_ID) is None:
+            await self.recovery.complete(self, tenant)
+        if len(self._taken_up) >= TAKEN_UP:
+            self._taken_up.clear()
+        self._taken_up.add(tenant)
+
     async def _move(self, partition: Partition) -> int:
         """Move one batch; return how many entries that was."""
+        await self._take_up(partition.tenant)
         part = await self._current_part(partition.tenant)
         await self._complete(part.head)
         waiting = await self._waiting.page(partition, limit=BATCH)
@@ -139,7 +164,11 @@ class AuditLog:
             return 0
         await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), CHECKPOINT_WITHIN)
         sealed = await self.sealer.seal(partition.tenant, entries)
-        head = await self._append(partition, part, sealed)
+        try:
+            head = await self._append(partition, part, sealed)
+        except Conflict:
+            await self._remove_logged(partition, part.number, entries)
+            raise
         await self._complete(head)
         return len(entries)
 
@@ -170,6 +199,21 @@ class AuditLog:
             changes.append(self._heads.replace(part.stored, head))
         await self.records.commit(into, changes)
         return head
+
+    async def _remove_logged(
+        self, partition: Partition, number: int, entries: Sequence[Entry]
+    ) -> None:
+        """Where records were restored an entry may wait that the tiles have given back to the index."""
+        parts = [log_part(partition.tenant, each) for each in (number, number - 1) if each >= 0]
+
+        async def is_logged(entry: Entry) -> bool:
+            return any([await self._logged.find(part, entry.id) is not None for part in parts])
+
+        found = await at_once(is_logged, entries, LOOKED_UP_AT_ONCE)
+        twice = [entry for entry, logged in zip(entries, found, strict=True) if logged]
+        if twice:
+            deletes = [Delete(ENTRY_KIND, entry.id) for entry in twice]
+            await remove_all(self.records, partition, deletes)
 
     async def _complete(self, head: PartHead) -> None:
         """Remove what was appended last from where it waited, unless that was done."""
@@ -209,12 +253,3 @@ class AuditLog:
             else self._pointers.replace(found, pointer)
         )
         await self.records.commit(partition, [change])
-
-
-def tree_head(size: int, frontier: Sequence[bytes]) -> TreeHead:
-    """The head of a tree of ``size`` leaves with this frontier."""
-    return TreeHead(
-        size=size,
-        root=merkle.root(frontier).hex(),
-        frontier=tuple(node.hex() for node in frontier),
-    )

@@ -1,8 +1,9 @@
 """Personal data in entries: sealed when an entry enters the log, so that the log outlives the keys.
 
-Where a request came from, and with which program, is personal data, and in part text that a client typed.
-An entry that waits holds it in clear, for seconds; the log holds it sealed under a key of the tenant's. When
-those keys are destroyed the entry still says who did what and when, and its leaf is still the same.
+Where a request came from, and with which program, is personal data, and in part text that a client
+typed. An entry that waits holds it in clear, for seconds; the log holds it sealed under a key of the
+tenant's. When those keys are destroyed the entry still says who did what and when, and its leaf is
+still the same.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ class EntrySealer:
         """
         epochs = [entry.sealed.epoch for entry in entries if entry.sealed is not None]
         keys = await self.epochs.of_all(tenant, epochs) if epochs else {}
-        return [self._opened(entry, keys.get(entry.sealed.epoch)) if entry.sealed else entry for entry in entries]
+        return [
+            self._opened(entry, keys.get(entry.sealed.epoch)) if entry.sealed else entry
+            for entry in entries
+        ]
 
     async def _key(self, tenant: str) -> EpochKey | None:
         try:

@@ -1,10 +1,11 @@
 """The keys that sign checkpoints, and their rotation.
 
-A checkpoint carries three kinds of signatures (C2SP signed-note and tlog-cosignature): Ed25519, ML-DSA-44, which
-holds against quantum computers, and ECDSA P-256, which is made inside the key vault, where no process can
-take the key away. The seeds of the first two are wrapped by the key vault. For ``OVERLAP`` after a rotation the
-key before signs as well, so that who knows only that one sees where the new one begins; its seeds are then
-erased. Public keys are kept for ever, so that every checkpoint can be checked.
+A checkpoint carries three kinds of signatures (C2SP signed-note and tlog-cosignature): Ed25519,
+ML-DSA-44, which holds against quantum computers, and ECDSA P-256, which is made inside the key vault,
+where no process can take the key away. The seeds of the first two are wrapped by the key vault. For
+``OVERLAP`` after a rotation the key before signs as well, so that who knows only that one sees where
+the new one begins; its seeds are then erased. Public keys are kept for ever, so that every checkpoint
+can be checked.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class CheckpointKeys:
         journal: For the audit entries of new keys.
         runtime: Time and randomness.
         every: How often the keys are rotated.
+        host: What the origins of all logs begin with.
     """
 
     records: RecordStore
@@ -81,12 +83,17 @@ class CheckpointKeys:
     journal: Journal
     runtime: Runtime
     every: timedelta
+    host: str
     _kept: Collection[SigningKeys] = field(init=False)
     _memory: KeyMemory[_Seeds] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._kept = Collection(self.records, SigningKeys, KIND, lambda keys: keys.id)
         self._memory = KeyMemory(self.runtime)
+
+    def origin(self, tenant: str) -> str:
+        """The name of a log in its checkpoints, and of its keys."""
+        return f"{self.host}/log/{tenant}"
 
     async def sign(self, origin: str, text: str) -> Sequence[NoteSignature]:
         """The signatures of a checkpoint.
@@ -163,7 +170,11 @@ class CheckpointKeys:
             update={"ecdsa": await self._vault_public_key(version), "ecdsa_version": version}
         )
         former = key.model_copy(
-            update={"id": f"{key.id}.{key.ecdsa_version}", "wrapped": None, "until": self.runtime.now()}
+            update={
+                "id": f"{key.id}.{key.ecdsa_version}",
+                "wrapped": None,
+                "until": self.runtime.now(),
+            }
         )
         if stored.value.keys[-1] != key:
             raise Unavailable("The keys of checkpoints have just been changed; try again.")
@@ -211,7 +222,9 @@ class CheckpointKeys:
 
     async def _vault_public_key(self, version: str) -> bytes:
         pem = await self.key_vault.public_key(VAULT_KEY, version)
-        return load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return load_pem_public_key(pem).public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
 
     async def _unwrap(self, key: SigningKey) -> _Seeds:
         wrapped = WrappedKey(WRAPPING_KEY, key.wrapped_version, key.wrapped or b"")

@@ -1,8 +1,8 @@
 """Where a log's tiles, bundles and checkpoints are kept: objects that nobody changes.
 
-Below a prefix of the log's own lie the objects of C2SP tlog-tiles (https://c2sp.org/tlog-tiles) under the paths
-of that specification, and each checkpoint under its size. The store is write-once: what is full is retained
-for as long as the log is, what is superseded when its tile is full for days.
+Below a prefix of the log's own lie the objects of C2SP tlog-tiles (https://c2sp.org/tlog-tiles) under
+the paths of that specification, and each checkpoint under its size. The store is write-once: what is
+full is retained for as long as the log is, what is superseded when its tile is full for days.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ class LogStore:
 
     async def _create(self, name: str, content: bytes, retention: timedelta) -> None:
         try:
-            await self.store.put(
-                name, single(content), retain_until=self.runtime.now() + retention
-            )
+            await self.store.put(name, single(content), retain_until=self.runtime.now() + retention)
         except Conflict:
             if await self._read(name) != content:
                 # The operators' alert looks for this line.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shared.audit.models import TreeHead
 from shared.audit.storage import LogStore
 from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
@@ -13,6 +14,7 @@ from shared.crypto.merkle import (
     consistency_ranges,
     inclusion_ranges,
     range_root,
+    root,
     subtrees,
 )
 from shared.crypto.tiles import WIDTH, TileError, TilePath, decode_bundle, hash_in, tile_of
@@ -98,3 +100,10 @@ class StoredTree:
             return await self.store.read_tile(self.tenant, path)
         except NotFound:
             raise Damaged(f"The tile {path} of a log is missing.") from None
+
+
+def tree_head(size: int, frontier: Sequence[bytes]) -> TreeHead:
+    """The head of a tree of ``size`` leaves with this frontier."""
+    return TreeHead(
+        size=size, root=root(frontier).hex(), frontier=tuple(node.hex() for node in frontier)
+    )

@@ -23,6 +23,8 @@ LEFT_OUT: Final = frozenset(
         UPLOAD_KIND,
         ERASURE_KIND,
         STATE_KIND,
+        # Found again in the store that has it from.
+        "audit-checkpoint",
         # Of use for hours at most.
         idempotency.KIND,
         idempotency.RESERVATION_KIND,
@@ -37,7 +39,7 @@ LEFT_OUT_PREFIXES: Final = ("agenda-", "backup-job-")
 OWN_ACTIONS: Final = "backup."
 """Audit entries about the making of sets; they alone are no reason to make another one."""
 
-_SILENT: Final = frozenset({LOCATION_KIND, "audit-head", "audit-log"})
+_SILENT: Final = frozenset({LOCATION_KIND, "audit-head", "audit-log", "audit-span"})
 """Kinds whose records follow from others."""
 
 _ERASABLE: Final = ("wrapped_key", "names")

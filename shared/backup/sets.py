@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.audit.log import log_part, newest_log_part
+from shared.audit.index import log_part, newest_log_part
 from shared.backup.claims import UNDER_WAY, Claim, begin_attempt
 from shared.backup.models import Manifest, PartIndex, PartRef, SealedUnder, object_name
 from shared.backup.parts import PartBackup

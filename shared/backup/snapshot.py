@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from shared.audit.log import LOGGED_KIND
+from shared.audit.index import LOGGED_KIND
 from shared.backup.models import (
     Erasable,
     Manifest,

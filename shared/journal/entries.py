@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from shared.base.models import JsonObject, Model, UtcDatetime
+from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
 
 MAX_ENTRY_BYTES: Final = 65_535
 """Of an entry in its canonical form, sealed fields included: C2SP tlog-tiles counts them in 16 bits."""
@@ -102,6 +102,9 @@ class Action(StrEnum):
     FORMER_REPAIR = "document.heal"  # in logs of releases before 0.2
 
 
+Outcome = Literal["allowed", "refused", "failed"]
+
+
 class Actor(Model):
     """Who did it: a user, an employee, the system itself, or somebody who was not recognised."""
 
@@ -111,6 +114,18 @@ class Actor(Model):
 
 SYSTEM = Actor(kind="system")
 ANONYMOUS = Actor(kind="anonymous")
+
+
+class SealedFacts(Model):
+    """The personal data of an entry as the log holds it.
+
+    Attributes:
+        epoch: The id of the epoch whose key seals it.
+        data: A JSON object with the fields of the entry that are empty for it: sealed metadata.
+    """
+
+    epoch: str
+    data: Base64UrlBytes
 
 
 class Entry(Model):
@@ -125,12 +140,14 @@ class Entry(Model):
         resource: The id of what it was done to; empty where there is no single thing.
         outcome: Whether it was allowed.
         reason: For a refusal or a failure, the error's slug.
-        address: The network address that it came from.
-        user_agent: What the client said it was: any text, cut after ``MAX_USER_AGENT`` characters.
+        address: The network address that it came from; in the log it is sealed.
+        user_agent: What the client said it was: any text, cut after ``MAX_USER_AGENT`` characters; in the
+            log it is sealed.
         request: The id of the request, which its response carried; empty where no request did it.
         trace: The trace id of the request.
         grant: The id of the staff grant under which it was done; empty: none was needed.
         details: Facts that are not secret, such as sizes, versions and roles; never a name.
+        sealed: In the log: address and user agent; None where there is neither.
     """
 
     id: str
@@ -139,7 +156,7 @@ class Entry(Model):
     actor: Actor
     action: Action
     resource: str = ""
-    outcome: Literal["allowed", "refused", "failed"] = "allowed"
+    outcome: Outcome = "allowed"
     reason: str = ""
     address: str = ""
     # Entries of releases before 0.2 do not have these, and must keep their bytes: empty is left out.
@@ -148,6 +165,7 @@ class Entry(Model):
     grant: str = Field("", exclude_if=not_)
     trace: str = ""
     details: Details = Field(default_factory=dict)
+    sealed: SealedFacts | None = Field(None, exclude_if=not_)
 
 
 def canonical(fields: JsonObject) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.audit.log import LOGGED_KIND
+from shared.audit.index import LOGGED_KIND
 from shared.backup.feed import feed
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.audit.log import HEAD_ID, HEAD_KIND, LOGGED_KIND, log_part, newest_log_part
+from shared.audit.index import HEAD_ID, HEAD_KIND, LOGGED_KIND, log_part, newest_log_part
 from shared.audit.models import LoggedEntry, PartHead
 from shared.backup.models import SegmentLine
 from shared.backup.snapshot import LOG_PART, PartState, Snapshot
@@ -103,6 +103,8 @@ class RecordRestorer:
                 await self._create_all(partition, batch, outcome)
                 batch = []
         await self._create_all(partition, batch, outcome)
+        others = [line for line in state.lines.values() if line is not head]
+        await self._create_all(partition, others, outcome)
         await self._create_all(partition, [head], outcome)
 
     async def _is_logged(self, snapshot: Snapshot, entry: str) -> bool:

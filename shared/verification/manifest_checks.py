@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from shared.audit.log import LOGGED_KIND, log_part, newest_log_part
+from shared.audit.index import LOGGED_KIND, log_part, newest_log_part
 from shared.audit.models import LoggedEntry
 from shared.backup.models import Manifest, object_name
 from shared.backup.reading import SetReader

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.access.principal import Principal
-from shared.audit.log import log_part, newest_log_part
+from shared.audit.index import log_part, newest_log_part
 from shared.backup.models import Manifest
 from shared.backup.parts import PartBackup
 from shared.base.concurrency import at_once

@@ -28,6 +28,8 @@ class Adapters:
         backup: Backups, which nobody can change or remove before their date; in another region.
         backup_keys: The keys of the content in the backups, in a store that can forget: what is deleted
             there is gone, with no version or soft-deleted copy of it.
+        audit: The tiles and checkpoints of the audit logs, which nobody can change or remove before their
+            date; in the region of the backups.
         records: Records.
         targets: Opens external storage that tenants own.
         key_vault: Keys.
@@ -47,6 +49,7 @@ class Adapters:
     staging: BlobStore
     backup: WriteOnceStore
     backup_keys: BlobStore
+    audit: WriteOnceStore
     records: RecordStore
     targets: TargetConnector
     key_vault: KeyVault

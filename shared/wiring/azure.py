@@ -45,7 +45,12 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
         ),
     }
     backup = AzureWriteOnce(clients, named(settings.backup_account_url), "backup", clock)
-    marked: Mapping[str, AzureBlobs | AzureWriteOnce] = {**stores, "backup": backup}
+    audit = AzureWriteOnce(clients, named(settings.backup_account_url), "audit", clock)
+    marked: Mapping[str, AzureBlobs | AzureWriteOnce] = {
+        **stores,
+        "backup": backup,
+        "audit": audit,
+    }
 
     async def environments() -> Mapping[str, str | None]:
         return {
@@ -70,6 +75,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
         staging=stores["staging"],
         backup=backup,
         backup_keys=stores["backup-keys"],
+        audit=audit,
         records=AzureRecords(
             clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
         ),

@@ -151,7 +151,7 @@ def build_backups(
             journal,
             agenda,
             snapshots,
-            scratch_maker(needs.sealer.epochs, environment, runtime),
+            scratch_maker(needs.sealer.epochs, needs.audit_log.sealer, environment, runtime),
             Comparison(store),
             runtime,
             every=needs.drill_every,

@@ -66,6 +66,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
         backup=FileWriteOnce(backup / "sets", clock),
         backup_keys=FileBlobs(backup / "keys", clock, forgets=True),
+        audit=FileWriteOnce(backup / "audit", clock),
         records=records,
         targets=targets,
         key_vault=key_vault,

@@ -8,6 +8,7 @@ from shared.adapters.memory.bus import MemoryBus
 from shared.adapters.memory.records import MemoryRecords
 from shared.adapters.memory.scratch import ScratchBlobs
 from shared.audit.log import AuditLog
+from shared.audit.sealing import EntrySealer
 from shared.backup.plaintext import ContentReader
 from shared.base.topology import Topology
 from shared.documents.opening import ContentOpener
@@ -26,11 +27,14 @@ from shared.restore.records import RecordRestorer
 from shared.restore.tenants import TenantRestorer
 
 
-def scratch_maker(epochs: EpochKeys, environment: str, runtime: Runtime) -> Callable[[], Scratch]:
+def scratch_maker(
+    epochs: EpochKeys, sealer: EntrySealer, environment: str, runtime: Runtime
+) -> Callable[[], Scratch]:
     """Makes scratch space whenever it is called; nothing there reaches the service.
 
     Args:
         epochs: The keys of the service, which open content.
+        sealer: Seals the personal data of audit entries.
         environment: Bound into the encryption.
         runtime: Time and randomness.
     """
@@ -52,7 +56,7 @@ def scratch_maker(epochs: EpochKeys, environment: str, runtime: Runtime) -> Call
             ContentReader(ContentOpener(blobs, blobs, epochs, environment)),
             runtime,
         )
-        audit_log = AuditLog(records, journal, runtime)
+        audit_log = AuditLog(records, agenda, sealer, runtime, index_days=1)
         tenants = TenantRestorer(
             RecordRestorer(records), restorer, TenantCopier(restorer), audit_log
         )

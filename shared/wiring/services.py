@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 
-from shared.audit.log import AuditLog
 from shared.base.environment import check_environment
 from shared.base.topology import Topology, load_topology
 from shared.dead_letters.service import DeadLetters
@@ -43,6 +42,7 @@ from shared.targets.queue import TargetQueue
 from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
 from shared.wiring.adapters import Adapters
+from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
@@ -58,7 +58,7 @@ class Services:
     adapters: Adapters
     journal: Journal
     outbox: Outbox
-    audit_log: AuditLog
+    audit: Audit
     tokens: Tokens
     accounts: Accounts
     tenants: Tenants
@@ -164,7 +164,7 @@ def build(
         max_bytes=settings.max_staged_upload_bytes,
     )
     replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
-    audit_log = AuditLog(records, journal, runtime)
+    audit = build_audit(settings, adapters, journal, agenda, epochs, tenant_keys, runtime)
     policies = Policies(records, journal, settings.retention_bounds, runtime)
     targets = build_targets(
         store,
@@ -182,7 +182,7 @@ def build(
         adapters=adapters,
         journal=journal,
         outbox=outbox,
-        audit_log=audit_log,
+        audit=audit,
         tokens=tokens,
         accounts=accounts,
         tenants=tenants,
@@ -202,7 +202,7 @@ def build(
                 policies,
                 sealer,
                 opener,
-                audit_log,
+                audit.log,
                 idempotency,
                 timedelta(days=settings.restore_drill_days),
             ),
@@ -226,7 +226,7 @@ def build(
         target_timer=targets.timer,
         dead_letters=DeadLetters(adapters.bus, topology, journal),
         handlers=event_handlers(
-            StagedContentSealer(uploads, sealer), replication, targets.queue, audit_log
+            StagedContentSealer(uploads, sealer), replication, targets.queue, audit.log
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic.config import JsonDict
@@ -115,13 +116,23 @@ class Settings(BaseSettings):
         backup_retention_min: The fewest hourly, daily, monthly and yearly backup sets that a tenant's
             policy may keep.
         backup_retention_max: The most.
+        audit_checkpoint_schedule: When the audit logs that have grown are put into tiles and signed.
+        audit_key_rotation_schedule: When to look whether the keys that sign checkpoints are due for
+            rotation.
+        audit_key_rotation_days: They are rotated when they are so old.
+        audit_retention_days: How long the tiles of audit logs, which hold every entry, cannot be removed.
+        audit_index_days: How long the index keeps an entry, by which the audit log is searched; it can be
+            made anew from the tiles.
+        audit_log_host: What the name of every audit log begins with, which its checkpoints carry. It must
+            never change; unset: the host of ``public_base_url``.
         primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
             content.
         replica_account_url: The same of the account in the second region, container ``replica``.
         staging_account_url: The same of the account that takes staged uploads, container
             ``staging``.
-        backup_account_url: The same of the account in the second region that takes backups, container
-            ``backup``, whose objects cannot be changed or removed before their date.
+        backup_account_url: The same of the account in the second region that takes backups and audit logs,
+            containers ``backup`` and ``audit``, whose objects cannot be changed or removed before their
+            date.
         backup_keys_account_url: The same of the account of the backups' keys, container ``backup-keys``,
             which keeps no version and no deleted copy of an object.
         cosmos_endpoint: The endpoint of the Cosmos DB account.
@@ -173,6 +184,12 @@ class Settings(BaseSettings):
     target_copies_schedule: Schedule = "15 * * * * *"
     backup_retention_min: Counts = "24 7 0 0"
     backup_retention_max: Counts = "168 366 120 30"
+    audit_checkpoint_schedule: Schedule = "*/20 * * * * *"
+    audit_key_rotation_schedule: Schedule = "0 15 3 * * *"
+    audit_key_rotation_days: int = Field(default=365, ge=91, le=3_650)
+    audit_retention_days: int = Field(default=3_653, ge=1, le=36_500)
+    audit_index_days: int = Field(default=3_653, ge=30, le=36_500)
+    audit_log_host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\[\]-]+$")] | None = None
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None
@@ -209,6 +226,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """Each of ``cors_origins``."""
         return tuple(self.cors_origins.split())
+
+    @property
+    def log_host(self) -> str:
+        """The host in the names of audit logs."""
+        return self.audit_log_host or urlsplit(self.public_base_url).netloc
 
     @property
     def retention_bounds(self) -> RetentionBounds:

@@ -22,16 +22,15 @@ from shared.adapters.embedded.folders import sync_folder
 from shared.adapters.embedded.moments import from_microseconds
 from shared.adapters.embedded.record_schema import add_positions
 from shared.adapters.embedded.records import SqliteRecords
-from shared.audit.log import (
-    EMPTY,
+from shared.audit.index import (
     HEAD_ID,
     HEAD_KIND,
     LOGGED_KIND,
-    PART_ENTRIES,
     POINTER_ID,
     POINTER_KIND,
     log_part,
 )
+from shared.audit.log import EMPTY, PART_ENTRIES
 from shared.audit.models import LogPointer, PartHead, TreeHead
 from shared.base.errors import Damaged
 from shared.base.events import Event

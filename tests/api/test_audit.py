@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shared.audit.log import log_part
+from shared.audit.index import log_part
 from shared.base.errors import Damaged, Unavailable
 from shared.base.partitions import OPERATOR, Partition
 from shared.identity.lockout import FREE_ATTEMPTS
@@ -48,7 +48,7 @@ async def check(app: App, tenant: str) -> int:
     bodies = await app.entries(tenant)
     positions = {body["position"]: body["entry"] for body in bodies}
     assert sorted(positions) == list(range(len(bodies))), "no gap, no double, none waiting"
-    head = await app.services.audit_log.head(tenant)
+    head = await app.services.audit.log.head(tenant)
     leaves = [canonical(positions[position]) for position in range(len(bodies))]
     assert head.size == len(bodies)
     assert head.root == textbook_root(leaves).hex()
@@ -87,7 +87,7 @@ async def test_the_root_can_be_recomputed_from_the_entries(
 async def test_appending_again_and_at_once_changes_nothing(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    log = app.services.audit_log
+    log = app.services.audit.log
     for number in range(12):
         await asyncio.gather(*(app.http.get("documents", headers=auth) for _ in range(number)))
         await asyncio.gather(*(log.append_pending(Partition(alpha)) for _ in range(3)))
@@ -98,11 +98,11 @@ async def test_appending_again_and_at_once_changes_nothing(
 async def test_more_entries_than_fit_into_one_commit(
     app: App, alpha: str, auth: dict[str, str]
 ) -> None:
-    await app.services.audit_log.append_pending(Partition(alpha))
+    await app.services.audit.log.append_pending(Partition(alpha))
     entry = app.services.journal.entry
     for _ in range(130):
         await app.services.journal.commit(entry("document.list", tenant=alpha))  # type: ignore[arg-type]
-    assert await app.services.audit_log.append_pending(Partition(alpha)) == 130
+    assert await app.services.audit.log.append_pending(Partition(alpha)) == 130
     await check(app, alpha)
 
 
@@ -117,7 +117,7 @@ async def test_earlier_positions_never_change(app: App, alpha: str, auth: dict[s
 async def test_reading_the_log(app: App, alpha: str, auth: dict[str, str]) -> None:
     document = await busy(app, alpha, auth)
     answer = (await app.http.get("audit?limit=200", headers=auth)).json()
-    head = await app.services.audit_log.head(alpha)
+    head = await app.services.audit.log.head(alpha)
     assert answer["head"] == {"size": head.size, "root": head.root}
     times = [item["entry"]["time"] for item in answer["items"]]
     assert times == sorted(times, reverse=True)
@@ -440,5 +440,5 @@ async def test_a_head_that_was_changed_is_noticed_and_not_built_upon(
     await records.commit(head.partition, [Replace(replace(head, body=head.body | {"tree": tree}))])
     await app.http.get("documents", headers=await app.auth(alpha))
     with pytest.raises(Damaged):
-        await app.services.audit_log.append_pending(Partition(alpha))
+        await app.services.audit.log.append_pending(Partition(alpha))
     assert "audit.difference" in caplog.text

@@ -16,7 +16,7 @@ import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
-from shared.audit.log import LOGGED_KIND, log_part
+from shared.audit.index import LOGGED_KIND, log_part
 from shared.backup.claims import begin_attempt
 from shared.backup.contents import ContentBackup
 from shared.backup.models import Erasable

@@ -143,7 +143,7 @@ async def test_the_audit_log_keeps_its_root_and_goes_on(data: Path, clock: FakeC
     acme = EXPECTED["tenants"]["acme"]
     async with open_app(data, clock) as app:
         await app.services.start()
-        head = await app.services.audit_log.head(acme)
+        head = await app.services.audit.log.head(acme)
         assert (head.size, head.root) == (EXPECTED["size"], EXPECTED["root"])
         logged = {
             record.id: record.body["position"]
@@ -164,7 +164,7 @@ async def test_the_audit_log_keeps_its_root_and_goes_on(data: Path, clock: FakeC
                 body["entry"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
             )
             frontier = merkle.append(frontier, position, merkle.leaf_hash(text.encode()))
-        head = await app.services.audit_log.head(acme)
+        head = await app.services.audit.log.head(acme)
         assert (head.size, head.root) == (len(bodies), merkle.root(frontier).hex())
         auth = await signed_in(app, "acme")
         listed = (await app.http.get("audit?limit=200", headers=auth)).json()["items"]

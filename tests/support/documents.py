@@ -12,7 +12,7 @@ from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.records import MemoryRecords
-from shared.audit.log import AuditLog
+from shared.adapters.memory.write_once import MemoryWriteOnce
 from shared.base.buffers import Buffer
 from shared.base.errors import Unavailable
 from shared.base.events import Event
@@ -40,6 +40,8 @@ from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_PAGE, Change, Changes, Delete, Page, Record
 from shared.replication.service import Replication
+from shared.wiring.audit import Audit
+from tests.support.audit import audit_of
 from tests.support.clock import FakeClock
 from tests.support.keys import TENANT, CountingVault, KilledError
 
@@ -152,7 +154,7 @@ class DocumentProcess:
     staged: StagedContentSealer
     sweep: Sweep
     replication: Replication
-    audit_log: AuditLog
+    audit: Audit
 
     async def create(
         self, content: bytes = b"content", used: IdempotencyKey | None = None
@@ -241,7 +243,7 @@ class DocumentData:
             StagedContentSealer(uploads, sealer),
             Sweep(uploads, self.primary, self.replica, runtime),
             Replication(store, journal, opener, self.primary, self.replica, runtime),
-            AuditLog(self.records, journal, runtime),
+            audit_of(self.records, MemoryWriteOnce(self.clock), vault, runtime, journal, agenda),
         )
 
     def at(self, year: int, month: int, day: int = 1, hour: int = 0, minute: int = 0) -> None:

@@ -148,7 +148,7 @@ async def _check_log(services: Services, data: Path, tenant: str) -> None:
             canonical(Entry.model_validate(body["entry"]).model_dump(mode="json"))
         )
         frontier = merkle.append(frontier, position, leaf)
-    head = await services.audit_log.head(tenant)
+    head = await services.audit.log.head(tenant)
     assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 
 import pytest
@@ -12,16 +11,15 @@ import pytest
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.records import MemoryRecords
-from shared.audit.log import AuditLog, log_part
+from shared.audit.index import log_part
 from shared.base.errors import InvalidInput
 from shared.base.partitions import Partition
 from shared.crypto import merkle
-from shared.journal.agenda import Agenda
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.journal.outbox import Outbox
-from shared.ports.clock import Runtime
 from shared.ports.records import Change
+from shared.wiring.audit import Audit
+from tests.support.audit import AuditData, entries
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -52,26 +50,19 @@ class Records(MemoryRecords):
             raise Killed
 
 
-class Bus:
-    async def publish(self, _: object) -> None: ...
-
-
 class Log:
     """One tenant's log, used by any number of processes."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.records = Records(self.clock)
+        self.data = AuditData(self.records, self.clock, PART)
 
-    def process(self) -> tuple[AuditLog, Journal]:
+    def process(self) -> tuple[Audit, Journal]:
         async def no_time(_: float) -> None:
             await asyncio.sleep(0)
 
-        runtime = Runtime(self.clock, os.urandom, no_time)
-        agenda = Agenda(self.records, runtime)
-        outbox = Outbox(self.records, Bus(), agenda, runtime)  # type: ignore[arg-type]
-        journal = Journal(self.records, outbox, "development", runtime)
-        return AuditLog(self.records, journal, runtime, part_entries=PART), journal
+        return self.data.process(no_time)
 
     async def commit(self, count: int, resource: str = "") -> None:
         _, journal = self.process()
@@ -81,7 +72,6 @@ class Log:
 
     async def check(self, count: int) -> None:
         """There are so many entries, each once, without a gap, under the root that they give."""
-        log, _ = self.process()
         logged = []
         for number in range(count // PART + 1):
             page = await self.records.query(log_part(TENANT, number), "audit-logged", limit=1_000)
@@ -95,7 +85,7 @@ class Log:
         for position, body in enumerate(logged):
             text = json.dumps(body["entry"], sort_keys=True, separators=(",", ":"))
             frontier = merkle.append(frontier, position, merkle.leaf_hash(text.encode()))
-        head = await log.head(TENANT)
+        head = await self.process()[0].log.head(TENANT)
         assert (head.size, head.root) == (count, merkle.root(frontier).hex())
 
 
@@ -103,8 +93,8 @@ class Log:
 async def test_entries_fill_one_part_after_the_other(count: int) -> None:
     log = Log()
     await log.commit(count)
-    assert await log.process()[0].append_pending(MAIN) == count
-    assert await log.process()[0].append_pending(MAIN) == 0
+    assert await log.process()[0].log.append_pending(MAIN) == count
+    assert await log.process()[0].log.append_pending(MAIN) == 0
     await log.check(count)
 
 
@@ -112,7 +102,7 @@ async def test_entries_that_come_one_by_one_make_the_same_log() -> None:
     log = Log()
     for _ in range(3 * PART + 1):
         await log.commit(1)
-        assert await log.process()[0].append_pending(MAIN) == 1
+        assert await log.process()[0].log.append_pending(MAIN) == 1
     await log.check(3 * PART + 1)
 
 
@@ -126,11 +116,11 @@ async def test_an_append_that_is_killed_at_any_commit_is_completed_by_the_next(
     await log.commit(count)
     log.records.commits, log.records.kill_at, log.records.after = 0, kill_at, after
     try:
-        await log.process()[0].append_pending(MAIN)
+        await log.process()[0].log.append_pending(MAIN)
     except Killed:
         assert log.records.commits == kill_at
     log.records.kill_at = -1
-    await log.process()[0].append_pending(MAIN)
+    await log.process()[0].log.append_pending(MAIN)
     await log.check(count)
     assert not (await log.records.query(MAIN, "audit")).records
 
@@ -140,8 +130,8 @@ async def test_processes_that_append_at_once_log_each_entry_once() -> None:
     await log.commit(4 * PART)
     others = [Partition(TENANT, f"2026-{month:02}") for month in range(1, 4)]
     await asyncio.gather(
-        *(log.process()[0].append_pending(MAIN) for _ in range(5)),
-        *(log.process()[0].append_pending(other) for other in others),
+        *(log.process()[0].log.append_pending(MAIN) for _ in range(5)),
+        *(log.process()[0].log.append_pending(other) for other in others),
     )
     await log.check(4 * PART)
 
@@ -150,12 +140,12 @@ async def test_the_log_is_listed_newest_first_across_its_parts() -> None:
     log = Log()
     await log.commit(3 * PART + 2)
     audit, _ = log.process()
-    await audit.append_pending(MAIN)
+    await audit.log.append_pending(MAIN)
     for limit in (1, 3, PART, PART + 1, 100):
         found: list[int] = []
         cursor = None
         while True:
-            page = await audit.entries(OFFICER, resource=None, limit=limit, cursor=cursor)
+            page = await entries(audit.reader, OFFICER, limit=limit, cursor=cursor)
             assert len(page.items) <= limit
             found += [logged.position for logged in page.items]
             cursor = page.cursor
@@ -171,8 +161,8 @@ async def test_a_filter_finds_entries_in_every_part() -> None:
         await log.commit(PART - 1)
         await log.commit(1, resource)
     audit, _ = log.process()
-    await audit.append_pending(MAIN)
-    page = await audit.entries(OFFICER, resource=resource, limit=10, cursor=None)
+    await audit.log.append_pending(MAIN)
+    page = await entries(audit.reader, OFFICER, resource=resource, limit=10)
     assert {logged.entry.resource for logged in page.items} == {resource}
     assert [logged.position // PART for logged in page.items] == [2, 1, 0]
 
@@ -182,6 +172,6 @@ async def test_a_cursor_that_is_malformed_is_refused(cursor: str) -> None:
     log = Log()
     await log.commit(1)
     audit, _ = log.process()
-    await audit.append_pending(MAIN)
+    await audit.log.append_pending(MAIN)
     with pytest.raises(InvalidInput):
-        await audit.entries(OFFICER, resource=None, limit=10, cursor=cursor)
+        await entries(audit.reader, OFFICER, limit=10, cursor=cursor)

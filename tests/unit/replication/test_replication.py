@@ -13,6 +13,7 @@ from shared.documents.naming import hour_prefix, sweep_due
 from shared.documents.reading import DocumentVersion
 from shared.journal.agenda import Task
 from shared.ports.blobs import BlobStore
+from tests.support.audit import entries
 from tests.support.documents import (
     USER,
     DocumentData,
@@ -57,8 +58,8 @@ async def replicated(data: DocumentData, process: DocumentProcess) -> DocumentVe
 
 async def logged(process: DocumentProcess, document: str) -> list[str]:
     """The actions of the log, once everything was appended to it."""
-    await process.audit_log.append_pending(partition_of(TENANT, document))
-    page = await process.audit_log.entries(USER, resource=document, limit=100, cursor=None)
+    await process.audit.log.append_pending(partition_of(TENANT, document))
+    page = await entries(process.audit.reader, USER, resource=document)
     return [item.entry.action for item in page.items]
 
 

@@ -17,6 +17,7 @@ from shared.base.partitions import partition_of
 from shared.crypto.shares import Share, combine
 from shared.documents.models import Description
 from shared.documents.reading import DocumentVersion, content_etag
+from tests.support.audit import entries as entries_of
 from tests.support.documents import ADMIN, USER, read, stream
 from tests.support.keys import TENANT, KilledError
 from tests.support.targets import (
@@ -35,9 +36,9 @@ CONTENT = bytes(range(256)) * 3 * 4096
 
 async def logged(process: TargetProcess, document: str) -> list[str]:
     """What the audit log says was done to a document at its targets."""
-    log = process.documents.audit_log
-    await log.append_pending(partition_of(TENANT, document))
-    page = await log.entries(USER, resource=document, limit=100, cursor=None)
+    audit = process.documents.audit
+    await audit.log.append_pending(partition_of(TENANT, document))
+    page = await entries_of(audit.reader, USER, resource=document, limit=100)
     actions = [item.entry.action.value for item in page.items]
     return sorted(action for action in actions if action.startswith("target."))
 

@@ -16,6 +16,7 @@ from shared.targets.health import pause_after
 from shared.targets.models import LONGEST_PAUSE
 from shared.targets.requests import TargetChange
 from shared.targets.store import TargetKey
+from tests.support.audit import entries as entries_of
 from tests.support.documents import stored
 from tests.support.keys import TENANT
 from tests.support.targets import (
@@ -34,10 +35,10 @@ REFUSED = Forbidden("The credentials do not allow this.")
 
 async def entries(process: TargetProcess, resource: str) -> list[tuple[str, str, str]]:
     """What the audit log has of a target or a document: action, outcome, reason; oldest first."""
-    log = process.documents.audit_log
+    audit = process.documents.audit
     part = MAIN if resource.startswith("tgt_") else month_of(resource)
-    await log.append_pending(Partition(TENANT, part))
-    page = await log.entries(ADMINISTRATOR, resource=resource, limit=200, cursor=None)
+    await audit.log.append_pending(Partition(TENANT, part))
+    page = await entries_of(audit.reader, ADMINISTRATOR, resource=resource, limit=200)
     return [
         (item.entry.action.value, item.entry.outcome, item.entry.reason)
         for item in reversed(page.items)

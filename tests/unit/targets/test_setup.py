@@ -26,6 +26,7 @@ from shared.ports.targets import ProbeStep, TargetAddress, TargetCredentials
 from shared.targets.errors import TargetChangedError, TargetUnusableError
 from shared.targets.models import MAX_TARGETS
 from shared.targets.requests import Recovery, TargetChange
+from tests.support.audit import entries as entries_of
 from tests.support.keys import TENANT, KilledError
 from tests.support.targets import (
     ADMINISTRATOR,
@@ -53,9 +54,9 @@ def key(value: str = "a key of the client's") -> IdempotencyKey:
 
 async def refusals(process: TargetProcess) -> list[tuple[str, str]]:
     """What the audit log says was refused or failed: actions and reasons."""
-    log = process.documents.audit_log
-    await log.append_pending(Partition(TENANT))
-    page = await log.entries(ADMINISTRATOR, resource=None, limit=200, cursor=None)
+    audit = process.documents.audit
+    await audit.log.append_pending(Partition(TENANT))
+    page = await entries_of(audit.reader, ADMINISTRATOR, limit=200)
     return [(i.entry.action.value, i.entry.reason) for i in page.items if i.entry.reason]
 
 

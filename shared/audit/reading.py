@@ -1,0 +1,205 @@
+"""Reading the audit logs: pages of the index, the newest checkpoint, tiles, proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.access.principal import Principal
+from shared.audit.checkpoints import Checkpoints
+from shared.audit.index import FILTERS, log_index, log_part, newest_log_part
+from shared.audit.log import AuditLog
+from shared.audit.models import LogCheckpoint, LoggedEntry, TreeHead
+from shared.audit.storage import LogStore
+from shared.audit.tree import StoredTree
+from shared.base.errors import InvalidInput, NotFound
+from shared.base.ids import PREFIXES, earliest_id, is_id
+from shared.base.listing import Listing
+from shared.crypto.log_proofs import LogProof
+from shared.crypto.notes import parse_note
+from shared.crypto.tiles import TileError, TilePath, parse_tile_path
+from shared.journal.collections import Collection, page_across
+from shared.journal.entries import Action
+from shared.journal.journal import Journal
+
+READ_NOTED: Final = timedelta(minutes=10)
+READERS: Final = 10_000
+"""People whose reading a process remembers."""
+
+NOT_YET: Final = (
+    "The log has no checkpoint yet; one follows within a minute of its first entry. Try again then."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage(Listing[LoggedEntry]):
+    """A page of the log, and the head of its tree."""
+
+    head: TreeHead
+
+
+@dataclass(slots=True)
+class LogReader:
+    """Reads the log of whoever asks.
+
+    Attributes:
+        log: The logs.
+        checkpoints: Their checkpoints.
+        store: Their tiles.
+        journal: Makes the entries about reading the log itself.
+    """
+
+    log: AuditLog
+    checkpoints: Checkpoints
+    store: LogStore
+    journal: Journal
+    _logged: Collection[LoggedEntry] = field(init=False)
+    _noted: dict[tuple[str, str], datetime] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._logged = log_index(self.log.records)
+
+    async def entries(
+        self,
+        principal: Principal,
+        *,
+        where: Mapping[str, str],
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int,
+        cursor: str | None,
+    ) -> LogPage:
+        """A page of the caller's log, newest first, with the tree head.
+
+        Args:
+            principal: Who asks; their tenant's log is read.
+            where: Only entries with exactly these values of ``FILTERS``.
+            since: Only entries made then or later.
+            before: Only entries made before then.
+            limit: Entries at most.
+            cursor: From the page before.
+
+        Raises:
+            InvalidInput: The cursor does not belong to this query.
+        """
+        if not set(where) <= set(FILTERS):
+            raise ValueError("the index has no such field")
+        tenant = principal.tenant
+        head = await self.log.head(tenant)
+        newest = await newest_log_part(self.log.records, tenant)
+        page = await page_across(
+            self._logged,
+            [log_part(tenant, number) for number in range(newest, -1, -1)],
+            where=where,
+            order="descending",
+            limit=limit,
+            cursor=cursor,
+            first=earliest_id("aud", since) if since else None,
+            before=earliest_id("aud", before) if before else None,
+        )
+        resource = where.get("resource", "")
+        await self.journal.commit(
+            self.journal.entry(
+                Action.AUDIT_READ,
+                # Any other text is the client's own, and the log repeats none of it.
+                resource if is_id(resource, *PREFIXES) else "",
+                by=principal,
+                details={"entries": len(page.items)},
+            )
+        )
+        opened = await self.log.sealer.open(tenant, [item.value.entry for item in page.items])
+        items = [
+            item.value.model_copy(update={"entry": entry})
+            for item, entry in zip(page.items, opened, strict=True)
+        ]
+        return LogPage(items, page.cursor, page.damaged, head)
+
+    async def note_read(self, principal: Principal, form: str) -> None:
+        """Put into the log that someone reads it in a form that is read piece by piece, or again and again.
+
+        One entry a person, form and ``READ_NOTED``: a reader who follows the log must not be what makes it
+        grow.
+        """
+        now = self.log.runtime.now()
+        key = (principal.user, form)
+        noted = self._noted.get(key)
+        if noted is not None and noted <= now < noted + READ_NOTED:
+            return
+        if len(self._noted) >= READERS:
+            self._noted.clear()
+        await self.journal.commit(
+            self.journal.entry(Action.AUDIT_READ, by=principal, details={"form": form})
+        )
+        self._noted[key] = now
+
+    async def checkpoint(self, tenant: str) -> LogCheckpoint:
+        """The newest checkpoint of a log.
+
+        Raises:
+            NotFound: It has none yet.
+        """
+        newest = await self.checkpoints.newest(tenant)
+        if newest is None:
+            raise NotFound(NOT_YET)
+        return newest
+
+    async def tile(self, tenant: str, path: str) -> bytes:
+        """A tile or bundle of a log, by its path of C2SP tlog-tiles.
+
+        Raises:
+            InvalidInput: There can be no such tile.
+            NotFound: The log's checkpoint does not reach as far.
+            Damaged: The store has lost it.
+            Unavailable: The store does not respond.
+        """
+        try:
+            wanted = parse_tile_path(path)
+        except TileError as error:
+            raise InvalidInput(f"This is {error}.") from None
+        size = (await self.checkpoint(tenant)).tree.size
+        if not _is_in(wanted, size):
+            raise NotFound("The log's newest checkpoint does not reach as far as this tile.")
+        return await self.store.read_tile(tenant, wanted)
+
+    async def inclusion(self, tenant: str, position: int) -> LogProof:
+        """The proof that an entry is in the log, under its newest checkpoint.
+
+        Raises:
+            NotFound: The newest checkpoint does not reach as far.
+            Damaged: A tile is missing.
+            Unavailable: The store does not respond.
+        """
+        newest = await self.checkpoint(tenant)
+        if position >= newest.tree.size:
+            raise NotFound(
+                f"The newest checkpoint is of {newest.tree.size} entries; try again in a minute."
+            )
+        hashes = await self.tree(tenant, newest.tree.size).inclusion(position)
+        return LogProof(position, tuple(hashes), parse_note(newest.note.encode()))
+
+    async def consistency(self, tenant: str, size: int) -> tuple[LogCheckpoint, list[bytes]]:
+        """The newest checkpoint, and the proof that the log has only grown since it had a size.
+
+        Raises:
+            NotFound: The log did not have that size yet.
+            Damaged: A tile is missing.
+            Unavailable: The store does not respond.
+        """
+        newest = await self.checkpoint(tenant)
+        if size > newest.tree.size:
+            raise NotFound(
+                f"The newest checkpoint is of {newest.tree.size} entries, fewer than {size}."
+            )
+        return newest, await self.tree(tenant, newest.tree.size).consistency(size)
+
+    def tree(self, tenant: str, size: int) -> StoredTree:
+        """The tree of a log at a size that a checkpoint has."""
+        return StoredTree(self.store, tenant, size)
+
+
+def _is_in(path: TilePath, size: int) -> bool:
+    """Whether a tree of ``size`` leaves has all of a tile."""
+    nodes = size >> (8 * (path.level or 0))
+    return path.index * 256 + path.width <= nodes

@@ -1,0 +1,65 @@
+"""The services of the audit logs, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.audit.checkpoints import Checkpoints
+from shared.audit.log import AuditLog
+from shared.audit.reading import LogReader
+from shared.audit.recovery import LogRecovery
+from shared.audit.sealing import EntrySealer
+from shared.audit.signing import CheckpointKeys
+from shared.audit.storage import LogStore
+from shared.journal.agenda import Agenda
+from shared.journal.journal import Journal
+from shared.keys.epochs import EpochKeys
+from shared.keys.tenants import TenantKeys
+from shared.ports.clock import Runtime
+from shared.wiring.adapters import Adapters
+from shared.wiring.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything that has to do with audit logs.
+
+    Attributes:
+        log: Appends to them.
+        checkpoints: Puts what was appended into tiles, and signs it.
+        keys: Sign checkpoints.
+        reader: Reads them.
+    """
+
+    log: AuditLog
+    checkpoints: Checkpoints
+    keys: CheckpointKeys
+    reader: LogReader
+
+
+def build_audit(
+    settings: Settings,
+    adapters: Adapters,
+    journal: Journal,
+    agenda: Agenda,
+    epochs: EpochKeys,
+    tenant_keys: TenantKeys,
+    runtime: Runtime,
+) -> Audit:
+    """Put the services of the audit logs together."""
+    records = adapters.records
+    store = LogStore(adapters.audit, timedelta(days=settings.audit_retention_days), runtime)
+    keys = CheckpointKeys(
+        records,
+        adapters.key_vault,
+        journal,
+        runtime,
+        timedelta(days=settings.audit_key_rotation_days),
+        settings.log_host,
+    )
+    recovery = LogRecovery(store, keys)
+    sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
+    log = AuditLog(records, agenda, sealer, runtime, settings.audit_index_days, recovery)
+    checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
+    return Audit(log, checkpoints, keys, LogReader(log, checkpoints, store, journal))
