@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.access.principal import Principal
+from shared.adapters.memory.keys import MemoryKeyVault
 from shared.adapters.memory.write_once import MemoryWriteOnce
+from shared.adapters.softkeys import PrivateKey, make_private_key
 from shared.audit.reading import LogPage, LogReader
 from shared.journal.agenda import Agenda
 from shared.journal.journal import Journal
@@ -19,12 +21,13 @@ from shared.keys.intermediate import IntermediateKeys
 from shared.keys.rotation import KeyRotation
 from shared.keys.tenants import TenantKeys
 from shared.ports.clock import Runtime
+from shared.ports.keys import KeyUse
 from shared.ports.records import RecordStore
 from shared.ports.write_once import WriteOnceStore
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.settings import Settings
 from tests.support.clock import FakeClock
-from tests.support.keys import CountingVault
+from tests.support.identity import NoBus, prepared_key
 
 HOST = "strongroom.example"
 
@@ -34,13 +37,6 @@ class _Stores:
     records: RecordStore
     audit: WriteOnceStore
     key_vault: Any
-
-
-class NoBus:
-    """A bus that nobody listens to."""
-
-    async def publish(self, _: object) -> None:
-        """Publish nothing."""
 
 
 def audit_of(
@@ -83,12 +79,12 @@ class AuditData:
     records: RecordStore
     clock: FakeClock
     store: WriteOnceStore = field(init=False)
-    vault: CountingVault = field(init=False)
+    vault: MemoryKeyVault = field(init=False)
     part_entries: int | None = None
 
     def __post_init__(self) -> None:
         self.store = MemoryWriteOnce(self.clock)
-        self.vault = CountingVault()
+        self.vault = MemoryKeyVault(os.urandom, _private_key)
 
     def process(
         self, pause: Callable[[float], Awaitable[None]] | None = None
@@ -115,3 +111,8 @@ async def entries(
 ) -> LogPage:
     """A page of the principal's log, newest first."""
     return await reader.entries(principal, where=where, limit=limit, cursor=cursor)
+
+
+def _private_key(use: KeyUse) -> PrivateKey:
+    """Making an RSA key takes long, and one for all will do."""
+    return prepared_key(use) if use == "wrap" else make_private_key(use)
