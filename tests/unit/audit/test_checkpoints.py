@@ -282,7 +282,7 @@ async def test_processes_that_are_killed_at_any_write_leave_one_history(
     store = data.store
     roots: dict[int, bytes] = {}
     for _ in range(20):
-        data.store = KilledStore(store, chance.randrange(1, 9), after=chance.random() < 0.5)  # type: ignore[assignment]
+        data.store = KilledStore(store, chance.randrange(1, 9), after=chance.random() < 0.5)
         audit, journal = data.process()
         await act(journal, chance.choice([1, 3, 90, 270]))
         await audit.log.append_pending(MAIN)
