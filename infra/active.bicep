@@ -79,6 +79,14 @@ var settings = {
   STRONGROOM_RESTORE_DRILL_DAYS: '30'
   STRONGROOM_TRASH_SCHEDULE: '30 */10 * * * *'
   STRONGROOM_TARGET_COPIES_SCHEDULE: '15 * * * * *'
+  STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE: '*/20 * * * * *'
+  STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE: '0 15 3 * * *'
+  STRONGROOM_AUDIT_KEY_ROTATION_DAYS: '365'
+  // As with the backups: what holds no data of customers can be deleted with its account, weeks later.
+  STRONGROOM_AUDIT_RETENTION_DAYS: environment == 'production' ? '3653' : '30'
+  STRONGROOM_AUDIT_INDEX_DAYS: environment == 'production' ? '3653' : '400'
+  // The names of the logs, which never change, whatever happens to the address of the API.
+  STRONGROOM_AUDIT_LOG_HOST: full ? edge.apiHost : appHost
   STRONGROOM_BACKUP_RETENTION_MIN: '24 7 0 0'
   // An account with an object inside its date cannot be deleted: what holds no data of customers can be, a year later.
   STRONGROOM_BACKUP_RETENTION_MAX: environment == 'production' ? '168 366 120 30' : '168 30 12 1'

@@ -494,6 +494,7 @@ module backup 'modules/storage-account.bicep' = {
       sku: 'Standard_GZRS'
       containers: [
         { name: 'backup', grants: [{ identity: identities.app, role: ownRole(here, 'backup-keeper') }] }
+        { name: 'audit', grants: [{ identity: identities.app, role: ownRole(here, 'backup-keeper') }] }
       ]
       grants: []
       versioning: true

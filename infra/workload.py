@@ -139,6 +139,7 @@ RESTORE_SECONDS = 60
 DRILL_SECONDS = 600
 TARGET_SECONDS = 60
 TRASH_SECONDS = 600
+CHECKPOINT_SECONDS = 20
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -152,6 +153,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / DRILL_SECONDS
     + 1 / TARGET_SECONDS
     + 1 / TRASH_SECONDS
+    + 1 / CHECKPOINT_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -195,6 +197,12 @@ PLATFORM_LOG_GIGABYTES = 3
 SIGNATURE_OPERATIONS = 2
 """The key vault is asked for the key's current version, then to sign."""
 
+CHECKPOINT_WINDOW_SECONDS = 60
+CHECKPOINT_UNITS = 90
+CHECKPOINT_OBJECTS = 2
+"""A tenant's log gets one checkpoint for all that happened in such a window, which is on the agenda twice; the
+request units of that, of reading what was appended and of the commit; a bundle and the checkpoint."""
+
 VERIFICATION_DAYS = 30
 VERIFIED_COPIES = 4
 VERIFIED_FAR = 3
@@ -215,6 +223,7 @@ class Timers:
         lists: LIST calls of the upload sweep.
         sets: Sets of backups.
         backup_units: Request units of the sets.
+        checkpoints: Of audit logs.
     """
 
     idle_units: float
@@ -223,11 +232,18 @@ class Timers:
     lists: float
     sets: float
     backup_units: float
+    checkpoints: float
 
     @property
     def units(self) -> float:
         """All request units."""
-        return self.idle_units + self.relay_units + self.sweep_units + self.backup_units
+        own = self.idle_units + self.relay_units + self.sweep_units + self.backup_units
+        return own + self.checkpoints * CHECKPOINT_UNITS
+
+    @property
+    def checkpoint_requests(self) -> float:
+        """What the checkpoints ask of the storage, in requests with the price of a write."""
+        return self.checkpoints * CHECKPOINT_OBJECTS * WRITES_AN_OBJECT
 
     @property
     def set_requests(self) -> float:
@@ -267,6 +283,7 @@ def timers(use: Use) -> Timers:
         + 1 / DRILL_SECONDS
         + 1 / TARGET_SECONDS
         + 2 / TRASH_SECONDS
+        + 1 / CHECKPOINT_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
@@ -282,6 +299,10 @@ def timers(use: Use) -> Timers:
         lists=tenant_hours * SWEPT_STORES,
         sets=sets,
         backup_units=sets * (SET_VISITS * visit + SET_UNITS) + use.documents * WRITE_UNITS,
+        checkpoints=min(
+            tenants * seconds / CHECKPOINT_WINDOW_SECONDS,
+            use.documents * EVENTS_A_DOCUMENT + use.opens,
+        ),
     )
 
 
@@ -326,7 +347,7 @@ def demand(use: Use) -> Demand:
     windows = use.tenants * INSTANCES * HOURS_A_MONTH * 60 / IN_MEMORY_MINUTES
     # What follows from a message needs no key.
     unwraps = min(windows, use.documents + use.opens) * UNWRAPS
-    keys = unwraps + asked.sets * SIGNATURE_OPERATIONS
+    keys = unwraps + asked.sets * SIGNATURE_OPERATIONS + asked.checkpoints
     runs = total("executions") + RUNS
     alone = RUNS * BILLED_SECONDS + total("executions") * BILLED_SECONDS / TOGETHER
     lines = total("log_lines") + keys + asked.sets * LINES_A_SET

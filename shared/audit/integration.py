@@ -104,9 +104,9 @@ class Integration:
                 frontier = merkle.append(frontier, size, leaf)
                 size += 1
             written.append((TilePath(None, index, len(leaves)), encode_bundle(leaves)))
-            written.append((TilePath(0, index, len(leaves)), b"".join(tile)))
             if len(leaves) == WIDTH:
                 await self._keep_span(tenant, index, entries)
+                written.append((TilePath(0, index), b"".join(tile)))
                 hashes.append(root_of(written[-1][1]))
         written += await self._upper_tiles(tenant, first, hashes)
         await at_once(lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE)

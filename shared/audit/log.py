@@ -50,7 +50,7 @@ PART_ENTRIES: Final = 1 << 18
 BATCH: Final = MAX_CHANGES - 1
 """Entries of one commit, next to the head."""
 
-CHECKPOINT_WITHIN: Final = timedelta(seconds=30)
+CHECKPOINT_WITHIN: Final = timedelta(minutes=1)
 """What is appended in a time window of this length gets one checkpoint."""
 
 LOOKED_UP_AT_ONCE: Final = 16

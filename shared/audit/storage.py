@@ -1,7 +1,8 @@
 """Where a log's tiles, bundles and checkpoints are kept: objects that nobody changes.
 
 Below a prefix of the log's own lie the objects of C2SP tlog-tiles (https://c2sp.org/tlog-tiles) under
-the paths of that specification, and each checkpoint under its size. The store is write-once: what is
+the paths of that specification, but for the lowest tiles before they are full, which follow from their bundles,
+and each checkpoint under its size. The store is write-once: what is
 full is retained for as long as the log is, what is superseded when its tile is full for days.
 """
 
@@ -15,6 +16,7 @@ from typing import Final
 
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.streams import single
+from shared.crypto.merkle import leaf_hash
 from shared.crypto.tiles import WIDTH, TilePath, decode_bundle, encode_bundle
 from shared.ports.clock import Runtime
 from shared.ports.write_once import RetainedInfo, WriteOnceStore
@@ -62,6 +64,10 @@ class LogStore:
             Damaged: It is not as large as its path says.
             Unavailable: The store does not respond.
         """
+        if path.level == 0 and path.width < WIDTH:
+            # Until it is full it is not kept: it follows from the bundle, which is.
+            entries = decode_bundle(await self.read_tile(tenant, TilePath(None, path.index, path.width)))
+            return b"".join(map(leaf_hash, entries))
         try:
             content = await self._read(object_name(tenant, str(path)))
         except NotFound:

@@ -128,6 +128,7 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
     given = {item["name"]: item["value"] for item in site["appSettings"]}
     periods = {
         "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (workload.RELAY_SECONDS, "*/{} * * * * *", 1),
+        "STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE": (workload.CHECKPOINT_SECONDS, "*/{} * * * * *", 1),
         "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (workload.SWEEP_SECONDS, "0 */{} * * * *", 60),
         "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (
             workload.ROTATION_SECONDS,
@@ -143,7 +144,10 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
         "STRONGROOM_RESTORE_SCHEDULE": workload.RESTORE_SECONDS,
         "STRONGROOM_TARGET_COPIES_SCHEDULE": workload.TARGET_SECONDS,
     }
-    daily = {"STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE"}
+    daily = {
+        "STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE",
+        "STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE",
+    }
     every = {name for name in given if name.endswith("_SCHEDULE")}
     assert every == set(periods) | set(every_minute) | daily
     assert set(every_minute.values()) == {60}

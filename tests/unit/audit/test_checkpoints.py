@@ -174,7 +174,7 @@ async def test_the_timer_publishes_what_was_appended_within_a_minute(data: Audit
     await audit.log.append_pending(MAIN)
     await audit.checkpoints.run()
     assert await audit.checkpoints.newest(TENANT) is None
-    data.clock.advance(30)
+    data.clock.advance(60)
     await audit.checkpoints.run()
     assert await check(data, audit) == 2
 
@@ -404,7 +404,7 @@ async def test_a_key_vault_that_does_not_respond_holds_nothing_else_up(
     vault = type(data.vault)
     real = vault.sign
     monkeypatch.setattr(vault, "sign", silent)
-    data.clock.advance(30)
+    data.clock.advance(60)
     await audit.checkpoints.run()
     assert (await audit.reader.checkpoint(TENANT)).tree.size == 2
     monkeypatch.setattr(vault, "sign", real)

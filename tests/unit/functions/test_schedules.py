@@ -18,6 +18,8 @@ CALLS = {
     "target_copies": "target_timer.run",
     "token_key_rotation": "tokens.rotate",
     "tenant_key_rotation": "key_rotation.run",
+    "audit_checkpoints": "audit.checkpoints.run",
+    "audit_key_rotation": "audit.keys.rotate",
     "backup": "backups.timer.run",
     "backup_verification": "backups.verifications.run",
     "restore": "backups.restore_timer.run",
