@@ -139,7 +139,7 @@ RESTORE_SECONDS = 60
 DRILL_SECONDS = 600
 TARGET_SECONDS = 60
 TRASH_SECONDS = 600
-CHECKPOINT_SECONDS = 20
+CHECKPOINT_SECONDS = 30
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -345,8 +345,9 @@ def demand(use: Use) -> Demand:
         return float(sum(getattr(work, field) * often for work, often in times))
 
     windows = use.tenants * INSTANCES * HOURS_A_MONTH * 60 / IN_MEMORY_MINUTES
-    # What follows from a message needs no key.
+    # Of what follows from a message, only appending to a tenant's log needs a key; one process does that.
     unwraps = min(windows, use.documents + use.opens) * UNWRAPS
+    unwraps += min(windows / INSTANCES, use.documents + use.opens) * UNWRAPS
     keys = unwraps + asked.sets * SIGNATURE_OPERATIONS + asked.checkpoints
     runs = total("executions") + RUNS
     alone = RUNS * BILLED_SECONDS + total("executions") * BILLED_SECONDS / TOGETHER

@@ -66,12 +66,12 @@ class EntrySealer:
 
     async def _key(self, tenant: str) -> EpochKey | None:
         try:
-            return await self.epochs.newest(tenant)
+            return await self.epochs.any(tenant)
         except Damaged:
             if tenant != OPERATOR:
                 return None
             await self.tenant_keys.create(OPERATOR, self.runtime.now())
-            return await self.epochs.newest(tenant)
+            return await self.epochs.any(tenant)
 
     def _sealed(self, entry: Entry, key: EpochKey | None) -> Entry:
         cleared = dict.fromkeys(PERSONAL, "")

@@ -66,7 +66,9 @@ class LogStore:
         """
         if path.level == 0 and path.width < WIDTH:
             # Until it is full it is not kept: it follows from the bundle, which is.
-            entries = decode_bundle(await self.read_tile(tenant, TilePath(None, path.index, path.width)))
+            entries = decode_bundle(
+                await self.read_tile(tenant, TilePath(None, path.index, path.width))
+            )
             return b"".join(map(leaf_hash, entries))
         try:
             content = await self._read(object_name(tenant, str(path)))

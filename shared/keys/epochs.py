@@ -62,6 +62,7 @@ class EpochKeys:
     _epochs: Collection[Epoch] = field(init=False, repr=False)
     _memory: KeyMemory[EpochKey] = field(init=False, repr=False)
     _rooms: dict[str, _Room] = field(init=False, repr=False, default_factory=dict)
+    _any: dict[str, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._epochs = epochs_of(self.records)
@@ -81,17 +82,18 @@ class EpochKeys:
                 return await self.of(tenant, room.epoch)
             await self._memory.once((tenant, ""), lambda: self._enter(tenant))
 
-    async def newest(self, tenant: str) -> EpochKey:
-        """The key of the tenant's newest epoch, of whatever age: for what is not counted as versions are.
+    async def any(self, tenant: str) -> EpochKey:
+        """The key of an epoch of the tenant's, new or not: for what is not counted as versions are.
 
         Raises:
             Damaged: As for ``current``.
             Unavailable: As for ``current``.
         """
-        newest = await self._epochs.page(Partition(tenant), order="descending", limit=1)
-        if newest.items:
-            return await self.of(tenant, newest.items[0].value.id)
-        return await self.current(tenant)
+        if tenant not in self._any:
+            page = await self._epochs.page(Partition(tenant), order="descending", limit=1)
+            known = [stored.value.id for stored in page.items]
+            self._any[tenant] = known[0] if known else (await self.current(tenant)).id
+        return await self.of(tenant, self._any[tenant])
 
     async def of(self, tenant: str, epoch: str) -> EpochKey:
         """The key of one epoch.

@@ -170,8 +170,9 @@ def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
     use = workload.USES["production"]
     one, many = (workload.timers(replace(use, tenants=n)) for n in (1, 10_000))
     assert one.idle_units == many.idle_units
-    # 8 partitions with 6 RU each, every 15 seconds, and as much again for the slower timers.
-    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 8
+    # 8 partitions with 6 RU each, every 15 seconds, half of that for the checkpoints of audit logs, and
+    # as much again for the slower timers.
+    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 10
 
 
 def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:

@@ -259,7 +259,7 @@ def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
 
 
 def nobody_shortens_retention(snapshot: Snapshot) -> list[str]:
-    """At run time only the app gets to the backups, and it can date objects, not end a locked date.
+    """At run time only the app gets to backups and audit logs, and it can date objects, not end a locked date.
 
     Azure has one right for giving a date, moving it later and, while it is not locked, taking it away;
     ``AzureWriteOnce`` locks each date with the object's creation. What else could end the retention of an
@@ -278,15 +278,16 @@ def nobody_shortens_retention(snapshot: Snapshot) -> list[str]:
     }
     account = _account(snapshot, "backup")
     grants = snapshot.under(account, "Microsoft.Authorization/roleAssignments")
-    if [grant["id"].split("/")[-5] for grant in grants] != ["backup"]:
-        return [f"{len(grants)} roles at the backups, and there is one container"]
-    properties = grants[0]["properties"]
+    if sorted(grant["id"].split("/")[-5] for grant in grants) != ["audit", "backup"]:
+        return [f"{len(grants)} roles at the backups and audit logs, and there are two containers"]
     wrong = []
-    if not properties["principalId"].endswith("-app"):
-        wrong.append(f"{properties['principalId']} gets to the backups")
-    given = _rights(snapshot, properties["roleDefinitionId"])
-    wrong += [f"the app may do {right}" for right in sorted(given - allowed)]
-    wrong += [f"the app cannot do {right}" for right in sorted(allowed - given)]
+    for grant in grants:
+        properties = grant["properties"]
+        if not properties["principalId"].endswith("-app"):
+            wrong.append(f"{properties['principalId']} gets to the backups")
+        given = _rights(snapshot, properties["roleDefinitionId"])
+        wrong += [f"the app may do {right}" for right in sorted(given - allowed)]
+        wrong += [f"the app cannot do {right}" for right in sorted(allowed - given)]
     return wrong
 
 
