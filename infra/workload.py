@@ -200,8 +200,9 @@ SIGNATURE_OPERATIONS = 2
 CHECKPOINT_WINDOW_SECONDS = 60
 CHECKPOINT_UNITS = 90
 CHECKPOINT_OBJECTS = 2
-"""A tenant's log gets one checkpoint for all that happened in such a window, which is on the agenda twice; the
-request units of that, of reading what was appended and of the commit; a bundle and the checkpoint."""
+"""A tenant's log gets one checkpoint for all that happened in such a window, which is on the agenda
+twice; the request units of that, of reading what was appended and of the commit; a bundle and the
+checkpoint."""
 
 VERIFICATION_DAYS = 30
 VERIFIED_COPIES = 4

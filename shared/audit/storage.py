@@ -1,9 +1,9 @@
 """Where a log's tiles, bundles and checkpoints are kept: objects that nobody changes.
 
 Below a prefix of the log's own lie the objects of C2SP tlog-tiles (https://c2sp.org/tlog-tiles) under
-the paths of that specification, but for the lowest tiles before they are full, which follow from their bundles,
-and each checkpoint under its size. The store is write-once: what is
-full is retained for as long as the log is, what is superseded when its tile is full for days.
+the paths of that specification, but for the lowest tiles before they are full, which follow from their
+bundles, and each checkpoint under its size. The store is write-once: what is full is retained for as
+long as the log is, what is superseded when its tile is full for days.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ def backups_cannot_be_changed(snapshot: Snapshot) -> list[str]:
 
 
 def nobody_shortens_retention(snapshot: Snapshot) -> list[str]:
-    """At run time only the app gets to backups and audit logs, and it can date objects, not end a locked date.
+    """At run time only the app gets to backups and audit logs; it can date objects, not end a locked date.
 
     Azure has one right for giving a date, moving it later and, while it is not locked, taking it away;
     ``AzureWriteOnce`` locks each date with the object's creation. What else could end the retention of an
