@@ -70,9 +70,11 @@ class Trust:
         witnesses = tuple(key for key in signed if key in self.witnesses)
         if not signers:
             raise NotProved(_untrusted(checkpoint, signed, note), CHECKPOINT)
-        if len(witnesses) < self.quorum:
+        # One key is one witness, whatever its names.
+        cosigned = len({key.public_key for key in witnesses})
+        if cosigned < self.quorum:
             raise NotProved(
-                f"cosigned by {len(witnesses)} of the witnesses that you gave; {self.quorum} must",
+                f"cosigned by {cosigned} of the witnesses that you gave; {self.quorum} must",
                 CHECKPOINT,
             )
         others = tuple(key for key in signed if key not in signers and key not in witnesses)

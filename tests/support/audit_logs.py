@@ -1,4 +1,4 @@
-"""Logs with tiles, checkpoints, proofs and exports in memory, written with the algorithms of ``shared.crypto``.
+"""Logs with tiles, checkpoints, proofs and exports, in memory.
 
 The hashes are those of the textbook: of RFC 6962's own recursion over all leaves, without a frontier.
 """
@@ -171,9 +171,8 @@ class BuiltLog:
             "from": "2026-11-26T10:00:00Z",
             "to": "2026-11-27T10:00:00Z",
         }
-        rows: list[dict[str, Any]] = [header]
-        for position in range(start, end):
-            rows.append(self._event(position) if ocsf else self._row(position))
+        row_of = self._event if ocsf else self._row
+        rows = [header, *(row_of(position) for position in range(start, end))]
         proof: dict[str, Any] = {
             "left": self._hex(merkle.subtrees(0, start)),
             "right": self._hex(merkle.subtrees(end, self.size)),
