@@ -122,9 +122,7 @@ class Export:
         line = self._object(LAST_LINE)
         proof = line.get("proof")
         if line.keys() != {"proof"} or not isinstance(proof, dict):
-            raise NotProved(
-                f"not the proof, though {self._end - 1} is the last position", LAST_LINE
-            )
+            raise NotProved(f"not the proof, which follows the entry before {self._end}", LAST_LINE)
         if next(self._lines, None) is not None:
             raise NotProved("a line follows the proof", LAST_LINE)
         if not {"left", "right"} <= proof.keys() <= {"left", "right", "growth"}:
@@ -141,7 +139,9 @@ class Export:
             raise NotProved(
                 "not what the checkpoint was made of: an entry or the proof was changed, inserted, "
                 "removed or moved",
-                f"positions {self._start} to {self._end - 1}",
+                f"positions {self._start} to {self._end - 1}"
+                if self._start < self._end
+                else LAST_LINE,
             )
         if growth.wanted is None:
             return

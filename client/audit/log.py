@@ -6,7 +6,7 @@ give the root, each full tile has a hash in the tile above it, each entry has on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from client.audit.evidence import Proved
@@ -133,15 +133,8 @@ class _Walk:
         self._size += path.width
 
     def _compare_entries(self, path: TilePath, hashes: list[bytes]) -> None:
-        """Compare a bundle with its tile at level 0."""
-        bundle = TilePath(None, path.index, path.width)
-        data, complete = self._read(bundle)
-        try:
-            entries = decode_bundle(data)
-        except TileError as error:
-            raise NotProved(str(error), str(bundle)) from None
-        if complete:
-            entries = entries[: path.width]
+        """Compare a bundle with its verified tile at level 0."""
+        bundle, entries = self._entries(path)
         first = path.index * WIDTH
         for position, (entry, expected) in enumerate(
             zip(entries, hashes, strict=False), start=first
@@ -150,6 +143,16 @@ class _Walk:
                 raise NotProved(f"not the entry that the log holds, in {bundle}", position=position)
         if len(entries) != path.width:
             raise NotProved(f"{len(entries)} entries, not {path.width}", str(bundle))
+
+    def _entries(self, path: TilePath) -> tuple[TilePath, list[bytes]]:
+        """The bundle of a tile at level 0, and its entries."""
+        bundle = TilePath(None, path.index, path.width)
+        data, complete = self._read(bundle)
+        try:
+            entries = decode_bundle(data)
+        except TileError as error:
+            raise NotProved(str(error), str(bundle)) from None
+        return bundle, entries[: path.width] if complete else entries
 
     def _tile(self, path: TilePath) -> bytes:
         data, complete = self._read(path)
@@ -175,18 +178,25 @@ class _Walk:
     def _explain(self, edge: dict[TilePath, bytes]) -> None:
         """Name the tile at the right edge that does not belong to what is below it."""
         for path in sorted(edge, reverse=True):
-            if path.level == 0:
-                self._compare_entries(path, _split(edge[path]))
-                continue
-            for number, expected in enumerate(_split(edge[path])):
-                below = _below(path, number)
-                if tile_root(self._tile(below)) != expected:
+            for number, (found, below) in enumerate(self._hashes_below(path)):
+                if found != edge[path][number * HASH_SIZE : (number + 1) * HASH_SIZE]:
                     raise NotProved(f"its hash {number} is not that of {below}", str(path))
         raise NotProved(
             "its size or root is not that of the log's tiles: "
             + ", ".join(str(path) for path in sorted(edge)),
             CHECKPOINT,
         )
+
+    def _hashes_below(self, path: TilePath) -> Iterator[tuple[bytes, str]]:
+        """The hashes that a tile should have, computed from what is below it, and of what they are."""
+        if path.level == 0:
+            bundle, entries = self._entries(path)
+            for number, entry in enumerate(entries):
+                yield leaf_hash(entry), f"entry {number} in {bundle}"
+            return
+        for number in range(path.width):
+            below = _below(path, number)
+            yield tile_root(self._tile(below)), str(below)
 
 
 def _below(path: TilePath, number: int) -> TilePath:
