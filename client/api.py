@@ -26,6 +26,7 @@ PAGE_SIZE: Final = 100
 PROBLEM_PREFIX: Final = "urn:strongroom:problem:"
 _SIGN_IN_AGAIN: Final = ("unauthenticated", "token-expired", "token-revoked")
 
+NOT_FOUND: Final = 404
 _BUSY: Final = (429, 503)
 _UNEXPECTED: Final = (
     "The server does not respond as expected; is its URL right, and the release the same?"
@@ -81,6 +82,19 @@ class Api:
             CommandError: The server refused or does not respond.
         """
         return _parse(view, self._send("GET", path, params=parameters))
+
+    def get_bytes(self, path: str) -> bytes | None:
+        """GET a file; None if there is none.
+
+        Raises:
+            CommandError: The server refused or does not respond.
+        """
+        try:
+            return self._send("GET", path).content
+        except Problem as problem:
+            if problem.status == NOT_FOUND:
+                return None
+            raise
 
     def get_all(self, path: str, view: type[M], **parameters: str) -> Iterator[M]:
         """GET a list, page by page.

@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from client import account, backups, restores
+from client.audit import cli as audit
 from client.errors import CommandError, ExitCode
 from client.output import print_error
 from client.recover import cli as recovery
@@ -18,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     # A traceback with local variables would show keys and tokens.
     pretty_exceptions_enable=False,
-    help="Recover documents with keys of your own; verify and restore backups.",
+    help="Recover documents with keys of your own; verify and restore backups; verify the audit log.",
     epilog="Exit codes: 0 done, 1 something could not be done, 2 usage, 3 the identities do not fit, "
     "130 interrupted.",
 )
@@ -27,6 +28,7 @@ app.command("sign-in")(account.sign_in)
 app.command("sign-out")(account.sign_out)
 app.add_typer(backups.app, name="backups")
 app.command()(restores.restore)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -49,6 +49,18 @@ def check_server(url: str) -> str:
     return url.rstrip("/")
 
 
+def configuration_folder(environment: Mapping[str, str]) -> Path:
+    """Where the command keeps what is this user's alone.
+
+    Args:
+        environment: Environment variables.
+    """
+    config = environment.get("XDG_CONFIG_HOME") or ""
+    # The XDG specification: what is not an absolute path is to be ignored.
+    base = Path(config) if Path(config).is_absolute() else Path.home() / ".config"
+    return base / "strongroom"
+
+
 class SessionStore:
     """Keeps the sign-in.
 
@@ -58,10 +70,7 @@ class SessionStore:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        config = environment.get("XDG_CONFIG_HOME") or ""
-        # The XDG specification: what is not an absolute path is to be ignored.
-        base = Path(config) if Path(config).is_absolute() else Path.home() / ".config"
-        self._file = base / "strongroom" / "session.json"
+        self._file = configuration_folder(environment) / "session.json"
 
     def save(self, session: Session) -> None:
         """Keep a sign-in in place of the one before.

@@ -29,6 +29,12 @@ def duration_text(seconds: float) -> str:
     return counted(hours, "hour") + (f" {counted(rest, 'minute')}" if rest else "")
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as ``1 document`` and ``2 documents``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, such as ``1 document`` and ``2 documents``.
+
+    Args:
+        number: How many.
+        noun: In the singular.
+        plural: The plural, where it is not the noun and an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

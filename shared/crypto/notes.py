@@ -232,7 +232,25 @@ def parse_note(data: bytes) -> Note:
     lines = block[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteError(f"the note has more than {MAX_SIGNATURES} signatures")
-    return Note(f"{text}\n", tuple(_parse_signature(line) for line in lines))
+    return Note(f"{text}\n", tuple(parse_signature(line) for line in lines))
+
+
+def parse_signature(line: str) -> NoteSignature:
+    """The signature of a note's line without its end, which is also what a witness responds with.
+
+    Raises:
+        NoteError: The line is not a signature.
+    """
+    name, _, encoded = line.removeprefix(_SIGNATURE_LINE).partition(" ")
+    try:
+        data = from_base64(encoded)
+    except ValueError:
+        data = b""
+    if not line.startswith(_SIGNATURE_LINE) or len(data) <= _KEY_ID_SIZE:
+        raise NoteError("a line below the note's text is not a signature")
+    _check_name(name)
+    key_id = int.from_bytes(data[:_KEY_ID_SIZE], "big")
+    return NoteSignature(name, key_id, data[_KEY_ID_SIZE:])
 
 
 def sign_ed25519(key: Ed25519PrivateKey, name: str, text: str) -> NoteSignature:
@@ -275,19 +293,6 @@ def ecdsa_signature(name: str, spki_der: bytes, der_signature: bytes) -> NoteSig
 def _check_name(name: str) -> None:
     if not name or "+" in name or any(character.isspace() for character in name):
         raise NoteError("a key's name is empty, or has spaces or plus signs")
-
-
-def _parse_signature(line: str) -> NoteSignature:
-    name, _, encoded = line.removeprefix(_SIGNATURE_LINE).partition(" ")
-    try:
-        data = from_base64(encoded)
-    except ValueError:
-        data = b""
-    if not line.startswith(_SIGNATURE_LINE) or len(data) <= _KEY_ID_SIZE:
-        raise NoteError("a line after the note's last empty line is not a signature")
-    _check_name(name)
-    key_id = int.from_bytes(data[:_KEY_ID_SIZE], "big")
-    return NoteSignature(name, key_id, data[_KEY_ID_SIZE:])
 
 
 def _load_p256(spki_der: bytes) -> ec.EllipticCurvePublicKey:

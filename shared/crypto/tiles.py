@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shared.crypto.merkle import HASH_SIZE, range_root
+from shared.crypto.merkle import HASH_SIZE, node_hash
 from shared.crypto.notation import MAX_INTEGER
 
 HEIGHT: Final = 8
@@ -165,10 +165,18 @@ def hash_in(tile: bytes, level: int, index: int) -> bytes:
     end = start + (1 << above)
     if len(tile) < end * HASH_SIZE:
         raise TileError(f"the tile has {len(tile):,} bytes; its hash {end - 1} is missing")
-    hashes = [tile[at * HASH_SIZE : (at + 1) * HASH_SIZE] for at in range(start, end)]
-    while len(hashes) > 1:
-        hashes = [range_root(hashes[at : at + 2]) for at in range(0, len(hashes), 2)]
-    return hashes[0]
+    return _perfect_root(tile[start * HASH_SIZE : end * HASH_SIZE])
+
+
+def tile_root(tile: bytes) -> bytes:
+    """The root of a full tile, which is one hash of the tile above it.
+
+    Raises:
+        TileError: The tile is not full.
+    """
+    if len(tile) != WIDTH * HASH_SIZE:
+        raise TileError(f"the tile has {len(tile):,} bytes and is not full")
+    return _perfect_root(tile)
 
 
 def tiles_of_growth(old_size: int, new_size: int) -> list[TilePath]:
@@ -190,6 +198,16 @@ def tiles_of_growth(old_size: int, new_size: int) -> list[TilePath]:
         new_size //= WIDTH
         level += 1
     return tiles
+
+
+def _perfect_root(hashes: bytes) -> bytes:
+    """The root over some consecutive hashes, whose number is a power of two."""
+    while len(hashes) > HASH_SIZE:
+        hashes = b"".join(
+            node_hash(hashes[at : at + HASH_SIZE], hashes[at + HASH_SIZE : at + 2 * HASH_SIZE])
+            for at in range(0, len(hashes), 2 * HASH_SIZE)
+        )
+    return hashes
 
 
 def _index_and_width(index: int, width: int) -> str:

@@ -54,7 +54,8 @@ def test_the_installed_command_runs(installed: Path, tmp_path: Path) -> None:
     helped = run(installed, "--help", cwd=tmp_path)
     assert helped.returncode == 0, helped.stderr
     assert all(
-        name in helped.stdout for name in ("recover", "restore", "backups", "sign-in", "sign-out")
+        name in helped.stdout
+        for name in ("recover", "restore", "backups", "audit", "sign-in", "sign-out")
     )
     refused = run(installed, "recover", "--identity", "missing.txt", "a", "b", cwd=tmp_path)
     assert refused.returncode == 2
@@ -91,7 +92,9 @@ def test_completion_is_offered(installed: Path, tmp_path: Path) -> None:
     assert asked.stdout.split() == ["list", "show", "report", "verify"]
 
 
-@pytest.mark.parametrize("command", [(), ("recover",), ("restore",), ("backups", "verify")])
+@pytest.mark.parametrize(
+    "command", [(), ("recover",), ("restore",), ("backups", "verify"), ("audit", "verify")]
+)
 def test_help_imports_nothing_that_is_slow(tmp_path: Path, command: tuple[str, ...]) -> None:
     helped = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "client", *command, "--help"],

@@ -15,6 +15,7 @@ from obstore.store import S3Store
 from pyrage import x25519
 
 from client.errors import ExitCode
+from tests.support.audit_logs import build_log
 from tests.support.cli import command_environment
 from tests.support.contract.azure import machine
 from tests.support.contract.targets import new_bucket, s3_server
@@ -64,11 +65,27 @@ def folder(tmp_path: Path, bucket: str) -> Path:
         writer.add("contract.pdf", b"first", document=DOCUMENT)
         writer.add("contract.pdf", b"second", document=DOCUMENT, version=2)
         writer.add("notes.txt", b"notes")
+    write_audit_log(tmp_path)
     command = tmp_path / "bin" / "strongroom"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m client "$@"\n')
     command.chmod(0o755)
     return tmp_path
+
+
+def write_audit_log(folder: Path) -> None:
+    """An export and a proof of an audit log, and an export of it when it had grown."""
+    log, grown = build_log(300), build_log(500)
+    files = {
+        "log.vkey": f"{log.key.verifier}\n".encode(),
+        "period.ndjson": b"".join(log.export(100, 300)),
+        "next-period.ndjson": b"".join(grown.export(300, 450)),
+        "kept.checkpoint": log.note().encode(),
+        "entry.tlog-proof": log.proof(200).encode(),
+        "entry.json": log.leaves[200],
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
 
 
 @pytest.mark.timeout(300)

@@ -1,0 +1,1 @@
+"""Verifies the audit log offline: nothing here needs the server, or trusts it."""

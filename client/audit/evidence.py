@@ -1,0 +1,109 @@
+"""What can be verified, and what that proves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from client.audit.trust import Growth, Signed, Trust
+from client.units import counted
+from shared.crypto.checkpoints import Checkpoint
+from shared.crypto.notes import Note, VerifierKey
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What was proved.
+
+    Attributes:
+        signed: The checkpoint, and who signed it.
+        start: Position of the first entry that was checked.
+        end: The position after the last.
+        growth: How the log compares with the checkpoint that was kept.
+        remark: What was not looked at, for people; may be empty.
+    """
+
+    signed: Signed
+    start: int
+    end: int
+    growth: Growth
+    remark: str = ""
+
+    @property
+    def text(self) -> str:
+        """The proof in a line."""
+        checkpoint = self.signed.checkpoint
+        parts = [
+            f"Proved: {_entries(self.start, self.end)} of the log {checkpoint.origin}, whose "
+            f"{counted(checkpoint.size, 'entry', 'entries')} are signed by {_names(self.signed.signers)}"
+        ]
+        if self.signed.witnesses:
+            parts.append(f"cosigned by {_names(self.signed.witnesses)}")
+        if self.growth.proved:
+            parts.append(
+                f"only appended to since the {self.growth.kept_size} entries that you kept"
+            )
+        elif self.growth.is_older:
+            parts.append(
+                f"older than the {self.growth.kept_size} entries that you kept, and not compared with them"
+            )
+        if self.signed.others:
+            parts.append(f"not checked against anything you gave: {_names(self.signed.others)}")
+        if self.remark:
+            parts.append(self.remark)
+        return "; ".join(parts) + "."
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The same for programs."""
+        checkpoint = self.signed.checkpoint
+        return {
+            "origin": checkpoint.origin,
+            "size": checkpoint.size,
+            "root": checkpoint.root.hex(),
+            "start": self.start,
+            "end": self.end,
+            "signed_by": _vkeys(self.signed.signers),
+            "cosigned_by": _vkeys(self.signed.witnesses),
+            "not_checked": _vkeys(self.signed.others),
+            "kept_size": self.growth.kept_size,
+            "growth_proved": self.growth.proved,
+        }
+
+
+class Evidence(Protocol):
+    """An export, a proof or a log.
+
+    Attributes:
+        note: The checkpoint that it is about, not yet verified.
+    """
+
+    note: Note
+
+    def verify(self, trust: Trust, kept: Checkpoint | None) -> Proved:
+        """Verify everything in it.
+
+        Args:
+            trust: Who must have signed.
+            kept: An earlier checkpoint to compare with.
+
+        Raises:
+            NotProved: Something is wrong or missing.
+        """
+
+
+def _entries(start: int, end: int) -> str:
+    if end == start:
+        return "no entries"
+    if end == start + 1:
+        return f"entry {start}"
+    return f"entries {start} to {end - 1}"
+
+
+def _names(keys: Sequence[VerifierKey]) -> str:
+    return ", ".join(f"{key.name}+{key.key_id:08x}" for key in keys)
+
+
+def _vkeys(keys: Sequence[VerifierKey]) -> list[str]:
+    return [str(key) for key in keys]

@@ -1,0 +1,170 @@
+"""Whom to believe: the keys that must have signed a checkpoint, and the checkpoint that was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from client.audit.problems import NotProved
+from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
+from shared.crypto.merkle import EMPTY_ROOT, ProofError, verify_consistency
+from shared.crypto.notes import Note, SignatureType, VerifierKey
+
+COSIGNATURES: Final = (SignatureType.COSIGNATURE_V1, SignatureType.ML_DSA_44)
+"""How witnesses sign."""
+
+CHECKPOINT: Final = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A checkpoint whose signatures were verified.
+
+    Attributes:
+        checkpoint: Its size and root.
+        signers: Keys of the log, trusted, that signed it; one at least.
+        witnesses: Trusted witnesses that cosigned it.
+        others: Keys that signed it too, and were not checked against anything trusted.
+    """
+
+    checkpoint: Checkpoint
+    signers: tuple[VerifierKey, ...]
+    witnesses: tuple[VerifierKey, ...]
+    others: tuple[VerifierKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The policy of who verifies.
+
+    Attributes:
+        keys: Of the log: one of them must have signed.
+        witnesses: Keys of witnesses.
+        quorum: How many witnesses must have cosigned.
+    """
+
+    keys: tuple[VerifierKey, ...]
+    witnesses: tuple[VerifierKey, ...] = ()
+    quorum: int = 0
+
+    def verify(self, note: Note, offered: Sequence[VerifierKey] = ()) -> Signed:
+        """Verify a checkpoint's signatures.
+
+        Args:
+            note: The checkpoint.
+            offered: Keys that came with it. Their signatures must verify, and prove nothing.
+
+        Raises:
+            NotProved: A signature is invalid, or a trusted one is missing.
+        """
+        try:
+            checkpoint = parse_checkpoint(note.text)
+            signed = note.verified_by((*self.keys, *self.witnesses, *offered))
+        except ValueError as error:
+            raise NotProved(str(error), CHECKPOINT) from None
+        # The root of no entries is known.
+        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+            raise NotProved("the root of a log without entries is wrong", CHECKPOINT)
+        signers = tuple(key for key in signed if key in self.keys and key.name == checkpoint.origin)
+        witnesses = tuple(key for key in signed if key in self.witnesses)
+        if not signers:
+            raise NotProved(_untrusted(checkpoint, signed, note), CHECKPOINT)
+        # One key is one witness, whatever its names.
+        cosigned = len({key.public_key for key in witnesses})
+        if cosigned < self.quorum:
+            raise NotProved(
+                f"cosigned by {cosigned} of the witnesses that you gave; {self.quorum} must",
+                CHECKPOINT,
+            )
+        others = tuple(key for key in signed if key not in signers and key not in witnesses)
+        return Signed(checkpoint, signers, witnesses, others)
+
+
+class Growth:
+    """Compares a log with an earlier checkpoint of it, which was kept.
+
+    Args:
+        kept: The earlier checkpoint; None if there is none.
+        present: The checkpoint that is verified now.
+
+    Attributes:
+        wanted: The size at which the log's root is needed to compare; None: no need.
+        proved: Whether the log is known to have grown from the kept checkpoint.
+
+    Raises:
+        NotProved: Both are of one size and have different roots, or are of different logs.
+    """
+
+    def __init__(self, kept: Checkpoint | None, present: Checkpoint) -> None:
+        self._kept = kept
+        self._present = present
+        self.proved = False
+        self.wanted: int | None = None
+        if kept is None:
+            return
+        if kept.origin != present.origin:
+            raise NotProved(
+                f"of the log {present.origin}; the checkpoint that you kept is of {kept.origin}",
+                CHECKPOINT,
+            )
+        if kept.size in (0, present.size):
+            self.compare(kept.size, present.root if kept.size else EMPTY_ROOT)
+        elif kept.size < present.size:
+            self.wanted = kept.size
+
+    @property
+    def kept_size(self) -> int | None:
+        """Entries of the kept checkpoint."""
+        return None if self._kept is None else self._kept.size
+
+    @property
+    def is_older(self) -> bool:
+        """Whether what is verified now is older than what was kept."""
+        return self._kept is not None and self._kept.size > self._present.size
+
+    def compare(self, size: int, root: bytes) -> None:
+        """Compare the log's root at the size of the kept checkpoint with it.
+
+        Raises:
+            NotProved: They differ.
+        """
+        if self._kept is None or size != self._kept.size:
+            return
+        if root != self._kept.root:
+            raise NotProved(
+                f"the first {size} entries are not those of the checkpoint that you kept: "
+                "entries were changed, or the log was forked",
+                CHECKPOINT,
+            )
+        self.proved = True
+        self.wanted = None
+
+    def compare_by_proof(self, hashes: Sequence[bytes]) -> None:
+        """Compare by a consistency proof from the kept checkpoint's size to the present one.
+
+        Raises:
+            NotProved: The proof is not one.
+        """
+        if self._kept is None:
+            return
+        try:
+            verify_consistency(
+                self._kept.size, self._present.size, self._kept.root, self._present.root, hashes
+            )
+        except ProofError as error:
+            raise NotProved(f"growth since the checkpoint that you kept: {error}") from None
+        self.proved = True
+        self.wanted = None
+
+
+def _untrusted(checkpoint: Checkpoint, signed: Sequence[VerifierKey], note: Note) -> str:
+    """Why no signature counts."""
+    misnamed = [key for key in signed if key.name != checkpoint.origin]
+    names = ", ".join(f"{one.name}+{one.key_id:08x}" for one in note.signatures)
+    text = (
+        f"signed by {names}, not checked against anything you gave: give the log's key with --key"
+    )
+    if signed and len(misnamed) == len(signed):
+        text = f"signed by {names}, and no log key that you gave has the log's name {checkpoint.origin}"
+    return text
