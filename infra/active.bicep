@@ -80,6 +80,7 @@ var settings = {
   STRONGROOM_TRASH_SCHEDULE: '30 */10 * * * *'
   STRONGROOM_TARGET_COPIES_SCHEDULE: '15 * * * * *'
   STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE: '*/30 * * * * *'
+  STRONGROOM_AUDIT_CHECKPOINT_SECONDS: '60'
   STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE: '0 15 3 * * *'
   STRONGROOM_AUDIT_KEY_ROTATION_DAYS: '365'
   // As with the backups: what holds no data of customers can be deleted with its account, weeks later.

@@ -133,7 +133,7 @@ async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKe
     """List the keys that check the checkpoints of your log. Keep them where we cannot reach them."""
     keys = services.audit.keys
     await services.audit.reader.note_read(principal, "keys")
-    origin = keys.origin(principal.tenant)
+    origin = await keys.origin(principal.tenant)
     return LogKeysView(
         origin=origin,
         items=[

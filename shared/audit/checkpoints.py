@@ -110,7 +110,7 @@ class Checkpoints:
     async def _sign(
         self, tenant: str, tree: TreeHead, stored: Stored[LogCheckpoint] | None
     ) -> None:
-        origin = self.keys.origin(tenant)
+        origin = await self.keys.origin(tenant)
         text = Checkpoint(origin, tree.size, bytes.fromhex(tree.root)).encode()
         note = Note(text, tuple(await self.keys.sign(origin, text))).encode()
         # Before it is published: then whoever has seen it can find it here.

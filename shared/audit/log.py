@@ -50,9 +50,6 @@ PART_ENTRIES: Final = 1 << 18
 BATCH: Final = MAX_CHANGES - 1
 """Entries of one commit, next to the head."""
 
-CHECKPOINT_WITHIN: Final = timedelta(minutes=1)
-"""What is appended in a time window of this length gets one checkpoint."""
-
 LOOKED_UP_AT_ONCE: Final = 16
 
 TAKEN_UP: Final = 100_000
@@ -82,6 +79,7 @@ class AuditLog:
         sealer: Seals the personal data of entries.
         runtime: Waits between attempts where several processes append to one log.
         index_days: How long the index keeps an entry; the tiles keep it longer.
+        checkpoint_seconds: What is appended in a time window of this length gets one checkpoint.
         recovery: Completes a log from its tiles before the first append; None: there are no tiles.
         part_entries: Entries of one part; the same in every process and release.
     """
@@ -91,6 +89,7 @@ class AuditLog:
     sealer: EntrySealer
     runtime: Runtime
     index_days: int
+    checkpoint_seconds: int
     recovery: LogRecovery | None = None
     part_entries: int = PART_ENTRIES
     _waiting: Collection[Entry] = field(init=False)
@@ -162,7 +161,8 @@ class AuditLog:
             entries = [one for one in entries if not await self._logged.find(before, one.id)]
         if not entries:
             return 0
-        await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), CHECKPOINT_WITHIN)
+        within = timedelta(seconds=self.checkpoint_seconds)
+        await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), within)
         sealed = await self.sealer.seal(partition.tenant, entries)
         try:
             head = await self._append(partition, part, sealed)

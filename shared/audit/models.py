@@ -114,8 +114,10 @@ class SigningKeys(Model):
 
     Attributes:
         id: Always the same.
+        host: What the names of all logs begin with: set once, so that a log keeps its name.
         keys: Two of them sign while one takes over from the other; public keys are kept for ever.
     """
 
     id: str = SIGNING_KEYS_ID
+    host: str
     keys: tuple[SigningKey, ...]

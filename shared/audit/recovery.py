@@ -89,7 +89,7 @@ class LogRecovery:
             return None
         try:
             note = parse_note(await self.store.read_checkpoint(tenant, size))
-            known = await self.keys.verifiers(self.keys.origin(tenant))
+            known = await self.keys.verifiers(await self.keys.origin(tenant))
             if not note.verified_by([key for _, keys in known for key in keys]):
                 raise ValueError("nobody signed it")
             return parse_checkpoint(note.text)

@@ -75,7 +75,7 @@ class CheckpointKeys:
         journal: For the audit entries of new keys.
         runtime: Time and randomness.
         every: How often the keys are rotated.
-        host: What the origins of all logs begin with.
+        host: What the origins of all logs begin with, from the first key on.
     """
 
     records: RecordStore
@@ -85,15 +85,22 @@ class CheckpointKeys:
     every: timedelta
     host: str
     _kept: Collection[SigningKeys] = field(init=False)
+    _host: str = field(init=False, default="")
     _memory: KeyMemory[_Seeds] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._kept = Collection(self.records, SigningKeys, KIND, lambda keys: keys.id)
         self._memory = KeyMemory(self.runtime)
 
-    def origin(self, tenant: str) -> str:
-        """The name of a log in its checkpoints, and of its keys."""
-        return f"{self.host}/log/{tenant}"
+    async def origin(self, tenant: str) -> str:
+        """The name of a log in its checkpoints, and of its keys; it never changes.
+
+        Raises:
+            Unavailable: The key vault or the record store does not respond.
+        """
+        if not self._host:
+            self._host = (await self._stored()).value.host
+        return f"{self._host}/log/{tenant}"
 
     async def sign(self, origin: str, text: str) -> Sequence[NoteSignature]:
         """The signatures of a checkpoint.
@@ -149,7 +156,7 @@ class CheckpointKeys:
         entry = self.journal.entry(action, keys[-1].id, tenant=OPERATOR)
         try:
             await self.journal.commit(
-                entry, [self._kept.replace(stored, SigningKeys(keys=tuple(keys)))]
+                entry, [self._kept.replace(stored, _with(stored.value, keys))]
             )
         except Conflict:
             return False
@@ -178,7 +185,7 @@ class CheckpointKeys:
         )
         if stored.value.keys[-1] != key:
             raise Unavailable("The keys of checkpoints have just been changed; try again.")
-        keys = SigningKeys(keys=(*stored.value.keys[:-1], former, fresh))
+        keys = _with(stored.value, [*stored.value.keys[:-1], former, fresh])
         entry = self.journal.entry(Action.KEY_ROTATE, key.id, tenant=OPERATOR)
         await self.journal.commit(entry, [self._kept.replace(stored, keys)])
         return fresh
@@ -197,7 +204,7 @@ class CheckpointKeys:
         entry = self.journal.entry(Action.KEY_CREATE, key.id, tenant=OPERATOR)
         try:
             await self.journal.commit(
-                entry, [self._kept.create(PARTITION, SigningKeys(keys=(key,)))]
+                entry, [self._kept.create(PARTITION, SigningKeys(host=self.host, keys=(key,)))]
             )
         except Conflict:
             return  # another process was first, and its keys are as good
@@ -229,6 +236,10 @@ class CheckpointKeys:
     async def _unwrap(self, key: SigningKey) -> _Seeds:
         wrapped = WrappedKey(WRAPPING_KEY, key.wrapped_version, key.wrapped or b"")
         return _seeds(await self.key_vault.unwrap(wrapped))
+
+
+def _with(before: SigningKeys, keys: Sequence[SigningKey]) -> SigningKeys:
+    return before.model_copy(update={"keys": tuple(keys)})
 
 
 def _seeds(both: bytes) -> _Seeds:

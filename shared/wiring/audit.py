@@ -60,6 +60,14 @@ def build_audit(
     )
     recovery = LogRecovery(store, keys)
     sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
-    log = AuditLog(records, agenda, sealer, runtime, settings.audit_index_days, recovery)
+    log = AuditLog(
+        records,
+        agenda,
+        sealer,
+        runtime,
+        settings.audit_index_days,
+        settings.audit_checkpoint_seconds,
+        recovery,
+    )
     checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
     return Audit(log, checkpoints, keys, LogReader(log, checkpoints, store, journal))

@@ -117,6 +117,8 @@ class Settings(BaseSettings):
             policy may keep.
         backup_retention_max: The most.
         audit_checkpoint_schedule: When the audit logs that have grown are put into tiles and signed.
+        audit_checkpoint_seconds: What is appended to a log in a time window of this length gets one
+            checkpoint; on Azure each costs some writes.
         audit_key_rotation_schedule: When to look whether the keys that sign checkpoints are due for
             rotation.
         audit_key_rotation_days: They are rotated when they are so old.
@@ -184,7 +186,8 @@ class Settings(BaseSettings):
     target_copies_schedule: Schedule = "15 * * * * *"
     backup_retention_min: Counts = "24 7 0 0"
     backup_retention_max: Counts = "168 366 120 30"
-    audit_checkpoint_schedule: Schedule = "*/20 * * * * *"
+    audit_checkpoint_schedule: Schedule = "*/5 * * * * *"
+    audit_checkpoint_seconds: int = Field(default=5, ge=1, le=60)
     audit_key_rotation_schedule: Schedule = "0 15 3 * * *"
     audit_key_rotation_days: int = Field(default=365, ge=91, le=3_650)
     audit_retention_days: int = Field(default=3_653, ge=1, le=36_500)

@@ -72,8 +72,8 @@ async def test_the_log_is_read_as_tiles_and_proved(
     assert checkpoint.size >= 300
     entries = await leaves(app, auth, alpha, checkpoint.size)
     frontier: tuple[bytes, ...] = ()
-    for position, entry in enumerate(entries):
-        frontier = merkle.append(frontier, position, merkle.leaf_hash(entry))
+    for position, leaf in enumerate(entries):
+        frontier = merkle.append(frontier, position, merkle.leaf_hash(leaf))
     assert merkle.root(frontier) == checkpoint.root
     tile = await app.http.get(f"audit/log/{alpha}/tile/0/000", headers=auth)
     assert tile.content == b"".join(map(merkle.leaf_hash, entries[:WIDTH]))

@@ -58,6 +58,8 @@ def server(tmp_path: Path, project: Path) -> Iterator[ServerProcess]:
         root=project,
         outbox_relay_schedule="* * * * * *",
         upload_sweep_schedule="*/2 * * * * *",
+        audit_checkpoint_schedule="* * * * * *",
+        audit_checkpoint_seconds="1",
         requests_per_minute="1000000",
     )
     yield server

@@ -148,6 +148,7 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
         "STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE",
         "STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE",
     }
+    assert given["STRONGROOM_AUDIT_CHECKPOINT_SECONDS"] == str(workload.CHECKPOINT_WINDOW_SECONDS)
     every = {name for name in given if name.endswith("_SCHEDULE")}
     assert every == set(periods) | set(every_minute) | daily
     assert set(every_minute.values()) == {60}

@@ -13,8 +13,11 @@ from typing import Any
 import httpx
 
 from shared.adapters.embedded.folders import TEMPORARY_PREFIX
+from shared.audit.tree import StoredTree
 from shared.base.partitions import OPERATOR
 from shared.crypto import merkle
+from shared.crypto.checkpoints import parse_checkpoint
+from shared.crypto.notes import parse_note
 from shared.documents.models import Document, Version
 from shared.documents.naming import GRACE, SWEEP_WINDOW
 from shared.journal.entries import Entry, canonical
@@ -137,19 +140,32 @@ async def _check_uploads(services: Services, data: Path, tenant: str, ledger: Le
 
 
 async def _check_log(services: Services, data: Path, tenant: str) -> None:
-    """Every entry has its own position, without a gap, and the tree over them is the log's."""
+    """Every entry has its own position, without a gap; every tree that was ever signed is one over them."""
     logged = find_entries(data, tenant)
     assert None not in {body["position"] for body in logged}, "an entry waits"
     logged.sort(key=lambda body: int(body["position"]))
     assert [body["position"] for body in logged] == list(range(len(logged)))
     frontier: tuple[bytes, ...] = ()
+    roots = [merkle.EMPTY_ROOT]
     for position, body in enumerate(logged):
         leaf = merkle.leaf_hash(
             canonical(Entry.model_validate(body["entry"]).model_dump(mode="json"))
         )
         frontier = merkle.append(frontier, position, leaf)
+        roots.append(merkle.root(frontier))
     head = await services.audit.log.head(tenant)
-    assert (head.size, head.root) == (len(logged), merkle.root(frontier).hex())
+    assert (head.size, head.root) == (len(logged), roots[-1].hex())
+    await services.audit.checkpoints.publish(tenant)
+    store, keys = services.audit.checkpoints.store, services.audit.keys
+    verifiers = [key for _, each in await keys.verifiers(await keys.origin(tenant)) for key in each]
+    sizes = [size async for size in store.checkpoint_sizes(tenant)]
+    assert sizes[-1] == head.size
+    for size in sizes:
+        note = parse_note(await store.read_checkpoint(tenant, size))
+        assert len(note.verified_by(verifiers)) >= 3
+        assert parse_checkpoint(note.text).root == roots[size], "a checkpoint disagrees"
+        tree = StoredTree(store, tenant, size)
+        assert merkle.root(await tree.frontier()) == roots[size]
 
 
 def _check_effects(data: Path, tenant: str, versions: dict[tuple[str, int], Version]) -> None:
