@@ -73,9 +73,13 @@ class Victim:
 
     def address(self, route: Route) -> str:
         path = re.sub(r"\{\w+\}", self.named(route), route.path)
-        if route.path.endswith("/dead-letters"):
-            path += "?subscription=audit"
-        return BASE_URL + path
+        queries = {
+            "/dead-letters": "?subscription=audit",
+            "/inclusion": "?position=0",
+            "/consistency": "?size=0",
+        }
+        last = path[path.rindex("/") :]
+        return BASE_URL + path + queries.get(last, "")
 
     def request(self, route: Route) -> dict[str, Any]:
         """What makes the request succeed for those who may make it."""
