@@ -34,6 +34,7 @@ class Proved:
     def text(self) -> str:
         """The proof in a line."""
         checkpoint = self.signed.checkpoint
+        kept = counted(self.growth.kept_size or 0, "entry", "entries")
         parts = [
             f"Proved: {_entries(self.start, self.end)} of the log {checkpoint.origin}, whose "
             f"{counted(checkpoint.size, 'entry', 'entries')} are signed by {_names(self.signed.signers)}"
@@ -41,13 +42,9 @@ class Proved:
         if self.signed.witnesses:
             parts.append(f"cosigned by {_names(self.signed.witnesses)}")
         if self.growth.proved:
-            parts.append(
-                f"only appended to since the {self.growth.kept_size} entries that you kept"
-            )
+            parts.append(f"only appended to since the {kept} that you kept")
         elif self.growth.is_older:
-            parts.append(
-                f"older than the {self.growth.kept_size} entries that you kept, and not compared with them"
-            )
+            parts.append(f"older than the {kept} that you kept, and not compared with them")
         if self.signed.others:
             parts.append(f"not checked against anything you gave: {_names(self.signed.others)}")
         if self.remark:

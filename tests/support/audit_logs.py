@@ -201,6 +201,11 @@ def build_log(size: int, **options: Any) -> BuiltLog:
     return BuiltLog([entry(position) for position in range(size)], **options)
 
 
+def build_large_log(size: int) -> BuiltLog:
+    """A log of so many small entries."""
+    return BuiltLog([{"number": number} for number in range(size)])
+
+
 def encoded(row: dict[str, Any]) -> bytes:
     """A line of NDJSON."""
     return json.dumps(row).encode() + b"\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.crypto.notes import NoteSignature, SignatureType, VerifierKey, cosign_ed25519
+from shared.crypto.checkpoints import Checkpoint
+from shared.crypto.notes import Note, NoteSignature, SignatureType, VerifierKey, cosign_ed25519
 from tests.support.audit_logs import AT, ORIGIN, BuiltLog, LogKey, build_log
 from tests.support.cli import Ran, invoke
 from tests.support.emulators.servers import HttpServer, Request, Response
@@ -130,6 +131,11 @@ class TestVerify:
             "strongroom: not proved: position 13: the line says that it is position 14: "
             "entries are missing or moved.\n"
         )
+
+    def test_of_ocsf_events_the_line_says_what_was_proved(self, folder: Folder) -> None:
+        export = folder.write("events", b"".join(folder.log.export(3, 9, ocsf=True)))
+        ran = folder.verify(export, "--key", folder.key)
+        assert (ran.code, "of the OCSF events only raw_data was checked." in ran.out) == (0, True)
 
     def test_json_for_programs(self, folder: Folder) -> None:
         ran = folder.verify(folder.export(), "--key", folder.key, "--json")
@@ -263,6 +269,23 @@ class TestUrl:
         assert "checkpoint: missing" in folder.verify(server.log_url, "--key", folder.key).err
         server.files = {"checkpoint": b"text"}
         assert "checkpoint: the note" in folder.verify(server.log_url, "--key", folder.key).err
+
+    def test_a_checkpoint_that_is_not_of_the_tiles(self, folder: Folder, server: LogServer) -> None:
+        text = Checkpoint(ORIGIN, 600, bytes(32)).encode()
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert (
+            "checkpoint: its size or root is not that of the log's tiles: tile/0/002.p/88"
+            in ran.err
+        )
+        text = Checkpoint(ORIGIN, 0, bytes(32)).encode()
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert "checkpoint: the root of a log without entries is wrong" in ran.err
+        text = "not a checkpoint\n"
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert "checkpoint: the checkpoint has fewer than three lines" in ran.err
 
     def test_an_empty_log(self, folder: Folder, server: LogServer) -> None:
         server.files = build_log(0).files()
