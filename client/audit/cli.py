@@ -47,7 +47,9 @@ Quorum = Annotated[
 Entry = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="The entry that a .tlog-proof file is about.", show_default=False
+        metavar="FILE",
+        help="The entry that a .tlog-proof file is about, if it is not in it.",
+        show_default=False,
     ),
 ]
 

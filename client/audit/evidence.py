@@ -21,7 +21,7 @@ class Proved:
         start: Position of the first entry that was checked.
         end: The position after the last.
         growth: How the log compares with the checkpoint that was kept.
-        remark: What was not looked at, for people; may be empty.
+        remark: What was not looked at, or what the only entry is; may be empty.
     """
 
     signed: Signed
@@ -66,6 +66,7 @@ class Proved:
             "not_checked": _vkeys(self.signed.others),
             "kept_size": self.growth.kept_size,
             "growth_proved": self.growth.proved,
+            "remark": self.remark,
         }
 
 

@@ -152,10 +152,9 @@ class BuiltLog:
                 files[str(bundle)] = self.bundle(bundle)
         return files
 
-    def proof(self, index: int, size: int | None = None) -> LogProof:
-        note = self.note(size)
-        size = self.size if size is None else size
-        return LogProof(index, tuple(self.tree.inclusion(index, size)), note)
+    def proof(self, index: int, extra: bytes | None = None) -> LogProof:
+        hashes = tuple(self.tree.inclusion(index, self.size))
+        return LogProof(index, hashes, self.note(), extra)
 
     def export(
         self, start: int, end: int, *, grown_from: int | None = None, ocsf: bool = False

@@ -184,7 +184,7 @@ class TestVerify:
         entry = folder.write("entry.json", json.dumps(folder.log.entries[77], indent=1))
         ran = folder.verify(proof, "--entry", entry, "--key", folder.key)
         assert ran.out.startswith(f"Proved: entry 77 of the log {ORIGIN}")
-        assert folder.verify(proof, "--key", folder.key).code == 2
+        assert "give its file with --entry" in folder.verify(proof, "--key", folder.key).err
         entry.write_text(json.dumps(folder.log.entries[78]))
         ran = folder.verify(proof, "--entry", entry, "--key", folder.key)
         assert (ran.code, ran.err.count("position 77")) == (1, 1)
@@ -193,6 +193,20 @@ class TestVerify:
             "the entry is malformed"
             in folder.verify(proof, "--entry", entry, "--key", folder.key).err
         )
+
+    def test_a_proof_may_bring_its_entry(self, folder: Folder) -> None:
+        leaf = folder.log.leaves[77]
+        proof = folder.write("with.tlog-proof", folder.log.proof(77, leaf).encode())
+        ran = folder.verify(proof, "--key", folder.key)
+        assert (ran.code, f"the entry is {leaf.decode()}." in ran.out) == (0, True)
+        [event] = folder.verify(proof, "--key", folder.key, "--json").events
+        assert event["remark"] == f"the entry is {leaf.decode()}"
+        empty = folder.write("empty", b"")
+        assert folder.verify(proof, "--key", folder.key, "--entry", empty).code == 1
+        for extra in (folder.log.leaves[78], b"", b"text"):
+            proof.write_bytes(folder.log.proof(77, extra).encode())
+            ran = folder.verify(proof, "--key", folder.key)
+            assert (ran.code, "position 77" in ran.err) == (1, True)
 
     @pytest.mark.parametrize(
         "arguments",
