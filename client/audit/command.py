@@ -107,6 +107,8 @@ def _verify(
             return proved, Pin(evidence.note, trust)
     except NotProved as problem:
         raise _failure(problem, output) from None
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; nothing is proved.", ExitCode.INTERRUPTED) from None
 
 
 def _verify_kept(kept: Pin, trust: Trust, file: Path) -> None:

@@ -301,6 +301,16 @@ class TestUrl:
         ran = folder.verify(server.log_url, "--key", folder.key)
         assert "checkpoint: the checkpoint has fewer than three lines" in ran.err
 
+    def test_an_interruption_proves_nothing(
+        self, folder: Folder, server: LogServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> bytes:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("client.api.Api.get_bytes", interrupt)
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert (ran.code, ran.out, "interrupted" in ran.err) == (130, "", True)
+
     def test_an_empty_log(self, folder: Folder, server: LogServer) -> None:
         server.files = build_log(0).files()
         ran = folder.verify(server.log_url, "--key", folder.key)
