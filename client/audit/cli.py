@@ -44,6 +44,14 @@ Quorum = Annotated[
         metavar="N", help="So many of the witnesses suffice; by default: all.", show_default=False
     ),
 ]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A policy (c2sp.org/tlog-policy): logs, witnesses and their quorum.",
+        show_default=False,
+    ),
+]
 Entry = Annotated[
     Path | None,
     typer.Option(
@@ -61,6 +69,7 @@ def verify(
     key: Key = None,
     witness: Witness = None,
     quorum: Quorum = None,
+    policy: Policy = None,
     entry: Entry = None,
     since: Annotated[
         Path | None,
@@ -80,7 +89,7 @@ def verify(
     from client.audit import command
 
     wanted = command.Verification(
-        source, entry, command.read_trust(key or (), witness or (), quorum)
+        source, entry, command.read_trust(key or (), witness or (), quorum, policy)
     )
     command.verify(wanted, since, open_output(as_json=as_json))
 
@@ -92,6 +101,7 @@ def pin(
     key: Key = None,
     witness: Witness = None,
     quorum: Quorum = None,
+    policy: Policy = None,
     entry: Entry = None,
     out: Annotated[
         Path | None,
@@ -107,6 +117,6 @@ def pin(
     from client.audit import command
 
     wanted = command.Verification(
-        source, entry, command.read_trust(key or (), witness or (), quorum)
+        source, entry, command.read_trust(key or (), witness or (), quorum, policy)
     )
     command.pin(wanted, out, open_output(as_json=as_json))

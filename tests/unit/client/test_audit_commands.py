@@ -400,8 +400,8 @@ class TestPin:
         pin.write_text(json.dumps(members | {"checkpoint": smaller}))
         ran = folder.verify(folder.export(), "--since", pin)
         assert (ran.code, f"checkpoint in {pin}" in ran.err) == (1, True)
-        others = [{"format": "x"}, {"quorum": 1}, {"quorum": "0"}, {"keys": ["x"]}, {"keys": None}]
-        for change in [*others, {"checkpoint": "text"}]:
+        others = [{"format": "x"}, {"policy": ""}, {"policy": None}, {"more": 1}]
+        for change in [*others, {"policy": "log x\nquorum none\n"}, {"checkpoint": "text"}]:
             pin.write_text(json.dumps(members | change))
             ran = folder.verify(folder.export(), "--since", pin)
             assert (ran.code, "is not a checkpoint" in ran.err) == (2, True)
@@ -449,7 +449,7 @@ class TestWitnesses:
         assert (ran.code, "cosigned by witness.example/w1" in ran.out) == (0, True)
         one = self.cosigned(folder, 0)
         assert (
-            "cosigned by 1 of the witnesses that you gave; 2 must"
+            "cosigned by 1 of the 2 witnesses that you gave, which is no quorum"
             in folder.verify(one, *options).err
         )
         assert folder.verify(one, *options, "--quorum", 1).code == 0
@@ -464,10 +464,32 @@ class TestWitnesses:
         ran = folder.verify(self.cosigned(folder))
         assert (ran.code, "cosigned by 0" in ran.err) == (1, True)
 
-    def test_one_key_under_two_names_is_one_witness(self, folder: Folder) -> None:
+    def test_a_policy_takes_the_place_of_the_options(self, folder: Folder) -> None:
+        first, second = self.vkeys()
+        policy = folder.write(
+            "policy",
+            f"log {folder.key} https://strongroom.example.com/log\n"
+            f"witness one {first}\nwitness two {second}\ngroup both all one two\nquorum both\n",
+        )
+        signed = self.cosigned(folder, 0, 1)
+        assert folder.pin(signed, "--policy", policy).code == 0
+        assert folder.verify(signed).code == 0
+        one = self.cosigned(folder, 1)
+        assert folder.verify(one).code == 1
+        assert folder.verify(one, "--policy", policy).code == 1
+        assert folder.verify(one, "--witness", second).code == 0
+        for options in (("--witness", first), ("--quorum", 0)):
+            ran = folder.verify(signed, "--policy", policy, *options)
+            assert (ran.code, "give it alone" in ran.err) == (2, True)
+        assert folder.verify(signed, "--policy", folder.path / "missing").code == 2
+        policy.write_text(f"log {folder.key}\n")
+        ran = folder.verify(signed, "--policy", policy)
+        assert (ran.code, "the policy has no quorum" in ran.err) == (2, True)
+
+    def test_one_key_under_two_names_is_refused(self, folder: Folder) -> None:
         first, _ = self.vkeys()
         self.keys = (self.keys[0], self.keys[0])
         twice = self.vkeys()[1]
         signed = self.cosigned(folder, 0, 1)
         ran = folder.verify(signed, "--key", folder.key, "--witness", first, "--witness", twice)
-        assert (ran.code, "cosigned by 1" in ran.err) == (1, True)
+        assert (ran.code, "the public key is there twice" in ran.err) == (2, True)

@@ -41,7 +41,7 @@ def large() -> BuiltLog:
 
 @pytest.fixture(scope="module")
 def trust(log: BuiltLog) -> Trust:
-    return Trust((log.key.verifier,))
+    return Trust.of(log.key.verifier)
 
 
 def found(tampered: Iterator[Tampered], verify: Callable[[Tampered], object]) -> int:
@@ -97,7 +97,7 @@ def test_a_tampered_tile_of_any_level_is_named(large: BuiltLog, path: str) -> No
     tile = files[path]
     files[path] = tile[:-1] + bytes([tile[-1] ^ 1])
     with pytest.raises(NotProved) as caught:
-        Log(files.get).verify(Trust((large.key.verifier,)))
+        Log(files.get).verify(Trust.of(large.key.verifier))
     assert caught.value.where == path
 
 
