@@ -63,7 +63,7 @@ def test_a_verification_that_fails_leaves_no_thread_and_does_not_read_on() -> No
         return files.get(path)
 
     before = threading.active_count()
-    with pytest.raises(NotProved, match="^tile/0/001: "):
+    with pytest.raises(NotProved, match=r"^tile/0/001: "):
         Log(fetch).verify(Trust.of(log.key.verifier))
     assert threading.active_count() == before
     assert len(read) < 8 + 2 * AT_ONCE
