@@ -44,10 +44,20 @@ Quorum = Annotated[
         metavar="N", help="So many of the witnesses suffice; by default: all.", show_default=False
     ),
 ]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A policy (c2sp.org/tlog-policy): logs, witnesses and their quorum.",
+        show_default=False,
+    ),
+]
 Entry = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="The entry that a .tlog-proof file is about.", show_default=False
+        metavar="FILE",
+        help="The entry that a .tlog-proof file is about, if it is not in it.",
+        show_default=False,
     ),
 ]
 
@@ -59,6 +69,7 @@ def verify(
     key: Key = None,
     witness: Witness = None,
     quorum: Quorum = None,
+    policy: Policy = None,
     entry: Entry = None,
     since: Annotated[
         Path | None,
@@ -78,7 +89,7 @@ def verify(
     from client.audit import command
 
     wanted = command.Verification(
-        source, entry, command.read_trust(key or (), witness or (), quorum)
+        source, entry, command.read_trust(key or (), witness or (), quorum, policy)
     )
     command.verify(wanted, since, open_output(as_json=as_json))
 
@@ -90,6 +101,7 @@ def pin(
     key: Key = None,
     witness: Witness = None,
     quorum: Quorum = None,
+    policy: Policy = None,
     entry: Entry = None,
     out: Annotated[
         Path | None,
@@ -105,6 +117,6 @@ def pin(
     from client.audit import command
 
     wanted = command.Verification(
-        source, entry, command.read_trust(key or (), witness or (), quorum)
+        source, entry, command.read_trust(key or (), witness or (), quorum, policy)
     )
     command.pin(wanted, out, open_output(as_json=as_json))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from client.audit.evidence import Proved
 from client.audit.pins import Pin, default_pin_path, load_pin, save_pin
 from client.audit.problems import NotProved
 from client.audit.source import open_evidence
-from client.audit.trust import COSIGNATURES, Trust
+from client.audit.trust import Trust
 from client.errors import CommandError, ExitCode
 from client.output import Output
 from shared.crypto.checkpoints import parse_checkpoint
 from shared.crypto.notes import Note, VerifierKey
+from shared.crypto.policies import parse_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +35,42 @@ class Verification:
     trust: Trust
 
 
-def read_trust(keys: Sequence[str], witnesses: Sequence[str], quorum: int | None) -> Trust:
+def read_trust(
+    keys: Sequence[str], witnesses: Sequence[str], quorum: int | None, policy: Path | None
+) -> Trust:
     """The trust that options express.
 
     Args:
         keys: Of the log: vkeys, or paths of files with one vkey a line.
         witnesses: The same of witnesses.
         quorum: How many witnesses must have cosigned; by default all.
+        policy: A file with a policy (c2sp.org/tlog-policy), which takes the place of witnesses and quorum.
 
     Raises:
-        CommandError: A key is malformed, or the quorum cannot be met.
+        CommandError: A key or the policy is malformed, or the quorum cannot be met.
     """
-    witness_keys = _read_keys(witnesses)
-    if any(key.type not in COSIGNATURES for key in witness_keys):
-        raise CommandError("a witness has a key for cosignatures (type 04 or 06).", ExitCode.USAGE)
-    needed = len(witness_keys) if quorum is None else quorum
-    if not 0 <= needed <= len(witness_keys):
-        raise CommandError(f"the quorum of {needed} cannot be met.", ExitCode.USAGE)
-    return Trust(_read_keys(keys), witness_keys, needed)
+    if policy is not None and (witnesses or quorum is not None):
+        raise CommandError("--policy says who the witnesses are; give it alone.", ExitCode.USAGE)
+    logs = [f"log {key}" for key in _read_keys(keys)]
+    try:
+        given = policy.read_text("utf-8") if policy else _witness_policy(witnesses, quorum)
+        return Trust(parse_policy("".join(f"{line}\n" for line in logs) + given))
+    except OSError as error:
+        raise CommandError(f"{policy} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
+    except ValueError as error:
+        raise CommandError(f"{error}.", ExitCode.USAGE) from None
+
+
+def _witness_policy(witnesses: Sequence[str], quorum: int | None) -> str:
+    """The policy that some of the witnesses must have cosigned; by default all."""
+    keys = _read_keys(witnesses)
+    names = [f"w{number}" for number in range(1, len(keys) + 1)]
+    if not names and quorum is None:
+        return "quorum none\n"
+    lines = [f"witness {name} {key}" for name, key in zip(names, keys, strict=True)]
+    needed = "all" if quorum is None else quorum
+    lines += [f"group witnesses {needed} {' '.join(names)}", "quorum witnesses"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def verify(wanted: Verification, since: Path | None, output: Output) -> None:
@@ -107,12 +127,14 @@ def _verify(
             return proved, Pin(evidence.note, trust)
     except NotProved as problem:
         raise _failure(problem, output) from None
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; nothing is proved.", ExitCode.INTERRUPTED) from None
 
 
 def _verify_kept(kept: Pin, trust: Trust, file: Path) -> None:
     """Verify that the log signed what was kept; witnesses may have been asked for only since."""
     try:
-        Trust(trust.keys).verify(kept.note)
+        Trust.of(*trust.keys).verify(kept.note)
     except NotProved as problem:
         raise NotProved(problem.detail, f"checkpoint in {file}") from None
 
@@ -135,9 +157,10 @@ def _joined(trust: Trust, kept: Pin | None) -> Trust:
     """Whom the user trusts now, and whom they trusted when they kept a checkpoint."""
     if kept is None:
         return trust
-    witnesses = trust if trust.witnesses else kept.trust
-    keys = dict.fromkeys((*trust.keys, *kept.trust.keys))
-    return Trust(tuple(keys), witnesses.witnesses, witnesses.quorum)
+    former = kept.trust.policy
+    given = trust.policy if trust.policy.witnesses else former
+    logs = {log.key.public_key: log for log in (*former.logs, *trust.policy.logs)}
+    return Trust(dataclasses.replace(given, logs=tuple(logs.values())))
 
 
 def _read_keys(texts: Sequence[str]) -> tuple[VerifierKey, ...]:

@@ -21,7 +21,7 @@ class Proved:
         start: Position of the first entry that was checked.
         end: The position after the last.
         growth: How the log compares with the checkpoint that was kept.
-        remark: What was not looked at, for people; may be empty.
+        remark: What was not looked at, or what the only entry is; may be empty.
     """
 
     signed: Signed
@@ -34,6 +34,7 @@ class Proved:
     def text(self) -> str:
         """The proof in a line."""
         checkpoint = self.signed.checkpoint
+        kept = counted(self.growth.kept_size or 0, "entry", "entries")
         parts = [
             f"Proved: {_entries(self.start, self.end)} of the log {checkpoint.origin}, whose "
             f"{counted(checkpoint.size, 'entry', 'entries')} are signed by {_names(self.signed.signers)}"
@@ -41,13 +42,9 @@ class Proved:
         if self.signed.witnesses:
             parts.append(f"cosigned by {_names(self.signed.witnesses)}")
         if self.growth.proved:
-            parts.append(
-                f"only appended to since the {self.growth.kept_size} entries that you kept"
-            )
+            parts.append(f"only appended to since the {kept} that you kept")
         elif self.growth.is_older:
-            parts.append(
-                f"older than the {self.growth.kept_size} entries that you kept, and not compared with them"
-            )
+            parts.append(f"older than the {kept} that you kept, and not compared with them")
         if self.signed.others:
             parts.append(f"not checked against anything you gave: {_names(self.signed.others)}")
         if self.remark:
@@ -69,6 +66,7 @@ class Proved:
             "not_checked": _vkeys(self.signed.others),
             "kept_size": self.growth.kept_size,
             "growth_proved": self.growth.proved,
+            "remark": self.remark,
         }
 
 

@@ -16,7 +16,7 @@ class InclusionProof:
 
     Args:
         data: Of the ``.tlog-proof`` file.
-        entry: Of the entry: its JSON, in any form.
+        entry: The entry's JSON, in any form; None: the proof's extra data is the entry.
 
     Attributes:
         note: The checkpoint.
@@ -25,12 +25,15 @@ class InclusionProof:
         NotProved: The file is malformed.
     """
 
-    def __init__(self, data: bytes, entry: bytes) -> None:
+    def __init__(self, data: bytes, entry: bytes | None) -> None:
         try:
             self._proof = parse_log_proof(data)
         except ValueError as error:
             raise NotProved(str(error)) from None
-        self._entry = entry
+        if entry is None and self._proof.extra is None:
+            raise NotProved("the entry is not in the proof: give its file with --entry")
+        self._is_given = entry is not None
+        self._entry = self._proof.extra or b"" if entry is None else entry
         self.note = self._proof.checkpoint
 
     def verify(self, trust: Trust, kept: Checkpoint | None = None) -> Proved:
@@ -61,4 +64,6 @@ class InclusionProof:
                 "that you kept: verify the log's URL",
                 CHECKPOINT,
             )
-        return Proved(signed, index, index + 1, growth)
+        # Who gave no entry has to be told which one was proved.
+        remark = "" if self._is_given else f"the entry is {leaf.decode()}"
+        return Proved(signed, index, index + 1, growth, remark)

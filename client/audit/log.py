@@ -6,10 +6,11 @@ give the root, each full tile has a hash in the tile above it, each entry has on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from client.audit.evidence import Proved
+from client.audit.prefetch import Fetch, Prefetch
 from client.audit.problems import NotProved
 from client.audit.trust import CHECKPOINT, Growth, Trust
 from shared.crypto.checkpoints import Checkpoint
@@ -27,9 +28,6 @@ from shared.crypto.tiles import (
 )
 
 CHECKPOINT_PATH: Final = "checkpoint"
-
-Fetch = Callable[[str], bytes | None]
-"""Gets what is at a path below the log's URL; None: nothing is there."""
 
 
 class Log:
@@ -73,14 +71,15 @@ class Log:
                 "the checkpoint that you kept: entries were removed from its end",
                 CHECKPOINT,
             )
-        _Walk(self._fetch, signed.checkpoint, growth).run()
+        with Prefetch(self._fetch) as fetch:
+            _Walk(fetch, signed.checkpoint, growth).run()
         return Proved(signed, 0, signed.checkpoint.size, growth)
 
 
 class _Walk:
     """Reads a log from its first entry to its last, each tile below those that were verified before it."""
 
-    def __init__(self, fetch: Fetch, checkpoint: Checkpoint, growth: Growth) -> None:
+    def __init__(self, fetch: Prefetch, checkpoint: Checkpoint, growth: Growth) -> None:
         self._fetch = fetch
         self._checkpoint = checkpoint
         self._growth = growth
@@ -112,6 +111,11 @@ class _Walk:
         if path.level == 0:
             self._verify_entries(path, tile)
             return
+        if path.level == 1:
+            tiles = [_below(path, number) for number in range(path.width)]
+            self._fetch.announce(
+                str(one) for each in tiles for one in (each, TilePath(None, each.index))
+            )
         for number, expected in enumerate(_split(tile)):
             below = _below(path, number)
             found = self._tile(below)

@@ -8,14 +8,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from client.audit.strict_json import parse_object
 from client.audit.trust import Trust
 from client.errors import CommandError, ExitCode
 from client.session import configuration_folder
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
-from shared.crypto.notes import Note, VerifierKey, parse_note
+from shared.crypto.notes import Note, parse_note
+from shared.crypto.policies import Policy, parse_policy
 
 FORMAT: Final = "strongroom-audit-pin/1"
 
@@ -26,7 +27,7 @@ class Pin:
 
     Attributes:
         note: The checkpoint with its signatures.
-        trust: Whom its keeper trusted; without keys where the file is a checkpoint alone.
+        trust: Whom its keeper trusted; nobody where the file is a checkpoint alone.
     """
 
     note: Note
@@ -46,9 +47,7 @@ class Pin:
         members = {
             "format": FORMAT,
             "checkpoint": self.note.encode().decode(),
-            "keys": [str(key) for key in self.trust.keys],
-            "witnesses": [str(key) for key in self.trust.witnesses],
-            "quorum": self.trust.quorum,
+            "policy": self.trust.policy.encode(),
         }
         return json.dumps(members, indent=2) + "\n"
 
@@ -72,7 +71,7 @@ def load_pin(path: Path) -> Pin | None:
     """
     try:
         data = path.read_bytes()
-        pin = _parse_pin(data) if data.startswith(b"{") else Pin(parse_note(data), Trust(()))
+        pin = _parse_pin(data) if data.startswith(b"{") else Pin(parse_note(data), Trust(Policy()))
         _ = pin.checkpoint
     except FileNotFoundError:
         return None
@@ -108,15 +107,7 @@ def _parse_pin(data: bytes) -> Pin:
     members = parse_object(data)
     if members.get("format") != FORMAT:
         raise ValueError(f"the format is not {FORMAT}")
-    quorum = members.get("quorum")
-    if type(quorum) is not int or not 0 <= quorum <= len(_keys(members, "witnesses")):
-        raise ValueError("quorum is not a number of witnesses")
-    trust = Trust(_keys(members, "keys"), _keys(members, "witnesses"), quorum)
-    return Pin(parse_note(str(members.get("checkpoint")).encode()), trust)
-
-
-def _keys(members: dict[str, Any], name: str) -> tuple[VerifierKey, ...]:
-    texts = members.get(name)
-    if not isinstance(texts, list):
-        raise ValueError(f"{name} is not a list")
-    return tuple(VerifierKey.parse(str(text)) for text in texts)
+    note, policy = members.get("checkpoint"), members.get("policy")
+    if members.keys() != {"format", "checkpoint", "policy"} or not isinstance(policy, str):
+        raise ValueError("members are missing or unknown")
+    return Pin(parse_note(str(note).encode()), Trust(parse_policy(policy)))

@@ -28,7 +28,7 @@ def open_evidence(source: str, entry: Path | None) -> Iterator[Evidence]:
 
     Args:
         source: A path, or a URL.
-        entry: The file with the entry that a ``.tlog-proof`` file is about.
+        entry: The file with the entry that a ``.tlog-proof`` file is about, if it is not in it.
 
     Raises:
         CommandError: It cannot be read.
@@ -47,11 +47,7 @@ def open_evidence(source: str, entry: Path | None) -> Iterator[Evidence]:
                 yield Export(read_lines(file))
                 return
             data = file.read()
-        if entry is None:
-            raise CommandError(
-                f"{source} is a proof of one entry: give its file with --entry.", ExitCode.USAGE
-            )
-        yield InclusionProof(data, entry.read_bytes())
+        yield InclusionProof(data, None if entry is None else entry.read_bytes())
     except OSError as error:
         raise CommandError(
             f"{error.filename or source} cannot be read: {error.strerror}.", ExitCode.USAGE

@@ -9,10 +9,8 @@ from typing import Final
 from client.audit.problems import NotProved
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
 from shared.crypto.merkle import EMPTY_ROOT, ProofError, verify_consistency
-from shared.crypto.notes import Note, SignatureType, VerifierKey
-
-COSIGNATURES: Final = (SignatureType.COSIGNATURE_V1, SignatureType.ML_DSA_44)
-"""How witnesses sign."""
+from shared.crypto.notes import Note, VerifierKey
+from shared.crypto.policies import Policy, PolicyLog
 
 CHECKPOINT: Final = "checkpoint"
 
@@ -36,17 +34,23 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The policy of who verifies.
+    """Verifies checkpoints for somebody.
 
     Attributes:
-        keys: Of the log: one of them must have signed.
-        witnesses: Keys of witnesses.
-        quorum: How many witnesses must have cosigned.
+        policy: Whom they trust. One of its logs must have signed, and a quorum of its witnesses.
     """
 
-    keys: tuple[VerifierKey, ...]
-    witnesses: tuple[VerifierKey, ...] = ()
-    quorum: int = 0
+    policy: Policy
+
+    @classmethod
+    def of(cls, *keys: VerifierKey) -> Trust:
+        """Trust in keys of a log alone."""
+        return cls(Policy(tuple(PolicyLog(key) for key in keys)))
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The trusted keys of logs."""
+        return tuple(log.key for log in self.policy.logs)
 
     def verify(self, note: Note, offered: Sequence[VerifierKey] = ()) -> Signed:
         """Verify a checkpoint's signatures.
@@ -60,21 +64,21 @@ class Trust:
         """
         try:
             checkpoint = parse_checkpoint(note.text)
-            signed = note.verified_by((*self.keys, *self.witnesses, *offered))
+            trusted = tuple(witness.key for witness in self.policy.witnesses)
+            signed = note.verified_by((*self.keys, *trusted, *offered))
         except ValueError as error:
             raise NotProved(str(error), CHECKPOINT) from None
         # The root of no entries is known.
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
             raise NotProved("the root of a log without entries is wrong", CHECKPOINT)
         signers = tuple(key for key in signed if key in self.keys and key.name == checkpoint.origin)
-        witnesses = tuple(key for key in signed if key in self.witnesses)
+        witnesses = tuple(key for key in signed if key in trusted)
         if not signers:
             raise NotProved(_untrusted(checkpoint, signed, note), CHECKPOINT)
-        # One key is one witness, whatever its names.
-        cosigned = len({key.public_key for key in witnesses})
-        if cosigned < self.quorum:
+        if not self.policy.is_met(witnesses):
             raise NotProved(
-                f"cosigned by {cosigned} of the witnesses that you gave; {self.quorum} must",
+                f"cosigned by {len(witnesses)} of the {len(trusted)} witnesses that you gave, which is "
+                "no quorum of them",
                 CHECKPOINT,
             )
         others = tuple(key for key in signed if key not in signers and key not in witnesses)

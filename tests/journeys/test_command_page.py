@@ -81,7 +81,8 @@ def write_audit_log(folder: Path) -> None:
         "period.ndjson": b"".join(log.export(100, 300)),
         "next-period.ndjson": b"".join(grown.export(300, 450)),
         "kept.checkpoint": log.note().encode(),
-        "entry.tlog-proof": log.proof(200).encode(),
+        "entry.tlog-proof": log.proof(200, log.leaves[200]).encode(),
+        "bare.tlog-proof": log.proof(200).encode(),
         "entry.json": log.leaves[200],
     }
     for name, data in files.items():

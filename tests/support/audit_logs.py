@@ -152,10 +152,9 @@ class BuiltLog:
                 files[str(bundle)] = self.bundle(bundle)
         return files
 
-    def proof(self, index: int, size: int | None = None) -> LogProof:
-        note = self.note(size)
-        size = self.size if size is None else size
-        return LogProof(index, tuple(self.tree.inclusion(index, size)), note)
+    def proof(self, index: int, extra: bytes | None = None) -> LogProof:
+        hashes = tuple(self.tree.inclusion(index, self.size))
+        return LogProof(index, hashes, self.note(), extra)
 
     def export(
         self, start: int, end: int, *, grown_from: int | None = None, ocsf: bool = False
@@ -199,6 +198,11 @@ class BuiltLog:
 def build_log(size: int, **options: Any) -> BuiltLog:
     """A log of so many entries."""
     return BuiltLog([entry(position) for position in range(size)], **options)
+
+
+def build_large_log(size: int) -> BuiltLog:
+    """A log of so many small entries."""
+    return BuiltLog([{"number": number} for number in range(size)])
 
 
 def encoded(row: dict[str, Any]) -> bytes:

@@ -120,7 +120,7 @@ def tampered_texts(data: bytes) -> Iterator[tuple[str, bytes]]:
 def forked_logs(log: BuiltLog, kept: int) -> Iterator[Tampered]:
     """Logs that somebody with the log's key wrote again after their first ``kept`` entries were pinned."""
     before = f"entries of the {kept}"
-    for position in range(0, kept, 7):
+    for position in range(0, kept, 20):
         entries = copy.deepcopy(log.entries)
         entries[position]["action"] = "document.read"
         yield Tampered(f"edited {position} of {before}", "checkpoint", files=_log(log, entries))
@@ -196,6 +196,11 @@ def _tampered_rows(made: Any, rows: list[bytes], start: int, *, ocsf: bool) -> I
         + b'{"a":' * 50_000
         + b"0"
         + b"}" * 50_001
+        + b"\n",
+        "nested less deeply": b'{"position": %d, "entry": ' % start
+        + b'{"a":' * 600
+        + b"0"
+        + b"}" * 601
         + b"\n",
         "not an object": b"[]\n",
         "not JSON": b"\xff\n",

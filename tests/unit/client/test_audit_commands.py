@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.crypto.notes import NoteSignature, SignatureType, VerifierKey, cosign_ed25519
+from shared.crypto.checkpoints import Checkpoint
+from shared.crypto.notes import Note, NoteSignature, SignatureType, VerifierKey, cosign_ed25519
 from tests.support.audit_logs import AT, ORIGIN, BuiltLog, LogKey, build_log
 from tests.support.cli import Ran, invoke
 from tests.support.emulators.servers import HttpServer, Request, Response
@@ -131,6 +132,11 @@ class TestVerify:
             "entries are missing or moved.\n"
         )
 
+    def test_of_ocsf_events_the_line_says_what_was_proved(self, folder: Folder) -> None:
+        export = folder.write("events", b"".join(folder.log.export(3, 9, ocsf=True)))
+        ran = folder.verify(export, "--key", folder.key)
+        assert (ran.code, "of the OCSF events only raw_data was checked." in ran.out) == (0, True)
+
     def test_json_for_programs(self, folder: Folder) -> None:
         ran = folder.verify(folder.export(), "--key", folder.key, "--json")
         [event] = ran.events
@@ -178,7 +184,7 @@ class TestVerify:
         entry = folder.write("entry.json", json.dumps(folder.log.entries[77], indent=1))
         ran = folder.verify(proof, "--entry", entry, "--key", folder.key)
         assert ran.out.startswith(f"Proved: entry 77 of the log {ORIGIN}")
-        assert folder.verify(proof, "--key", folder.key).code == 2
+        assert "give its file with --entry" in folder.verify(proof, "--key", folder.key).err
         entry.write_text(json.dumps(folder.log.entries[78]))
         ran = folder.verify(proof, "--entry", entry, "--key", folder.key)
         assert (ran.code, ran.err.count("position 77")) == (1, 1)
@@ -187,6 +193,20 @@ class TestVerify:
             "the entry is malformed"
             in folder.verify(proof, "--entry", entry, "--key", folder.key).err
         )
+
+    def test_a_proof_may_bring_its_entry(self, folder: Folder) -> None:
+        leaf = folder.log.leaves[77]
+        proof = folder.write("with.tlog-proof", folder.log.proof(77, leaf).encode())
+        ran = folder.verify(proof, "--key", folder.key)
+        assert (ran.code, f"the entry is {leaf.decode()}." in ran.out) == (0, True)
+        [event] = folder.verify(proof, "--key", folder.key, "--json").events
+        assert event["remark"] == f"the entry is {leaf.decode()}"
+        empty = folder.write("empty", b"")
+        assert folder.verify(proof, "--key", folder.key, "--entry", empty).code == 1
+        for extra in (folder.log.leaves[78], b"", b"text"):
+            proof.write_bytes(folder.log.proof(77, extra).encode())
+            ran = folder.verify(proof, "--key", folder.key)
+            assert (ran.code, "position 77" in ran.err) == (1, True)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -263,6 +283,33 @@ class TestUrl:
         assert "checkpoint: missing" in folder.verify(server.log_url, "--key", folder.key).err
         server.files = {"checkpoint": b"text"}
         assert "checkpoint: the note" in folder.verify(server.log_url, "--key", folder.key).err
+
+    def test_a_checkpoint_that_is_not_of_the_tiles(self, folder: Folder, server: LogServer) -> None:
+        text = Checkpoint(ORIGIN, 600, bytes(32)).encode()
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert (
+            "checkpoint: its size or root is not that of the log's tiles: tile/0/002.p/88"
+            in ran.err
+        )
+        text = Checkpoint(ORIGIN, 0, bytes(32)).encode()
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert "checkpoint: the root of a log without entries is wrong" in ran.err
+        text = "not a checkpoint\n"
+        server.files["checkpoint"] = Note(text, tuple(folder.log.key.sign(text))).encode()
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert "checkpoint: the checkpoint has fewer than three lines" in ran.err
+
+    def test_an_interruption_proves_nothing(
+        self, folder: Folder, server: LogServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> bytes:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("client.api.Api.get_bytes", interrupt)
+        ran = folder.verify(server.log_url, "--key", folder.key)
+        assert (ran.code, ran.out, "interrupted" in ran.err) == (130, "", True)
 
     def test_an_empty_log(self, folder: Folder, server: LogServer) -> None:
         server.files = build_log(0).files()
@@ -353,8 +400,8 @@ class TestPin:
         pin.write_text(json.dumps(members | {"checkpoint": smaller}))
         ran = folder.verify(folder.export(), "--since", pin)
         assert (ran.code, f"checkpoint in {pin}" in ran.err) == (1, True)
-        others = [{"format": "x"}, {"quorum": 1}, {"quorum": "0"}, {"keys": ["x"]}, {"keys": None}]
-        for change in [*others, {"checkpoint": "text"}]:
+        others = [{"format": "x"}, {"policy": ""}, {"policy": None}, {"more": 1}]
+        for change in [*others, {"policy": "log x\nquorum none\n"}, {"checkpoint": "text"}]:
             pin.write_text(json.dumps(members | change))
             ran = folder.verify(folder.export(), "--since", pin)
             assert (ran.code, "is not a checkpoint" in ran.err) == (2, True)
@@ -402,7 +449,7 @@ class TestWitnesses:
         assert (ran.code, "cosigned by witness.example/w1" in ran.out) == (0, True)
         one = self.cosigned(folder, 0)
         assert (
-            "cosigned by 1 of the witnesses that you gave; 2 must"
+            "cosigned by 1 of the 2 witnesses that you gave, which is no quorum"
             in folder.verify(one, *options).err
         )
         assert folder.verify(one, *options, "--quorum", 1).code == 0
@@ -417,10 +464,32 @@ class TestWitnesses:
         ran = folder.verify(self.cosigned(folder))
         assert (ran.code, "cosigned by 0" in ran.err) == (1, True)
 
-    def test_one_key_under_two_names_is_one_witness(self, folder: Folder) -> None:
+    def test_a_policy_takes_the_place_of_the_options(self, folder: Folder) -> None:
+        first, second = self.vkeys()
+        policy = folder.write(
+            "policy",
+            f"log {folder.key} https://strongroom.example.com/log\n"
+            f"witness one {first}\nwitness two {second}\ngroup both all one two\nquorum both\n",
+        )
+        signed = self.cosigned(folder, 0, 1)
+        assert folder.pin(signed, "--policy", policy).code == 0
+        assert folder.verify(signed).code == 0
+        one = self.cosigned(folder, 1)
+        assert folder.verify(one).code == 1
+        assert folder.verify(one, "--policy", policy).code == 1
+        assert folder.verify(one, "--witness", second).code == 0
+        for options in (("--witness", first), ("--quorum", 0)):
+            ran = folder.verify(signed, "--policy", policy, *options)
+            assert (ran.code, "give it alone" in ran.err) == (2, True)
+        assert folder.verify(signed, "--policy", folder.path / "missing").code == 2
+        policy.write_text(f"log {folder.key}\n")
+        ran = folder.verify(signed, "--policy", policy)
+        assert (ran.code, "the policy has no quorum" in ran.err) == (2, True)
+
+    def test_one_key_under_two_names_is_refused(self, folder: Folder) -> None:
         first, _ = self.vkeys()
         self.keys = (self.keys[0], self.keys[0])
         twice = self.vkeys()[1]
         signed = self.cosigned(folder, 0, 1)
         ran = folder.verify(signed, "--key", folder.key, "--witness", first, "--witness", twice)
-        assert (ran.code, "cosigned by 1" in ran.err) == (1, True)
+        assert (ran.code, "the public key is there twice" in ran.err) == (2, True)

@@ -101,3 +101,12 @@ def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
 def test_lone_surrogates_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         canonical_json(value)
+
+
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+def test_nesting_is_refused_before_the_interpreter_gives_up(depth: int) -> None:
+    value: Any = 0
+    for _ in range(depth):
+        value = {"a": value}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        canonical_json(value)
