@@ -7,7 +7,7 @@ publish at once write the same tiles, and whatever is killed when, no two checkp
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
@@ -25,7 +25,7 @@ from shared.crypto.notes import Note
 from shared.journal.agenda import Agenda, AgendaItem, Task
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
-from shared.ports.records import MAX_CHANGES, Change, RecordStore
+from shared.ports.records import MAX_CHANGES, Change, RecordStore, Replace
 
 TENANTS_AT_ONCE: Final = 8
 
@@ -140,8 +140,10 @@ class Checkpoints:
         for part in parts_of(tenant, 0, size, self.log.part_entries):
             changes: list[Change] = []
             async for stored in logged.scan(part):
-                if stored.record.index != index_of(stored.value):
-                    changes.append(logged.touch(stored))
+                if stored.record.index != (
+                    index := index_of(stored.record.body["entry"], stored.value.position)
+                ):
+                    changes.append(Replace(replace(stored.record, index=index)))
                 if len(changes) == MAX_CHANGES:
                     await self.records.commit(part, changes)
                     changes = []

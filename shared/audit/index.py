@@ -6,16 +6,17 @@ It holds a copy of each entry with its position, for as long as policy says. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from shared.audit.models import BundleSpan, LogCheckpoint, LoggedEntry, LogPointer, PartHead
+from shared.base.models import JsonObject
 from shared.base.partitions import Partition
 from shared.crypto.tiles import WIDTH
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
-from shared.ports.records import RecordStore
+from shared.ports.records import Record, RecordStore
 
 LOGGED_KIND: Final = "audit-logged"
 HEAD_KIND: Final = "audit-head"
@@ -29,42 +30,39 @@ FILTERS: Final = ("actor", "action", "grant", "outcome", "resource")
 """The fields by which entries can be found."""
 
 
-def log_index(
-    records: RecordStore, until: Callable[[], datetime] | None = None
-) -> Collection[LoggedEntry]:
-    """The entries of a part of a log, by their ids.
+def log_index(records: RecordStore) -> Collection[LoggedEntry]:
+    """The entries of a part of a log, by their ids."""
+    return Collection(records, LoggedEntry, LOGGED_KIND)
+
+
+def logged_record(part: Partition, entry: JsonObject, position: int, until: datetime) -> Record:
+    """The record of an entry in the index.
 
     Args:
-        records: Where they are kept.
-        until: When the index may forget an entry that is appended now; None: never. Those that say what a
-            backup's manifest hashes to stay.
+        part: Of the log.
+        entry: As the log holds it.
+        position: In the log.
+        until: When the index may forget it. What says how a backup's manifest hashes stays.
     """
-
-    def expires_at(logged: LoggedEntry) -> datetime | None:
-        if until is None or logged.entry.action is Action.BACKUP_CREATE:
-            return None
-        return until()
-
-    return Collection(
-        records,
-        LoggedEntry,
+    return Record(
+        part,
         LOGGED_KIND,
-        lambda logged: logged.entry.id,
-        index_of=index_of,
-        expires_at=expires_at,
+        entry["id"],
+        {"entry": entry, "position": position},
+        index=index_of(entry, position),
+        expires_at=None if entry["action"] == Action.BACKUP_CREATE else until,
     )
 
 
-def index_of(logged: LoggedEntry) -> Mapping[str, str]:
+def index_of(entry: JsonObject, position: int) -> Mapping[str, str]:
     """The index fields of an entry; one that is empty is left out."""
-    entry = logged.entry
     fields = {
-        "actor": entry.actor.id,
-        "action": entry.action.value,
-        "bundle": str(logged.position // WIDTH),
-        "grant": entry.grant,
-        "outcome": entry.outcome,
-        "resource": entry.resource,
+        "actor": entry["actor"]["id"],
+        "action": entry["action"],
+        "bundle": str(position // WIDTH),
+        "grant": entry.get("grant", ""),
+        "outcome": entry["outcome"],
+        "resource": entry["resource"],
     }
     return {name: value for name, value in fields.items() if value}
 

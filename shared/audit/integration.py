@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.audit.index import bundle_spans, log_index, parts_of
-from shared.audit.models import BundleSpan, LoggedEntry, TreeHead
+from shared.audit.index import LOGGED_KIND, bundle_spans, parts_of
+from shared.audit.models import BundleSpan, TreeHead
 from shared.audit.storage import HASH_BYTES, LogStore
 from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged, NotFound
+from shared.base.models import JsonObject
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.crypto.tiles import HEIGHT, WIDTH, TilePath, encode_bundle, hash_in
 from shared.journal.collections import Collection
-from shared.journal.entries import canonical
-from shared.ports.records import RecordStore
+from shared.ports.records import MAX_PAGE, RecordStore
 
 BUNDLES_AT_ONCE: Final = 16
 """Bundles that are in memory at the same time."""
@@ -38,11 +39,9 @@ class Integration:
     records: RecordStore
     store: LogStore
     part_entries: int
-    _logged: Collection[LoggedEntry] = field(init=False)
     _spans: Collection[BundleSpan] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._logged = log_index(self.records)
         self._spans = bundle_spans(self.records)
 
     async def grow(self, tenant: str, before: TreeHead, size: int) -> TreeHead:
@@ -76,21 +75,25 @@ class Integration:
             grown = await self._write(tenant, grown, first, entries)
         return grown
 
-    async def _entries(self, tenant: str, bundle: int, end: int) -> list[LoggedEntry]:
-        """The entries of a bundle, in their order, before a position."""
+    async def _entries(self, tenant: str, bundle: int, end: int) -> list[JsonObject]:
+        """The entries of a bundle, in their order, before a position, as the index holds them."""
         start, end = bundle * WIDTH, min(end, (bundle + 1) * WIDTH)
-        found: list[LoggedEntry] = []
+        found: dict[int, JsonObject] = {}
         for part in parts_of(tenant, start, end, self.part_entries):
-            page = await self._logged.page(part, where={"bundle": str(bundle)})
-            found += [item.value for item in page.items if item.value.position < end]
-        found.sort(key=lambda logged: logged.position)
-        if [logged.position for logged in found] != list(range(start, end)):
+            # What a later release added to the model of an entry must not change the bytes of this one.
+            page = await self.records.query(
+                part, LOGGED_KIND, where={"bundle": str(bundle)}, limit=MAX_PAGE
+            )
+            for record in page.records:
+                if record.body.get("position", end) < end:
+                    found[record.body["position"]] = record.body["entry"]
+        if sorted(found) != list(range(start, end)):
             _log.error("audit.difference in the index of %s, bundle %d", tenant, bundle)
             raise Damaged("An entry of the audit log is missing from its index.")
-        return found
+        return [found[position] for position in range(start, end)]
 
     async def _write(
-        self, tenant: str, before: TreeHead, first: int, bundles: Sequence[Sequence[LoggedEntry]]
+        self, tenant: str, before: TreeHead, first: int, bundles: Sequence[Sequence[JsonObject]]
     ) -> TreeHead:
         """Write bundles from the one with the index ``first`` on, and what they add to the tiles above."""
         frontier = tuple(bytes.fromhex(node) for node in before.frontier)
@@ -98,7 +101,7 @@ class Integration:
         written: list[tuple[TilePath, bytes]] = []
         hashes: list[bytes] = []
         for index, entries in enumerate(bundles, start=first):
-            leaves = [canonical(logged.entry.model_dump(mode="json")) for logged in entries]
+            leaves = [canonical_json(entry) for entry in entries]
             tile = [merkle.leaf_hash(leaf) for leaf in leaves]
             for leaf in tile[size - index * WIDTH :]:
                 frontier = merkle.append(frontier, size, leaf)
@@ -149,8 +152,8 @@ class Integration:
             _log.error("audit.difference in %s of %s: it is missing", path, tenant)
             raise Damaged(f"The tile {path} of a log is missing.") from None
 
-    async def _keep_span(self, tenant: str, index: int, entries: Sequence[LoggedEntry]) -> None:
-        names = [logged.entry.id for logged in entries]
+    async def _keep_span(self, tenant: str, index: int, entries: Sequence[JsonObject]) -> None:
+        names = [entry["id"] for entry in entries]
         span = BundleSpan(id=f"{index:012d}", first=min(names), last=max(names))
         [part, *_] = parts_of(tenant, index * WIDTH, index * WIDTH + 1, self.part_entries)
         try:

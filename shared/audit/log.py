@@ -26,6 +26,7 @@ from shared.audit.index import (
     log_index,
     log_part,
     log_pointers,
+    logged_record,
     newest_log_part,
 )
 from shared.audit.models import CHECKPOINT_ID, LoggedEntry, LogPointer, PartHead, TreeHead
@@ -34,15 +35,17 @@ from shared.audit.sealing import EntrySealer
 from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged
+from shared.base.models import JsonObject
 from shared.base.partitions import Partition
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, remove_all
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import Entry, canonical
+from shared.journal.entries import Entry
 from shared.journal.journal import ENTRY_KIND, entries_waiting
 from shared.ports.clock import Runtime
-from shared.ports.records import MAX_CHANGES, Change, Delete, RecordStore
+from shared.ports.records import MAX_CHANGES, Change, Create, Delete, RecordStore
 
 PART_ENTRIES: Final = 1 << 18
 """Entries of one part of a log: a power of two, so that parts end where subtrees of the tree end."""
@@ -100,9 +103,7 @@ class AuditLog:
 
     def __post_init__(self) -> None:
         self._waiting = entries_waiting(self.records)
-        self._logged = log_index(
-            self.records, lambda: self.runtime.now() + timedelta(days=self.index_days)
-        )
+        self._logged = log_index(self.records)
         self._heads = log_heads(self.records)
         self._pointers = log_pointers(self.records)
 
@@ -122,7 +123,7 @@ class AuditLog:
         """The log's present size and root."""
         return (await self._current_part(tenant)).head.tree
 
-    async def append_again(self, tenant: str, entries: Sequence[Entry]) -> None:
+    async def append_again(self, tenant: str, entries: Sequence[JsonObject]) -> None:
         """Append entries that the tiles have and the index has lost, in their order.
 
         Raises:
@@ -153,12 +154,12 @@ class AuditLog:
         part = await self._current_part(partition.tenant)
         await self._complete(part.head)
         waiting = await self._waiting.page(partition, limit=BATCH)
-        entries = [item.value for item in waiting.items]
+        entries = [item.record.body for item in waiting.items]
         # A part takes its last entry before the next one begins.
         entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
         if part.stored is None and part.number > 0:
             before = log_part(partition.tenant, part.number - 1)
-            entries = [one for one in entries if not await self._logged.find(before, one.id)]
+            entries = [one for one in entries if not await self._logged.find(before, one["id"])]
         if not entries:
             return 0
         within = timedelta(seconds=self.checkpoint_seconds)
@@ -173,7 +174,12 @@ class AuditLog:
         return len(entries)
 
     async def _append(
-        self, source: Partition, part: _Part, entries: Sequence[Entry], *, waited: bool = True
+        self,
+        source: Partition,
+        part: _Part,
+        entries: Sequence[JsonObject],
+        *,
+        waited: bool = True,
     ) -> PartHead:
         tree = part.head.tree
         frontier = tuple(bytes.fromhex(node) for node in tree.frontier)
@@ -183,14 +189,15 @@ class AuditLog:
             raise Damaged("The audit log's head does not agree with itself.")
         into = log_part(source.tenant, part.number)
         changes: list[Change] = []
+        until = self.runtime.now() + timedelta(days=self.index_days)
         for position, entry in enumerate(entries, start=tree.size):
-            leaf = merkle.leaf_hash(canonical(entry.model_dump(mode="json")))
+            leaf = merkle.leaf_hash(canonical_json(entry))
             frontier = merkle.append(frontier, position, leaf)
-            changes.append(self._logged.create(into, LoggedEntry(entry=entry, position=position)))
+            changes.append(Create(logged_record(into, entry, position, until)))
         head = PartHead(
             tree=tree_head(tree.size + len(entries), frontier),
             source=str(source) if waited else "",
-            appended=tuple(entry.id for entry in entries) if waited else (),
+            appended=tuple(entry["id"] for entry in entries) if waited else (),
         )
         if part.stored is None:
             await self._point_at(source.tenant, part.number)
@@ -201,18 +208,18 @@ class AuditLog:
         return head
 
     async def _remove_logged(
-        self, partition: Partition, number: int, entries: Sequence[Entry]
+        self, partition: Partition, number: int, entries: Sequence[JsonObject]
     ) -> None:
         """Where records were restored an entry may wait that the tiles have given back to the index."""
         parts = [log_part(partition.tenant, each) for each in (number, number - 1) if each >= 0]
 
-        async def is_logged(entry: Entry) -> bool:
-            return any([await self._logged.find(part, entry.id) is not None for part in parts])
+        async def is_logged(entry: JsonObject) -> bool:
+            return any([await self._logged.find(part, entry["id"]) is not None for part in parts])
 
         found = await at_once(is_logged, entries, LOOKED_UP_AT_ONCE)
         twice = [entry for entry, logged in zip(entries, found, strict=True) if logged]
         if twice:
-            deletes = [Delete(ENTRY_KIND, entry.id) for entry in twice]
+            deletes = [Delete(ENTRY_KIND, entry["id"]) for entry in twice]
             await remove_all(self.records, partition, deletes)
 
     async def _complete(self, head: PartHead) -> None:

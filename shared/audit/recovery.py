@@ -7,6 +7,7 @@ tiles: else the log would fork, and two checkpoints disagree.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from shared.audit.signing import CheckpointKeys
 from shared.audit.storage import LogStore
 from shared.audit.tree import StoredTree, tree_head
 from shared.base.errors import Damaged, NotFound
+from shared.base.models import JsonObject
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
 from shared.crypto.notes import parse_note
-from shared.journal.entries import Entry
 
 _log = logging.getLogger("strongroom.audit")
 
@@ -31,7 +32,7 @@ class Appendable(Protocol):
         """See ``AuditLog.head``."""
         ...
 
-    async def append_again(self, tenant: str, entries: Sequence[Entry]) -> None:
+    async def append_again(self, tenant: str, entries: Sequence[JsonObject]) -> None:
         """See ``AuditLog.append_again``."""
         ...
 
@@ -73,10 +74,7 @@ class LogRecovery:
             raise Damaged("The tiles of the audit log do not have the root that was signed.")
         head = await log.head(tenant)
         if head.size < kept.size:
-            lost = [
-                Entry.model_validate_json(entry)
-                async for _, entry in tree.entries(head.size, kept.size)
-            ]
+            lost = [json.loads(entry) async for _, entry in tree.entries(head.size, kept.size)]
             await log.append_again(tenant, lost)
         return known
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.base.errors import Damaged
+from shared.base.models import JsonObject, encode
 from shared.base.partitions import OPERATOR
-from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
-from shared.journal.entries import Entry, SealedFacts
+from shared.crypto.metadata import MetadataKey, metadata_associated_data, open_metadata
+from shared.journal.entries import Entry
 from shared.keys.epochs import EpochKeys
 from shared.keys.models import EpochKey
 from shared.keys.tenants import TenantKeys
@@ -40,7 +41,7 @@ class EntrySealer:
     environment: str
     runtime: Runtime
 
-    async def seal(self, tenant: str, entries: Sequence[Entry]) -> list[Entry]:
+    async def seal(self, tenant: str, entries: Sequence[JsonObject]) -> list[JsonObject]:
         """The entries as the log holds them; where the tenant's keys are gone, so is their personal data.
 
         Raises:
@@ -49,7 +50,19 @@ class EntrySealer:
         if not any(_facts(entry) for entry in entries):
             return list(entries)
         key = await self._key(tenant)
-        return [self._sealed(entry, key) if _facts(entry) else entry for entry in entries]
+        derived = None if key is None else MetadataKey(key.key)
+        sealed = []
+        for entry in entries:
+            facts = _facts(entry)
+            kept = {name: value for name, value in entry.items() if name != "user_agent"}
+            if facts:
+                kept["address"] = ""
+            if facts and key is not None and derived is not None:
+                bound = metadata_associated_data(self.environment, tenant, "audit", entry["id"])
+                data = derived.seal(bound, facts, self.runtime.random)
+                kept["sealed"] = {"epoch": key.id, "data": encode(data)}
+            sealed.append(kept)
+        return sealed
 
     async def open(self, tenant: str, entries: Sequence[Entry]) -> list[Entry]:
         """The entries with their personal data; what cannot be opened any more stays as it is.
@@ -73,26 +86,17 @@ class EntrySealer:
             await self.tenant_keys.create(OPERATOR, self.runtime.now())
             return await self.epochs.any(tenant)
 
-    def _sealed(self, entry: Entry, key: EpochKey | None) -> Entry:
-        cleared = dict.fromkeys(PERSONAL, "")
-        if key is None:
-            return entry.model_copy(update=cleared)
-        data = seal_metadata(key.key, self._bound(entry), _facts(entry), self.runtime.random)
-        return entry.model_copy(update={**cleared, "sealed": SealedFacts(epoch=key.id, data=data)})
-
     def _opened(self, entry: Entry, key: EpochKey | None) -> Entry:
         if key is None or entry.sealed is None:
             return entry
         try:
-            facts = open_metadata(key.key, self._bound(entry), entry.sealed.data)
+            bound = metadata_associated_data(self.environment, entry.tenant, "audit", entry.id)
+            facts = open_metadata(key.key, bound, entry.sealed.data)
         except Damaged:
             return entry
         known = {name: str(facts[name]) for name in PERSONAL if name in facts}
         return entry.model_copy(update={**known, "sealed": None})
 
-    def _bound(self, entry: Entry) -> bytes:
-        return metadata_associated_data(self.environment, entry.tenant, "audit", entry.id)
 
-
-def _facts(entry: Entry) -> dict[str, str]:
-    return {name: value for name in PERSONAL if (value := getattr(entry, name))}
+def _facts(entry: JsonObject) -> dict[str, str]:
+    return {name: value for name in PERSONAL if (value := entry.get(name))}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Final
 
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_FORM: Final = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 """Its escapes are those of RFC 8785 section 3.2.2.2."""
+
+_SORTED: Final = json.JSONEncoder(**_FORM, sort_keys=True)  # type: ignore[arg-type]
+_UNSORTED: Final = json.JSONEncoder(**_FORM)  # type: ignore[arg-type]
 
 MAX_INTEGER: Final = 1 << 53
 """Integers up to here, of either sign, are exact in every JSON implementation (RFC 7493 section 2.2)."""
@@ -23,29 +26,47 @@ def canonical_json(value: object) -> bytes:
             nested too deeply.
     """
     try:
-        return _ENCODER.encode(_in_order(value)).encode("utf-8")
+        _check(value)
+        text = _SORTED.encode(value)
+        # ASCII has one order in every encoding, and a log appends thousands of entries a second.
+        if not text.isascii():
+            text = _UNSORTED.encode(_in_order(value))
+        return text.encode("utf-8")
     except RecursionError:
         raise ValueError("a value that is nested too deeply has no canonical JSON") from None
 
 
-def _in_order(value: object) -> object:
-    """The same value with the keys of every object in the order of RFC 8785 section 3.2.3."""
-    # Most values of an entry are texts; a log appends thousands of entries a second.
-    if value is None or isinstance(value, str | bool):
-        return value
+def _check(value: object) -> None:
+    """Refuse what has no canonical JSON here.
+
+    Raises:
+        ValueError: The value holds such.
+    """
+    if isinstance(value, str | bool) or value is None:
+        return
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             raise ValueError("an integer beyond 2**53 has no canonical JSON")
-        return value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise ValueError("a key that is not a string has no canonical JSON")
+            if type(one) is not str:  # nearly all are
+                _check(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _check(one)
+    else:
+        raise ValueError(f"a {type(value).__name__} has no canonical JSON")
+
+
+def _in_order(value: object) -> object:
+    """The same value with the keys of every object in the order of RFC 8785 section 3.2.3."""
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key that is not a string has no canonical JSON")
-        # ASCII has one order in every encoding.
-        order = None if "".join(value).isascii() else _utf_16
-        return {key: _in_order(value[key]) for key in sorted(value, key=order)}
+        return {key: _in_order(value[key]) for key in sorted(value, key=_utf_16)}
     if isinstance(value, list | tuple):
         return [_in_order(one) for one in value]
-    raise ValueError(f"a {type(value).__name__} has no canonical JSON")
+    return value
 
 
 def _utf_16(key: str) -> bytes:

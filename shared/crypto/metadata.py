@@ -29,47 +29,74 @@ _CIPHERTEXT_START: Final = len(VERSION) + NONCE_SIZE
 _SUBKEY_INFO: Final = b"strongroom/metadata/1"
 
 
+class MetadataKey:
+    """The key that an epoch key derives, for many values: deriving it costs more than sealing one.
+
+    Args:
+        epoch_key: The tenant's epoch key, 32 bytes.
+
+    Raises:
+        ValueError: An epoch key of another size.
+    """
+
+    __slots__ = ("_aead",)
+
+    def __init__(self, epoch_key: bytes) -> None:
+        if len(epoch_key) != KEY_SIZE:
+            raise ValueError("an epoch key has 32 bytes")
+        self._aead = AESGCM(HKDF(SHA256(), 32, salt=None, info=_SUBKEY_INFO).derive(epoch_key))
+
+    def seal(
+        self, associated_data: bytes, value: dict[str, Any], entropy: Callable[[int], bytes]
+    ) -> bytes:
+        """Seal a JSON object.
+
+        Args:
+            associated_data: What the value is bound to, from ``metadata_associated_data``.
+            value: Anything that JSON can represent.
+            entropy: Cryptographically secure random bytes.
+
+        Raises:
+            ValueError: A value that JSON cannot represent.
+        """
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+        padded = text.ljust(-(-len(text) // BLOCK_SIZE) * BLOCK_SIZE)
+        nonce = entropy(NONCE_SIZE)
+        return VERSION + nonce + self._aead.encrypt(nonce, padded, associated_data)
+
+    def open(self, associated_data: bytes, sealed: bytes) -> dict[str, Any]:
+        """Undo ``seal``.
+
+        Raises:
+            Damaged: ``sealed`` was not made under this key for this associated data, or was changed.
+        """
+        try:
+            if not sealed.startswith(VERSION):
+                raise ValueError
+            nonce = sealed[len(VERSION) : _CIPHERTEXT_START]
+            value = json.loads(
+                self._aead.decrypt(nonce, sealed[_CIPHERTEXT_START:], associated_data)
+            )
+            if not isinstance(value, dict):
+                raise ValueError
+        except (InvalidTag, ValueError):
+            raise Damaged("The sealed metadata is not what was written.") from None
+        return value
+
+
 def seal_metadata(
     epoch_key: bytes,
     associated_data: bytes,
     value: dict[str, Any],
     entropy: Callable[[int], bytes],
 ) -> bytes:
-    """Seal a JSON object under an epoch key (32 bytes).
-
-    Args:
-        epoch_key: The tenant's current epoch key.
-        associated_data: What the value is bound to, from ``metadata_associated_data``.
-        value: Anything that JSON can represent.
-        entropy: Cryptographically secure random bytes.
-
-    Raises:
-        ValueError: An epoch key of another size, or a value that JSON cannot represent.
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
-    padded = text.ljust(-(-len(text) // BLOCK_SIZE) * BLOCK_SIZE)
-    nonce = entropy(NONCE_SIZE)
-    return VERSION + nonce + _aead(epoch_key).encrypt(nonce, padded, associated_data)
+    """Seal one JSON object under an epoch key; see ``MetadataKey``."""
+    return MetadataKey(epoch_key).seal(associated_data, value, entropy)
 
 
 def open_metadata(epoch_key: bytes, associated_data: bytes, sealed: bytes) -> dict[str, Any]:
-    """Undo ``seal_metadata``.
-
-    Raises:
-        Damaged: ``sealed`` was not made under this key for this associated data, or was changed.
-        ValueError: An epoch key of another size.
-    """
-    aead = _aead(epoch_key)
-    try:
-        if not sealed.startswith(VERSION):
-            raise ValueError
-        nonce = sealed[len(VERSION) : _CIPHERTEXT_START]
-        value = json.loads(aead.decrypt(nonce, sealed[_CIPHERTEXT_START:], associated_data))
-        if not isinstance(value, dict):
-            raise ValueError
-    except (InvalidTag, ValueError):
-        raise Damaged("The sealed metadata is not what was written.") from None
-    return value
+    """Undo ``seal_metadata``; see ``MetadataKey``."""
+    return MetadataKey(epoch_key).open(associated_data, sealed)
 
 
 def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) -> bytes:
@@ -81,9 +108,3 @@ def metadata_associated_data(environment: str, tenant: str, kind: str, id: str) 
         ValueError: A part has characters outside ``[a-z0-9_-]``.
     """
     return bind("metadata", environment, tenant, kind, id)
-
-
-def _aead(epoch_key: bytes) -> AESGCM:
-    if len(epoch_key) != KEY_SIZE:
-        raise ValueError("an epoch key has 32 bytes")
-    return AESGCM(HKDF(SHA256(), 32, salt=None, info=_SUBKEY_INFO).derive(epoch_key))

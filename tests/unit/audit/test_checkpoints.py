@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory.records import MemoryRecords
-from shared.audit.index import LOGGED_KIND, bundle_spans, log_index, log_part
-from shared.audit.models import LoggedEntry
+from shared.audit.index import LOGGED_KIND, bundle_spans, log_part, logged_record
 from shared.audit.signing import OVERLAP
 from shared.audit.tree import StoredTree, tree_head
 from shared.base.errors import Damaged, NotFound, Unavailable
@@ -139,14 +138,13 @@ async def test_a_tile_of_the_third_level_begins_when_one_of_the_second_is_full(
         frontier = merkle.extend(frontier, number * WIDTH, 8, each)
     store = audit.checkpoints.store
     await store.write_tile(TENANT, TilePath(1, 0, WIDTH - 1), b"".join(roots))
-    logged = log_index(data.records)
     leaves = []
     for position in range(size, size + WIDTH + 3):
         entry = data.process()[1].entry(Action.DOCUMENT_LIST, tenant=TENANT)
         leaves.append(merkle.leaf_hash(canonical(entry.model_dump(mode="json"))))
         part = log_part(TENANT, 0)
-        change = logged.create(part, LoggedEntry(entry=entry, position=position))
-        await data.records.commit(part, [change])
+        record = logged_record(part, entry.model_dump(mode="json"), position, data.clock.now())
+        await data.records.commit(part, [Create(replace(record, expires_at=None))])
     grown = await audit.checkpoints.integration.grow(
         TENANT, tree_head(size, frontier), size + WIDTH + 3
     )
