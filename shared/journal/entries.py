@@ -23,6 +23,8 @@ MAX_USER_AGENT: Final = 256
 MAX_INTEGER: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps as it is (RFC 7493 section 2.2)."""
 
+Outcome = Literal["allowed", "refused", "failed"]
+
 Details = dict[str, str | int | list[str]]
 
 
@@ -139,7 +141,7 @@ class Entry(Model):
     actor: Actor
     action: Action
     resource: str = ""
-    outcome: Literal["allowed", "refused", "failed"] = "allowed"
+    outcome: Outcome = "allowed"
     reason: str = ""
     address: str = ""
     # Entries of releases before 0.2 do not have these, and must keep their bytes: empty is left out.
