@@ -36,9 +36,8 @@ Entries of a user go into the log of their tenant, those of an employee into the
 are about something of a tenant's: its keys, its backups. A client that was not recognised is in the
 operator's log, unless what it sent named a tenant, as a sign-in or the URL of a staged upload does.
 
-What is not an entry: requests for what is public (`/health`, the API's documentation, `OPTIONS`); paths
-and methods that do not exist; invalid requests and broken connections of clients that have not signed in;
-how much of a content that was opened has arrived, which only the client knows.
+[Decision 34](decisions/0034-what-is-an-audit-entry.md) says what is not an entry, and why: public pages,
+invalid requests of clients that have not signed in, how much of what was opened has arrived.
 
 ## Members
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.access.principal import Origin, Principal
-from shared.base.errors import FAILURES, StrongroomError
+from shared.base.errors import FAILURES, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.partitions import Partition, partition_of
 from shared.journal.catalogue.table import check_described
@@ -134,7 +134,7 @@ class Journal:
         """
         if error.audited:
             return
-        failed = isinstance(error, FAILURES)
+        failed = isinstance(error, (*FAILURES, Interrupted))
         entry = self.entry(
             action,
             resource,
