@@ -28,7 +28,7 @@ class Fact:
     """An entry without what differs each time.
 
     Ids are names: those that a ``Recorder`` was told, and ``new doc`` for any other. Versions of keys and
-    hashes are ``random``.
+    hashes are ``random``, and bytes of sealed objects are ``some``.
 
     Attributes:
         log: Whose log it is in: a tenant's slug, or ``operator``.
@@ -48,6 +48,13 @@ class Fact:
 def ok(action: str, resource: str = "", **details: Any) -> Fact:
     """An entry of a user of alpha."""
     return Fact(action, resource, details)
+
+
+def system(
+    action: str, resource: str = "", *, log: str = "alpha", failed: str = "", **details: Any
+) -> Fact:
+    """An entry that no request made."""
+    return Fact(action, resource, details, log, "system", "failed" if failed else "allowed", failed)
 
 
 def refused(
@@ -102,10 +109,9 @@ class Recorder:
         return [each.body if each.kind == "audit" else each.body["entry"] for each in found]
 
     def _fact(self, entry: dict[str, Any]) -> Fact:
-        details = {
-            name: self._named(value) if isinstance(value, str) else value
-            for name, value in entry["details"].items()
-        }
+        details = {name: self._known(value) for name, value in entry["details"].items()}
+        if "bytes" in details:
+            details["bytes"] = "some"
         log = self._app.slugs.get(entry["tenant"]) or self._named(entry["tenant"])
         return Fact(
             entry["action"],
@@ -116,6 +122,11 @@ class Recorder:
             entry["outcome"],
             entry["reason"],
         )
+
+    def _known(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._known(each) for each in value]
+        return self._named(value) if isinstance(value, str) else value
 
     def _named(self, text: str) -> str:
         if _RANDOM.fullmatch(text):
