@@ -19,7 +19,7 @@ from functions.api.digests import stated_digests
 from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
 from functions.api.rate_limits import LimitReached
-from shared.base.errors import NotFound, StrongroomError, TokenExpired
+from shared.base.errors import FAILURES, NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
 
@@ -31,7 +31,7 @@ class StagedRoute(GuardedRoute):
 
     async def audit(self, request: Request, error: StrongroomError) -> None:
         """Put into the audit log that content was not taken, unless that is there."""
-        if error.audited or isinstance(error, LimitReached):
+        if error.audited or isinstance(error, (*FAILURES, LimitReached)):
             await super().audit(request, error)
             return
         services, name = services_of(request), request.path_params["name"]

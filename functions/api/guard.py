@@ -125,8 +125,10 @@ class GuardedRoute(APIRoute):
             request = _with_joined_lines(received)
             claim: Claim = request.scope[CLAIM]
             claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
+            started = False
             try:
                 await services_of(request).start()
+                started = True
                 await self._record_ended_flood(request)
                 if permission is None:
                     self._limit_address(request)
@@ -149,8 +151,11 @@ class GuardedRoute(APIRoute):
                 await self.audit(request, InvalidInput("The request does not have its form."))
                 raise
             except asyncio.CancelledError:
-                # The bridge says so that the client has disconnected.
-                await self.audit(request, Interrupted("The connection ended before the response."))
+                # The bridge says so that the client has disconnected. Nothing is written before it is known
+                # that the records are those of this environment.
+                if started:
+                    ended = Interrupted("The connection ended before the response.")
+                    await self.audit(request, ended)
                 raise
             except Exception as error:
                 # Messages of unexpected errors may quote what they choked on; frames do not.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from functions.api.memory import USER_BYTES, MemoryBudget
+from functions.bridge import respond
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
 from shared.base.partitions import OPERATOR
 from tests.support.app import App
 from tests.support.entries import Fact, Recorder, break_off, interrupted, refused
 from tests.support.routes import USERNAMES, Route, Victim, furnish, guarded
+from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +166,46 @@ async def test_a_body_that_the_client_breaks_off_is_one_entry(
     assert app.stored("primary") == before
 
 
+def bridged(app: ASGIApp) -> ASGIApp:
+    """The app behind the bridge, as the Functions worker has it."""
+
+    async def worker(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        await (await respond(app, request))(scope, receive, send)
+
+    return worker
+
+
+@pytest.mark.parametrize("behind", [None, bridged], ids=["uvicorn", "bridge"])
+@pytest.mark.parametrize("size", [0, 2_000_000])
+async def test_a_real_connection_that_is_lost_during_an_upload_is_one_entry(
+    app: App,
+    auth: dict[str, str],
+    recorder: Recorder,
+    behind: Callable[[ASGIApp], ASGIApp] | None,
+    size: int,
+) -> None:
+    before = app.stored("primary")
+    sent = auth | NAMED | {"Host": "app.test", "Content-Length": "3000000"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    api: ASGIApp = app.apps[0]
+    found: list[Fact] = []
+
+    def is_there() -> bool:
+        found.extend(recorder.new())
+        return bool(found)
+
+    async with serving(api if behind is None else behind(api)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /api/v1/documents HTTP/1.1\r\n{lines}\r\n".encode() + bytes(size))
+        await writer.drain()
+        await asyncio.sleep(0.3)
+        writer.transport.abort()
+        await eventually(is_there)
+    assert found == [interrupted("POST /documents")]
+    assert app.stored("primary") == before
+
+
 async def test_a_body_that_is_broken_off_without_a_token_is_no_entry_of_its_own(
     app: App, recorder: Recorder
 ) -> None:
@@ -169,6 +217,20 @@ async def test_a_body_that_is_broken_off_without_a_token_is_no_entry_of_its_own(
         assert recorder.new() == [
             refused("POST /documents", "unauthenticated", log="operator", by="anonymous")
         ]
+
+
+async def test_content_for_which_there_is_no_memory_is_one_entry(
+    app: App, victim: Victim, auth: dict[str, str], recorder: Recorder
+) -> None:
+    user = (await app.found(victim.tenant, "admin")).value.id
+    budget: MemoryBudget = app.apps[0].state.limits.memory
+    budget._patience = 0.01
+    await budget.hold({user: USER_BYTES}, USER_BYTES)
+    answer = await app.upload(auth, b"x")
+    assert answer.status_code == 429
+    assert recorder.new(answer.headers["request-id"]) == [
+        refused("POST /documents", "rate-limited")
+    ]
 
 
 async def test_a_flood_of_invalid_requests_is_as_long_as_the_rate_limit_allows(
