@@ -90,10 +90,10 @@ def restored(**counts: int) -> Fact:
     return Fact("restore.end", "new rst", {"set": "new set", **counted, **counts})
 
 
-def drilled(log: str, versions: int) -> Fact:
-    counted: dict[str, Any] = dict.fromkeys(("differences", "problems", "recovery_seconds"), 0)
-    counted |= {"versions": versions, "recovery_point_seconds": 0}
-    return system("restore.drill", "new drl", log=log, set="new set", **counted)
+def drilled(log: str, versions: int, *, failed: str = "", problems: int = 0) -> Fact:
+    counted: dict[str, Any] = {"versions": versions, "differences": 0, "problems": problems}
+    counted |= {"set": "new set", "recovery_seconds": 0, "recovery_point_seconds": 0}
+    return system("restore.drill", "new drl", log=log, failed=failed, **counted)
 
 
 @timer("outbox_relay")
@@ -252,6 +252,20 @@ async def a_drill_is_due(world: World) -> Sequence[Fact]:
     await world.back_up()
     world.after(31 * DAY)
     return [drilled("alpha", 1), *(drilled(log, 0) for log in OTHERS)]
+
+
+@timer("restore_drill")
+async def a_drill_finds_damage(world: World) -> Sequence[Fact]:
+    await world.document()
+    await world.back_up()
+    [pack] = (world.app.data / "backup" / "sets" / world.tenant / "packs").glob("*=")
+    pack.chmod(0o600)
+    flip(-1)(pack)
+    world.after(31 * DAY)
+    return [
+        drilled("alpha", 0, failed="damaged", problems=1),
+        *(drilled(log, 0) for log in OTHERS),
+    ]
 
 
 def timers() -> dict[str, FunctionBuilder]:
