@@ -15,10 +15,10 @@ LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index
 	--no-emit-find-links --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test faults check infra bench lock clean
+.PHONY: help demo serve test faults check catalogue infra bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Built anew whenever the pins change, so that it holds exactly what they say.
 $(INSTALLED): requirements-dev.txt
@@ -73,6 +73,9 @@ check: $(INSTALLED) ## format, lint, types, layers, security, known vulnerabilit
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r -c pyproject.toml $(SOURCES)
 	$(PY) .ci/audit.py requirements.txt
+
+catalogue: $(INSTALLED) ## write docs/audit-entries.md and its schema from the code
+	$(PY) -m standalone.audit_entries
 
 # On its own, because its pins hold other packages back.
 $(SCANNER)/.installed: requirements-checkov.txt $(INSTALLED)

@@ -18,12 +18,19 @@ from shared.access.principal import Principal
 from shared.audit.models import LoggedEntry
 from shared.base.errors import NotFound
 from shared.crypto.notation import MAX_INTEGER
+from shared.crypto.notes import SignatureType
 from shared.journal.entries import Action, Outcome
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
 
 FOREVER: Final = "private, max-age=31536000, immutable"
 """How long a client may keep a tile: it never changes."""
+
+KINDS: Final = {
+    SignatureType.ED25519: "ed25519",
+    SignatureType.ML_DSA_44: "ml-dsa-44",
+    SignatureType.ECDSA: "ecdsa-p256",
+}
 
 ALWAYS_ASK: Final = "private, no-cache"
 
@@ -139,7 +146,7 @@ async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKe
         items=[
             VerifierKeyView(
                 vkey=str(verifier),
-                type=verifier.type.name.lower().replace("_", "-"),
+                type=KINDS[verifier.type],
                 since=key.created_at,
                 until=key.until,
             )

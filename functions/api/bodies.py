@@ -11,10 +11,11 @@ from fastapi import Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from functions.api.digests import check_body
-from shared.base.errors import InvalidInput, TooLarge, UnsupportedMediaType
+from shared.base.errors import Interrupted, InvalidInput, TooLarge, UnsupportedMediaType
 from shared.base.listing import Listing
 
 MAX_JSON_BYTES: Final = 262_144
@@ -165,11 +166,12 @@ async def with_json_body(request: Request) -> Request:
 
     Raises:
         DigestMismatch: The body is not what a digest in its headers says.
+        Interrupted: The client disconnected.
         InvalidInput: Such a digest cannot be checked.
         TooLarge: The body has more than ``MAX_JSON_BYTES``.
     """
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in _stream(request):
         body += chunk
         if len(body) > MAX_JSON_BYTES:
             raise TooLarge(f"A JSON body may have at most {MAX_JSON_BYTES} bytes.")
@@ -185,11 +187,20 @@ async def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Return the body of a content route as it arrives.
 
     Raises:
+        Interrupted: The client disconnected before all of it had arrived.
         TooLarge: ``Content-Length`` announces more than ``max_bytes``.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise TooLarge(f"The content is larger than {max_bytes} bytes; use a staged upload.")
-    async for chunk in request.stream():
+    async for chunk in _stream(request):
         if chunk:
             yield chunk
+
+
+async def _stream(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise Interrupted("The connection ended before the whole body had arrived.") from None

@@ -9,12 +9,14 @@
 7. the size of its JSON body and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
-is sent; of a flood of refusals the first one, and their count once it has ended. Each endpoint says who
-may call it, with ``requires`` or ``public``; a route to an endpoint without either cannot be made.
+is sent; of a flood of refusals the first one, and their count once it has ended. So is a request
+of a signed-in user that is not valid, or whose connection ends before there is a response. Each endpoint
+says who may call it, with ``requires`` or ``public``; a route to an endpoint without either cannot be made.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
@@ -26,7 +28,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
@@ -39,6 +40,8 @@ from shared.access.principal import Principal
 from shared.base.errors import (
     FAILURES,
     InternalError,
+    Interrupted,
+    InvalidInput,
     RateLimited,
     StrongroomError,
     Unauthenticated,
@@ -122,8 +125,10 @@ class GuardedRoute(APIRoute):
             request = _with_joined_lines(received)
             claim: Claim = request.scope[CLAIM]
             claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
+            started = False
             try:
                 await services_of(request).start()
+                started = True
                 await self._record_ended_flood(request)
                 if permission is None:
                     self._limit_address(request)
@@ -139,14 +144,19 @@ class GuardedRoute(APIRoute):
                         # A body may come as slowly as its sender likes.
                         await principal_of(request).confirm()
                 return await handle(request)
-            except (StrongroomError, RequestValidationError, HTTPException) as error:
-                if isinstance(error, LimitReached) or (
-                    permission is not None and isinstance(error, StrongroomError)
-                ):
-                    await self._audit(request, error)
+            except StrongroomError as error:
+                await self.audit(request, error)
                 raise
-            except ClientDisconnect:
-                return Response(status_code=400)  # the client disconnected: no one sees it
+            except (RequestValidationError, HTTPException):
+                await self.audit(request, InvalidInput("The request does not have its form."))
+                raise
+            except asyncio.CancelledError:
+                # The bridge says so that the client has disconnected. Nothing is written before it is known
+                # that the records are those of this environment.
+                if started:
+                    ended = Interrupted("The connection ended before the response.")
+                    await self.audit(request, ended)
+                raise
             except Exception as error:
                 # Messages of unexpected errors may quote what they choked on; frames do not.
                 frames = "".join(traceback.format_tb(error.__traceback__))
@@ -185,12 +195,15 @@ class GuardedRoute(APIRoute):
         limits_of(request).user.take(principal.user)
         check(principal.roles, permission)
 
-    async def _audit(self, request: Request, error: StrongroomError) -> None:
-        if isinstance(error, FAILURES):
-            return  # nothing was refused
-        if isinstance(error, RateLimited) and not isinstance(error, LimitReached):
-            return  # its service has audited it
+    async def audit(self, request: Request, error: StrongroomError) -> None:
+        """Put into the audit log that a request was refused or interrupted, unless that is there."""
+        if error.audited or isinstance(error, FAILURES):
+            return  # its service has audited it, or nothing was refused
         at_limit = isinstance(error, LimitReached)
+        if self.access.permission is None and not at_limit:
+            return  # its service has refused it and knows what it was about
+        if isinstance(error, Interrupted) and not hasattr(request.state, "principal"):
+            return  # nobody was known to have asked for anything
         caller, floods = caller_of(request, error), limits_of(request).floods
         if floods.count(caller, at_limit=at_limit):
             return

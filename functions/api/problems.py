@@ -30,6 +30,7 @@ TYPE_PREFIX: Final = "urn:strongroom:problem:"
 
 STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
     errors.InvalidInput: 400,
+    errors.Interrupted: 400,
     errors.Unauthenticated: 401,
     errors.TokenExpired: 401,
     errors.TokenRevoked: 401,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,14 +12,14 @@ from shared.audit.checkpoints import Checkpoints
 from shared.audit.index import FILTERS, log_index, log_part, newest_log_part
 from shared.audit.log import AuditLog
 from shared.audit.models import LogCheckpoint, LoggedEntry, TreeHead
-from shared.audit.storage import LogStore
+from shared.audit.storage import LogStore, beginning
 from shared.audit.tree import StoredTree
 from shared.base.errors import InvalidInput, NotFound
 from shared.base.ids import PREFIXES, earliest_id, is_id
 from shared.base.listing import Listing
 from shared.crypto.log_proofs import LogProof
 from shared.crypto.notes import parse_note
-from shared.crypto.tiles import TileError, TilePath, parse_tile_path
+from shared.crypto.tiles import HEIGHT, WIDTH, TileError, parse_tile_path
 from shared.journal.collections import Collection, page_across
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
@@ -158,10 +158,11 @@ class LogReader:
             wanted = parse_tile_path(path)
         except TileError as error:
             raise InvalidInput(f"This is {error}.") from None
-        size = (await self.checkpoint(tenant)).tree.size
-        if not _is_in(wanted, size):
+        nodes = (await self.checkpoint(tenant)).tree.size >> HEIGHT * (wanted.level or 0)
+        if nodes < wanted.index * WIDTH + wanted.width:
             raise NotFound("The log's newest checkpoint does not reach as far as this tile.")
-        return await self.store.read_tile(tenant, wanted)
+        widest = replace(wanted, width=min(WIDTH, nodes - wanted.index * WIDTH))
+        return beginning(widest, await self.store.read_tile(tenant, widest), wanted.width)
 
     async def inclusion(self, tenant: str, position: int) -> LogProof:
         """The proof that an entry is in the log, under its newest checkpoint.
@@ -176,8 +177,11 @@ class LogReader:
             raise NotFound(
                 f"The newest checkpoint is of {newest.tree.size} entries; try again in a minute."
             )
-        hashes = await self.tree(tenant, newest.tree.size).inclusion(position)
-        return LogProof(position, tuple(hashes), parse_note(newest.note.encode()))
+        tree = self.tree(tenant, newest.tree.size)
+        hashes = await tree.inclusion(position)
+        # What proves the entry is its bytes, and a page of the log shows it opened.
+        entry = await tree.entry(position)
+        return LogProof(position, tuple(hashes), parse_note(newest.note.encode()), entry)
 
     async def consistency(self, tenant: str, size: int) -> tuple[LogCheckpoint, list[bytes]]:
         """The newest checkpoint, and the proof that the log has only grown since it had a size.
@@ -197,9 +201,3 @@ class LogReader:
     def tree(self, tenant: str, size: int) -> StoredTree:
         """The tree of a log at a size that a checkpoint has."""
         return StoredTree(self.store, tenant, size)
-
-
-def _is_in(path: TilePath, size: int) -> bool:
-    """Whether a tree of ``size`` leaves has all of a tile."""
-    nodes = size >> (8 * (path.level or 0))
-    return path.index * 256 + path.width <= nodes

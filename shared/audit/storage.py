@@ -76,7 +76,7 @@ class LogStore:
             if path.width == WIDTH:
                 raise
             full = TilePath(path.level, path.index, WIDTH)
-            content = _first(full, await self._read(object_name(tenant, str(full))), path.width)
+            content = beginning(full, await self._read(object_name(tenant, str(full))), path.width)
         if path.level is not None and len(content) != path.width * HASH_BYTES:
             raise Damaged(f"The tile {path} of a log does not have {path.width} hashes.")
         return content
@@ -137,7 +137,8 @@ def checkpoint_name(tenant: str, size: int) -> str:
     return object_name(tenant, f"checkpoints/{size:020d}")
 
 
-def _first(path: TilePath, content: bytes, width: int) -> bytes:
+def beginning(path: TilePath, content: bytes, width: int) -> bytes:
+    """The tile or bundle that this one was when it had ``width`` hashes or entries."""
     if path.level is None:
         return encode_bundle(decode_bundle(content)[:width])
     return content[: width * HASH_BYTES]

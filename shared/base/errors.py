@@ -245,5 +245,12 @@ class InternalError(StrongroomError):
     title = "Something went wrong on our side"
 
 
+class Interrupted(StrongroomError):
+    """The client ended the connection before its request was done; no one gets the response."""
+
+    slug = "interrupted"
+    title = "The client ended the connection"
+
+
 FAILURES: Final = (Damaged, InternalError, Unavailable)
 """Errors of the service itself; all others refuse what was asked."""

@@ -130,7 +130,7 @@ class Uploads:
             NotFound: There is no such upload.
         """
         found = (await self.store.upload(principal.tenant, upload)).value
-        await self.journal.commit(self.journal.entry(Action.UPLOAD_READ, upload, by=principal))
+        await self._record_read(principal, upload)
         return found
 
     async def receive(
@@ -207,6 +207,7 @@ class Uploads:
         stored = await self.store.upload(principal.tenant, upload)
         found = stored.value
         if found.state in {"completed", "sealed"}:
+            await self._record_read(principal, upload)
             return found
         if found.state == "failed":
             raise Conflict("The upload has failed; begin a new one.")
@@ -227,11 +228,12 @@ class Uploads:
             found = (await self.store.upload(principal.tenant, upload)).value
             if found.state not in {"completed", "sealed"}:
                 raise
+            await self._record_read(principal, upload)
             return found  # the same was said at the same time
         return completed
 
     async def cancel(self, principal: Principal, upload: str) -> None:
-        """Cancel an upload that is not completed; what has arrived is removed.
+        """Cancel an upload that is not completed; what has arrived is removed. Twice is the same as once.
 
         Raises:
             Conflict: The upload is completed: delete its document instead.
@@ -243,6 +245,8 @@ class Uploads:
         if stored.value.state == "granted":
             entry = self.journal.entry(Action.UPLOAD_CANCEL, upload, by=principal)
             await self.fail(stored, "cancelled", entry)
+        else:
+            await self._record_read(principal, upload)
 
     async def expire(self, stored: Stored[Upload]) -> bool:
         """End an upload whose grant has expired; return whether it had."""
@@ -265,6 +269,10 @@ class Uploads:
         failed = stored.value.end("failed", failure)
         await self.journal.commit(entry, [self.store.uploads.replace(stored, failed)])
         await self.staging.delete(stored.value.object)
+
+    async def _record_read(self, principal: Principal, upload: str) -> None:
+        """Put into the audit log that the state of an upload is about to be told, and was not changed."""
+        await self.journal.commit(self.journal.entry(Action.UPLOAD_READ, upload, by=principal))
 
     async def _check_granted(self, tenant: str, upload: str) -> None:
         """Refuse content for an upload that takes no more.

@@ -23,6 +23,8 @@ MAX_USER_AGENT: Final = 256
 MAX_INTEGER: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps as it is (RFC 7493 section 2.2)."""
 
+Outcome = Literal["allowed", "refused", "failed"]
+
 Details = dict[str, str | int | list[str]]
 
 
@@ -100,9 +102,6 @@ class Action(StrEnum):
     REQUEST = "request"
     REQUESTS_REFUSED = "requests.refused"
     FORMER_REPAIR = "document.heal"  # in logs of releases before 0.2
-
-
-Outcome = Literal["allowed", "refused", "failed"]
 
 
 class Actor(Model):

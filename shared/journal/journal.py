@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.access.principal import Origin, Principal
-from shared.base.errors import FAILURES, StrongroomError
+from shared.base.errors import FAILURES, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.partitions import Partition, partition_of
+from shared.journal.catalogue.table import check_described
 from shared.journal.collections import Collection
 from shared.journal.entries import (
     MAX_DETAILS_BYTES,
@@ -21,6 +22,7 @@ from shared.journal.entries import (
     Actor,
     Details,
     Entry,
+    Outcome,
     canonical,
 )
 from shared.journal.outbox import Outbox
@@ -74,9 +76,12 @@ class Journal:
             details: Facts that are neither secret nor a name.
 
         Raises:
-            ValueError: Nobody says whose log it belongs to, or its details are too large.
+            ValueError: Nobody says whose log it belongs to, it is not as the catalogue says, or its details
+                are too large.
         """
         details = details or {}
+        outcome: Outcome = "refused" if refused else "failed" if failed else "allowed"
+        check_described(action, outcome, details)
         if len(canonical(details)) > MAX_DETAILS_BYTES:
             raise ValueError(
                 f"the details of an audit entry have at most {MAX_DETAILS_BYTES} bytes"
@@ -96,7 +101,7 @@ class Journal:
             actor=by,
             action=action,
             resource=resource,
-            outcome="refused" if refused else "failed" if failed else "allowed",
+            outcome=outcome,
             reason=refused or failed,
             address=origin.address,
             user_agent=origin.user_agent,
@@ -129,7 +134,7 @@ class Journal:
         """
         if error.audited:
             return
-        failed = isinstance(error, FAILURES)
+        failed = isinstance(error, (*FAILURES, Interrupted))
         entry = self.entry(
             action,
             resource,

@@ -186,6 +186,9 @@ class Restores:
         async def attempt() -> RestoreJob:
             stored = await self._jobs.get(Partition(principal.tenant), job)
             if stored.value.state not in allowed:
+                if stored.value.state == state:  # the request was repeated
+                    read = self.journal.entry(Action.RESTORE_READ, job, by=principal)
+                    await self.journal.commit(read)
                 return stored.value
             moved = stored.value.model_copy(update={"state": state})
             entry = self.journal.entry(action, job, by=principal)

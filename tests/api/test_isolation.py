@@ -6,139 +6,25 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import RouteContext, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 
 from functions.api.guard import GuardedRoute, public, requires
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BASE_URL, POLICY, TARGET, App, Opened, SeededApp, problem
+from tests.support.app import App, Opened, SeededApp, problem
 from tests.support.records import find_records
+from tests.support.routes import CONTENT, USERNAMES, Victim, furnish, guarded, permission_of, send
 
 pytestmark = pytest.mark.anyio
-
-CONTENT = b"what nobody else may see"
-USERNAMES = {Role.ADMINISTRATOR: "admin"} | {
-    role: role.value for role in Role if role is not Role.ADMINISTRATOR
-}
-
-
-@dataclass(frozen=True)
-class Route:
-    method: str
-    path: str
-    permission: Permission
-
-
-def guarded(app: FastAPI) -> Iterator[Route]:
-    """Every method and path of an app that requires a permission."""
-    for context in iter_route_contexts(app.routes):
-        permission = permission_of(context)
-        if permission is not None:
-            for method in sorted(context.methods or ()):
-                yield Route(method, str(context.path), permission)
-
-
-def permission_of(context: RouteContext) -> Permission | None:
-    """What the route requires; None where it is public."""
-    route = context.original_route
-    assert isinstance(route, GuardedRoute), f"{context.path} is not behind the guard"
-    return route.access.permission
-
-
-@dataclass(frozen=True)
-class Victim:
-    """What belongs to alpha, and a valid request for every route that takes a body."""
-
-    tenant: str
-    document: str
-    etag: str
-    upload: str
-    user: str
-    target: str
-    set: str
-    verification: str
-    restore: str
-
-    def named(self, route: Route) -> str:
-        """What of alpha's the route's path names; empty where it names nothing."""
-        named = re.search(r"\{(\w+)\}", route.path)
-        return str(getattr(self, named[1])) if named else ""
-
-    def address(self, route: Route) -> str:
-        path = re.sub(r"\{\w+\}", self.named(route), route.path)
-        queries = {
-            "/dead-letters": "?subscription=audit",
-            "/inclusion": "?position=0",
-            "/consistency": "?size=0",
-        }
-        last = path[path.rindex("/") :]
-        return BASE_URL + path + queries.get(last, "")
-
-    def request(self, route: Route) -> dict[str, Any]:
-        """What makes the request succeed for those who may make it."""
-        if route.path.endswith("/content") or (
-            route.path.endswith("/documents") and route.method == "POST"
-        ):
-            headers = {"Content-Disposition": 'attachment; filename="other.txt"'}
-            if route.method in {"PUT", "POST"}:
-                headers["If-Match"] = self.etag
-                return {"content": b"overwritten", "headers": headers}
-            return {}
-        bodies: dict[str, Any] = {
-            "/auth/password": {"password": "x" * 12, "new_password": "y" * 12},
-            "/tenants": {"slug": "gamma", "administrator": "admin"},
-            "/users": {"username": "intruder", "roles": ["reader"]},
-            "/users/{user}": {"disabled": True},
-            "/uploads": {"name": "other.txt", "size": 1},
-            "/policy": POLICY,
-            "/targets": TARGET,
-            "/backups/verifications": {"set": self.set},
-            "/restores": {"set": self.set},
-            "/targets/{target}": {"paused": True},
-            "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
-        }
-        body = bodies.get(route.path.removeprefix("/api/v1"))
-        return {"json": body} if body and route.method in {"POST", "PUT", "PATCH"} else {}
 
 
 @pytest.fixture
 async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
-    document = (await app.upload(auth, CONTENT)).json()
-    upload = await app.http.post("uploads", json={"name": "a", "size": 1}, headers=auth)
-    member = await app.services.accounts.find(alpha, "member")
-    assert member is not None
-    target = await app.http.post("targets", json=TARGET, headers=auth)
-    await app.settle()
-    app.clock.advance(240)
-    await app.services.outbox.relay()
-    await app.services.backups.timer.run()
-    made = await app.services.backups.reader.newest(alpha)
-    verification = await app.http.post("backups/verifications", json={"set": made}, headers=auth)
-    restore = await app.http.post("restores", json={"set": made}, headers=auth)
-    return Victim(
-        alpha,
-        document["id"],
-        document["etag"],
-        upload.json()["id"],
-        member.value.id,
-        target.json()["target"]["id"],
-        made,
-        verification.json()["id"],
-        restore.json()["id"],
-    )
-
-
-async def send(app: App, victim: Victim, route: Route, headers: dict[str, str]) -> httpx.Response:
-    request = victim.request(route)
-    request["headers"] = request.get("headers", {}) | headers
-    return await app.http.request(route.method, victim.address(route), **request)
+    return await furnish(app, alpha, auth)
 
 
 def facts(app: App, tenant: str) -> dict[str, Any]:

@@ -162,10 +162,10 @@ def test_the_largest_entry_fits_into_a_bundle_with_room_for_what_is_sealed() -> 
     origin = Origin("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "00-" + "1" * 32 + "-" + "2" * 16 + "-01",
                     "\x01" * MAX_USER_AGENT, "req_" + "0" * 26)  # fmt: skip
     by = Principal("ten_" + "0" * 26, "usr_" + "0" * 26, (), origin)
-    room = MAX_DETAILS_BYTES - len(canonical({"a": ""}))
+    room = MAX_DETAILS_BYTES - len(canonical({"route": ""}))
     entry = journal.entry(
-        max(Action, key=len), "doc_" + "0" * 26, by=by, refused="x" * 64, details={"a": "x" * room}
+        Action.REQUEST, "doc_" + "0" * 26, by=by, refused="x" * 64, details={"route": "x" * room}
     )
     assert len(canonical(entry.model_dump(mode="json"))) < MAX_ENTRY_BYTES / 2
     with pytest.raises(ValueError, match="at most 16384 bytes"):
-        journal.entry(Action.REQUEST, by=by, details={"a": "x" * (room + 1)})
+        journal.entry(Action.REQUEST, by=by, refused="x", details={"route": "x" * (room + 1)})

@@ -1,0 +1,1 @@
+"""The catalogue of audit entries: what the entries of each action say."""
