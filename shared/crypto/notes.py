@@ -1,7 +1,6 @@
 """Signed notes (c2sp.org/signed-note) and the cosignatures of checkpoints (c2sp.org/tlog-cosignature).
 
-A note is a text and the signatures of any number of keys below it. A key's name and its key id say which
-signature is its own; signatures of unknown keys say nothing.
+A key's name and its key id say which signature is its own; signatures of unknown keys say nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ MAX_SIGNATURES: Final = 100
 
 _SIGNATURE_LINE: Final = "\u2014 "  # an em dash and a space
 _KEY_ID_SIZE: Final = 4
-_ED25519_SIZE: Final = 64
-_ML_DSA_44_SIZE: Final = 2420
 
 
 class NoteError(ValueError):
@@ -49,8 +46,8 @@ _PUBLIC_KEY_SIZES: Final = {
     SignatureType.ML_DSA_44: 1312,
 }
 _COSIGNATURE_SIZES: Final = {
-    SignatureType.COSIGNATURE_V1: TIME_SIZE + _ED25519_SIZE,
-    SignatureType.ML_DSA_44: TIME_SIZE + _ML_DSA_44_SIZE,
+    SignatureType.COSIGNATURE_V1: TIME_SIZE + 64,
+    SignatureType.ML_DSA_44: TIME_SIZE + 2420,
 }
 
 
@@ -70,7 +67,7 @@ class NoteSignature:
 
     def encode(self) -> str:
         """The line of a note, without its end."""
-        data = self.key_id.to_bytes(_KEY_ID_SIZE, "big") + self.signature
+        data = self.key_id.to_bytes(_KEY_ID_SIZE) + self.signature
         return f"{_SIGNATURE_LINE}{self.name} {to_base64(data)}"
 
 
@@ -81,8 +78,7 @@ class VerifierKey:
     Attributes:
         name: Without spaces and plus signs.
         type: How it signs.
-        public_key: 32 bytes for Ed25519 and cosignature/v1, 1,312 bytes for ML-DSA-44, and for ECDSA the
-            DER encoding of the SubjectPublicKeyInfo with a P-256 key.
+        public_key: For ECDSA, DER of the SubjectPublicKeyInfo of a P-256 key; else the raw bytes.
     """
 
     name: str
@@ -192,14 +188,13 @@ class Note:
 
     def encode(self) -> bytes:
         """The note's bytes."""
-        lines = "".join(f"{signature.encode()}\n" for signature in self.signatures)
-        return f"{self.text}\n{lines}".encode()
+        return "\n".join([self.text, *(one.encode() for one in self.signatures), ""]).encode()
 
     def verified_by(self, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, ...]:
         """Verify every signature by one of the keys.
 
         Returns:
-            The keys that signed, in the order of ``keys``; none if nobody did whom we know.
+            The keys that signed, in the order of ``keys``.
 
         Raises:
             NoteError: A signature by one of the keys is invalid.
@@ -283,7 +278,7 @@ def ecdsa_signature(name: str, spki_der: bytes, der_signature: bytes) -> NoteSig
 
     Args:
         name: Of the key.
-        spki_der: The public key, DER encoding of its SubjectPublicKeyInfo.
+        spki_der: The public key, as in ``VerifierKey``.
         der_signature: The signature, DER encoding of its two integers.
     """
     verifier = VerifierKey(name, SignatureType.ECDSA, spki_der)
