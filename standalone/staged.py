@@ -18,6 +18,7 @@ from functions.api.dependencies import OriginDep, ServicesDep, limits_of
 from functions.api.digests import stated_digests
 from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
+from functions.api.telemetry import NO_TELEMETRY
 from shared.base.errors import NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
@@ -60,7 +61,13 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
         services: The services.
         limits: The limits of this process, shared with the API.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
     app.state.services = services
     app.state.limits = limits
     problems.install(app)

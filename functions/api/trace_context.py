@@ -1,4 +1,7 @@
-"""W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace that a request belongs to."""
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace that a request belongs to.
+
+Where telemetry is off there are no spans, and yet a request has a trace: support and the audit log name it.
+"""
 
 from __future__ import annotations
 
