@@ -305,12 +305,13 @@ def processing(
     """
     about = {SUBSCRIPTION: subscription, EVENT_TYPE: event_type}
     QUEUE_AGE.record(max(0.0, age), about)
-    ids = dict.fromkeys(SPAN_ONLY, event_id)
     common = {**MESSAGING, **about}
+    # A function has the name of its subscription.
+    in_span = dict.fromkeys(SPAN_ONLY, event_id) | {TRIGGER: "pubsub", FUNCTION: subscription}
     name = f"{common['messaging.operation.name']} {common['messaging.destination.name']}"
     with (
         measured(PROCESS_DURATION, common),
-        span(name, SpanKind.CONSUMER, common | ids, context_of(traceparent)),
+        span(name, SpanKind.CONSUMER, common | in_span, context_of(traceparent)),
     ):
         yield
 

@@ -81,23 +81,30 @@ def azure_monitor() -> Exporters:
     OpenTelemetry only the exporter is used: the rest instruments libraries, whose spans name objects and
     keys.
     """
+    options = {
+        # Nothing is written to a disk: what cannot be sent is lost.
+        "disable_offline_storage": True,
+        "timeout": EXPORT_SECONDS,
+        "read_timeout": EXPORT_SECONDS,
+        "retry_total": 1,
+    }
 
     def prepare() -> None:
         for switch in _SWITCHES:
             os.environ.setdefault(switch, "true")
+        # At INFO it logs the URL of every request.
         logging.getLogger("azure").setLevel(logging.WARNING)
 
     def spans() -> SpanExporter:
         prepare()
         from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
 
-        # Nothing is written to a disk: what cannot be sent is lost.
-        return AzureMonitorTraceExporter(disable_offline_storage=True, timeout=EXPORT_SECONDS)
+        return AzureMonitorTraceExporter(**options)
 
     def metrics() -> MetricExporter:
         prepare()
         from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter
 
-        return AzureMonitorMetricExporter(disable_offline_storage=True, timeout=EXPORT_SECONDS)
+        return AzureMonitorMetricExporter(**options)
 
     return Exporters(spans, metrics, _SINCE_THE_LAST)
