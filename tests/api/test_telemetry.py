@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ from functions import schedules
 from shared.base import telemetry
 from shared.base.errors import Unavailable
 from shared.handlers import REPLICATION
+from standalone.logs import JsonFormatter
+from tests.api.test_damaged_records import damage
 from tests.api.test_secrets import DIRECT, STAGED, forms, story
 from tests.support.app import App, problem
 from tests.support.telemetry import Recorded, recorded
@@ -367,3 +370,39 @@ async def test_the_age_of_checkpoints_is_never_negative(measured: Recorded) -> N
     (point,) = measured.points("strongroom.audit.checkpoint.age")
     assert json.loads(point.json)["unit"] == "s"
     assert point.value == 0
+
+
+async def test_lines_of_the_log_name_the_trace_that_they_belong_to(
+    app: App, measured: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = logging.makeLogRecord({"msg": "backup.failed", "levelname": "ERROR"})
+    assert "trace" not in json.loads(JsonFormatter().format(record))
+    with telemetry.timer_run("backup"):
+        line = json.loads(JsonFormatter().format(record))
+    (run,) = measured.spans("backup")
+    assert line["trace"] == trace_of(run)
+
+
+async def test_messages_that_are_given_up_are_counted(
+    app: App, auth: dict[str, str], measured: Recorded
+) -> None:
+    await app.upload(auth, b"paper")
+    await app.services.outbox.close()
+    source = app.services.adapters.source
+    (delivery,) = await source.receive(REPLICATION, limit=1)
+    await source.dead_letter(delivery, "invalid-event")
+    (point,) = measured.points("strongroom.dead_letters")
+    assert (point.value, point.attributes) == (
+        1,
+        {"messaging.destination.subscription.name": "replication", "error.type": "invalid-event"},
+    )
+
+
+async def test_records_that_cannot_be_read_are_counted_by_their_kind(
+    app: App, auth: dict[str, str], measured: Recorded
+) -> None:
+    document = (await app.upload(auth, b"paper")).json()["id"]
+    damage(app, "document", document, b"{")
+    await app.http.get("documents", headers=auth)
+    (point,) = measured.points("strongroom.records.damaged")
+    assert (point.value, point.attributes) == (1, {"strongroom.record": "document"})

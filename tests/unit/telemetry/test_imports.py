@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,21 @@ def test_indexing_imports_nothing(telemetry: str) -> None:
 API = {"_events", "_logs", "attributes", "baggage", "context", "environment_variables"} | {
     *("metrics", "propagate", "propagators", "trace", "util", "version"),
 }
+
+
+def test_one_package_knows_the_sdk() -> None:
+    """The import contracts see no difference between OpenTelemetry's API and its SDK."""
+    allowed = ROOT / "shared" / "adapters" / "telemetry"
+    knows = re.compile(
+        r"^\s*(from|import) (opentelemetry\.(sdk|exporter)|azure\.monitor)", re.MULTILINE
+    )
+    found = [
+        path
+        for package in ("client", "functions", "shared", "standalone")
+        for path in (ROOT / package).rglob("*.py")
+        if knows.search(path.read_text())
+    ]
+    assert {path.parent for path in found} == {allowed}
 
 
 def test_off_imports_no_sdk(tmp_path: Path) -> None:
