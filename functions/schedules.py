@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
 import azure.functions as func
 
 from functions.services import ready_services
 
 blueprint = func.Blueprint()
 
+Timer = Callable[[func.TimerRequest], Awaitable[None]]
+
+
+def measured(function: Timer) -> Timer:
+    """Measure each run of a timer, in a trace of its own."""
+
+    @wraps(function)
+    async def run(timer: func.TimerRequest) -> None:
+        await ready_services()  # which starts the telemetry
+        from shared.base import telemetry  # not needed to be indexed
+
+        with telemetry.timer_run(function.__name__):
+            await function(timer)
+
+    return run
+
 
 @blueprint.function_name("outbox_relay")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_OUTBOX_RELAY_SCHEDULE%")
+@measured
 async def outbox_relay(timer: func.TimerRequest) -> None:
     """Publish events that were committed and not published."""
     await (await ready_services()).outbox.relay()
@@ -18,6 +38,7 @@ async def outbox_relay(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("upload_sweep")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_UPLOAD_SWEEP_SCHEDULE%")
+@measured
 async def upload_sweep(timer: func.TimerRequest) -> None:
     """Remove what was begun and not finished."""
     await (await ready_services()).sweep.run()
@@ -25,6 +46,7 @@ async def upload_sweep(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("trash")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TRASH_SCHEDULE%")
+@measured
 async def trash(timer: func.TimerRequest) -> None:
     """Erase the documents whose time in the trash is over."""
     await (await ready_services()).trash.empty()
@@ -32,6 +54,7 @@ async def trash(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("target_copies")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TARGET_COPIES_SCHEDULE%")
+@measured
 async def target_copies(timer: func.TimerRequest) -> None:
     """Copy to targets what waits for them, and erase there what was erased."""
     await (await ready_services()).target_timer.run()
@@ -39,6 +62,7 @@ async def target_copies(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("token_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE%")
+@measured
 async def token_key_rotation(timer: func.TimerRequest) -> None:
     """Give the token key ring a new key."""
     await (await ready_services()).tokens.rotate()
@@ -46,6 +70,7 @@ async def token_key_rotation(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("tenant_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE%")
+@measured
 async def tenant_key_rotation(timer: func.TimerRequest) -> None:
     """Rotate the keys of tenants that are due, and finish rotations that were begun."""
     await (await ready_services()).key_rotation.run()
@@ -53,6 +78,7 @@ async def tenant_key_rotation(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("audit_checkpoints")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE%")
+@measured
 async def audit_checkpoints(timer: func.TimerRequest) -> None:
     """Put what was appended to the audit logs into tiles, and sign it."""
     await (await ready_services()).audit.checkpoints.run()
@@ -60,6 +86,7 @@ async def audit_checkpoints(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("audit_key_rotation")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE%")
+@measured
 async def audit_key_rotation(timer: func.TimerRequest) -> None:
     """Rotate the keys that sign checkpoints, if they are due."""
     await (await ready_services()).audit.keys.rotate()
@@ -67,6 +94,7 @@ async def audit_key_rotation(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
+@measured
 async def backup(timer: func.TimerRequest) -> None:
     """Make the backup sets that are due, and remove those whose date has come."""
     await (await ready_services()).backups.timer.run()
@@ -74,6 +102,7 @@ async def backup(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("backup_verification")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_VERIFICATION_SCHEDULE%")
+@measured
 async def backup_verification(timer: func.TimerRequest) -> None:
     """Check a part of what the backups and the stores hold, and repair what is found."""
     await (await ready_services()).backups.verifications.run()
@@ -81,6 +110,7 @@ async def backup_verification(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("restore")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_RESTORE_SCHEDULE%")
+@measured
 async def restore(timer: func.TimerRequest) -> None:
     """Work on the restores that were started."""
     await (await ready_services()).backups.restore_timer.run()
@@ -88,6 +118,7 @@ async def restore(timer: func.TimerRequest) -> None:
 
 @blueprint.function_name("restore_drill")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_RESTORE_DRILL_SCHEDULE%")
+@measured
 async def restore_drill(timer: func.TimerRequest) -> None:
     """Restore into scratch space what is due for a drill, and compare it."""
     await (await ready_services()).backups.drills.run()

@@ -67,6 +67,8 @@ var settings = {
   STRONGROOM_CLIENT_ADDRESS_HEADER: full ? 'Strongroom-Client-Address' : 'X-Forwarded-For'
   // Well within the 30 minutes for which the host renews a lock.
   STRONGROOM_LONGEST_DELIVERY_PAUSE_SECONDS: '300'
+  STRONGROOM_TELEMETRY: 'azure-monitor'
+  STRONGROOM_TELEMETRY_TRACE_RATIO: '1'
   STRONGROOM_OUTBOX_RELAY_SCHEDULE: '*/15 * * * * *'
   STRONGROOM_UPLOAD_SWEEP_SCHEDULE: '0 */10 * * * *'
   STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE: '0 0 3 * * *'

@@ -119,6 +119,7 @@ var ids = {
     'Microsoft.Insights/privateLinkScopes',
     localName('ampls', environment, 'watch')
   )
+  insights: resourceId(here, groups.watch, 'Microsoft.Insights/components', localName('appi', environment, 'watch'))
 }
 
 @description('What both regions reach, each through endpoints of its own.')
@@ -145,7 +146,10 @@ var endpoints endpointPlan[] = concat(
     : []
 )
 
-@description('Where metrics tell of trouble.')
+@description('The namespace in which Application Insights has the metrics of shared/base/telemetry.py.')
+var ownMetrics = 'azure.applicationinsights'
+
+@description('Where metrics tell of trouble: what is a number or a rate, and what is said again until it is repaired.')
 var metricAlerts metricAlertPlan[] = [
   {
     name: 'dead-letters'
@@ -202,21 +206,81 @@ var metricAlerts metricAlertPlan[] = [
     dimension: 'ResponseType'
     values: ['ServerBusyError', 'ClientThrottlingError']
   }
-]
-
-@description('Where logs tell of trouble. The app writes a line that begins with the slug.')
-var logAlerts logAlertPlan[] = [
   {
     name: 'backup-failed'
-    query: 'AppTraces | where Message startswith "backup.failed"'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.backup.failures'
+    aggregation: 'Total'
     threshold: 0
-    every: 'PT15M'
     severity: 0
+    dimension: ''
+    values: []
   }
   {
-    // A timer that does not run writes no line either, so its runs are counted; it runs each minute.
+    name: 'replication-late'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.replication.lag'
+    aggregation: 'Maximum'
+    threshold: 900
+    severity: 1
+    dimension: ''
+    values: []
+  }
+  {
+    name: 'queue-late'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.queue.age'
+    aggregation: 'Maximum'
+    threshold: 900
+    severity: 1
+    dimension: ''
+    values: []
+  }
+  {
+    name: 'outbox-late'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.outbox.age'
+    aggregation: 'Maximum'
+    threshold: 900
+    severity: 1
+    dimension: ''
+    values: []
+  }
+  {
+    name: 'checkpoint-late'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.audit.checkpoint.age'
+    aggregation: 'Maximum'
+    threshold: 300
+    severity: 1
+    dimension: ''
+    values: []
+  }
+  {
+    name: 'trash-failed'
+    target: ids.insights
+    namespace: ownMetrics
+    metric: 'strongroom.trash.failures'
+    aggregation: 'Total'
+    threshold: 0
+    severity: 1
+    dimension: ''
+    values: []
+  }
+]
+
+@description('Where logs tell of trouble. The app writes a line that begins with the slug, once and with what it is about: a metric that was not exported yet would be lost with its process.')
+var logAlerts logAlertPlan[] = [
+  {
+    // A metric as well, but asked for in the logs: a timer that does not run says nothing, which a metric alert
+    // takes for good. It runs each minute.
     name: 'backup-late'
-    query: 'union isfuzzy=true (AppTraces | where Message startswith "backup.late" | project Message), (AppRequests | where OperationName == "backup" | summarize runs = count() | where runs == 0 | project Message = "the timer does not run")'
+    query: 'union isfuzzy=true AppMetrics, (datatable(Name: string, Sum: real, ItemCount: int)[]) | where Name == "strongroom.backup.age" | summarize runs = count(), oldest = max(Sum / ItemCount) | where runs == 0 or oldest > 900'
     threshold: 0
     every: 'PT15M'
     severity: 0
@@ -250,13 +314,6 @@ var logAlerts logAlertPlan[] = [
     severity: 1
   }
   {
-    name: 'trash-failed'
-    query: 'AppTraces | where Message startswith "trash.failed"'
-    threshold: 0
-    every: 'PT1H'
-    severity: 1
-  }
-  {
     name: 'document-lost'
     query: 'AppTraces | where Message startswith "document.lost"'
     threshold: 0
@@ -271,13 +328,6 @@ var logAlerts logAlertPlan[] = [
     severity: 1
   }
   {
-    name: 'replication-late'
-    query: 'AppTraces | where Message startswith "replication.late"'
-    threshold: 0
-    every: 'PT15M'
-    severity: 1
-  }
-  {
     name: 'audit-difference'
     query: 'AppTraces | where Message startswith "audit.difference"'
     threshold: 0
@@ -286,15 +336,17 @@ var logAlerts logAlertPlan[] = [
   }
   {
     name: 'sign-in-attack'
-    query: 'AppRequests | where Url has "/v1/auth/" and ResultCode in ("401", "429")'
-    threshold: 100
+    // A metric as well: its dimensions are in the logs alone.
+    query: 'AppMetrics | where Name == "strongroom.refusals" and tostring(Properties["http.route"]) startswith "/api/v1/auth/" and tostring(Properties["error.type"]) in ("sign-in-refused", "rate-limited") | summarize refusals = sum(Sum) | where refusals > 100'
+    threshold: 0
     every: 'PT5M'
     severity: 1
   }
   {
-    // The plan's own metric of failed requests is not documented for Flex Consumption.
+    // The plan's own metric of failed requests is not documented for Flex Consumption. The host's rows, not those
+    // of the app's spans: they have the requests that the app never got, as it did not start.
     name: 'app-errors'
-    query: 'AppRequests | where toint(ResultCode) >= 500'
+    query: 'AppRequests | where AppRoleName != "strongroom" and toint(ResultCode) >= 500'
     threshold: 10
     every: 'PT15M'
     severity: 1

@@ -107,11 +107,17 @@ class Work:
         return stores + self.executions * LINES_AN_EXECUTION + LINES_A_REQUEST
 
 
-LINES_AN_EXECUTION = 3
+LINES_AN_EXECUTION = 4
 LINES_A_REQUEST = 2
 LINE_BYTES = 1_000
-"""What is logged of a run (the request and two lines of the host), of a request at the edge, and how long
-a line is."""
+"""What is logged of a run (the request and two lines of the host, and the app's span), of a request at the
+edge, and how long a line is."""
+
+POINTS_AN_EXECUTION = 4
+POINTS_A_TIMER = 2
+POINTS_A_MINUTE = 20
+"""Data points of metrics, each a line of log: of the run of a request or of a message, of a timer's run,
+and at most of one instance in a minute, after which those of one series are one."""
 
 UPLOAD = Work(15, 3, 6, 13, 2, 4, 4, 4)
 OPEN = Work(9, 2, 4, 6, 1, 1, 0, 2)
@@ -354,6 +360,10 @@ def demand(use: Use) -> Demand:
     alone = RUNS * BILLED_SECONDS + total("executions") * BILLED_SECONDS / TOGETHER
     lines = total("log_lines") + keys + asked.sets * LINES_A_SET
     lines += RUNS * (AGENDA_SHARDS + LINES_AN_EXECUTION)
+    lines += min(
+        total("executions") * POINTS_AN_EXECUTION + RUNS * POINTS_A_TIMER,
+        INSTANCES * HOURS_A_MONTH * 60 * POINTS_A_MINUTE,
+    )
     return Demand(
         request_units=total("units") + asked.units,
         messages=total("sends") + total("deliveries"),

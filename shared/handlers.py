@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.audit.log import AuditLog
+from shared.base import telemetry
 from shared.base.errors import InvalidEvent
 from shared.base.events import Event, EventType
 from shared.documents.staged import StagedContentSealer
+from shared.ports.clock import Clock
 from shared.replication.service import Replication
 from shared.targets.queue import TargetQueue
 
@@ -27,9 +29,11 @@ class Handlers:
 
     Attributes:
         table: Subscription -> event type -> handler; the same as ``infra/topology.json`` delivers.
+        clock: Tells how old an event is.
     """
 
     table: Mapping[str, Mapping[EventType, Handler]]
+    clock: Clock
 
     async def handle(self, subscription: str, message: bytes) -> None:
         """Let a message of a subscription take effect.
@@ -45,7 +49,9 @@ class Handlers:
         handler = self.table[subscription].get(event.type)
         if handler is None:
             raise InvalidEvent(f"The subscription {subscription} does not take {event.type}.")
-        await handler(event)
+        age = (self.clock.now() - event.time).total_seconds()
+        with telemetry.processing(subscription, event.type, event.id, event.traceparent, age):
+            await handler(event)
 
 
 def event_handlers(
@@ -53,6 +59,7 @@ def event_handlers(
     replication: Replication,
     targets: TargetQueue,
     audit_log: AuditLog,
+    clock: Clock,
 ) -> Handlers:
     """The handlers over these services."""
 
@@ -73,5 +80,6 @@ def event_handlers(
                 EventType.DOCUMENT_DELETED: targets.erase,
             },
             AUDIT: dict.fromkeys(EventType, append),
-        }
+        },
+        clock,
     )

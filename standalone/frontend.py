@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from functions.api import problems
 from functions.api.app import StandardHeaders
+from functions.api.telemetry import RequestTelemetry
 from shared.base.errors import RateLimited, Unavailable
 from standalone.connections import Connections, Entry
 from standalone.framing import framing_fault
@@ -274,4 +275,4 @@ async def _respond_no_such_route(scope: Scope, receive: Receive, send: Send) -> 
     await problems.no_such_route(Request(scope))(scope, receive, send)
 
 
-_no_such_route: Final = StandardHeaders(_respond_no_such_route)
+_no_such_route: Final = RequestTelemetry(StandardHeaders(_respond_no_such_route))

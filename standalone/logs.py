@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from functions.api.trace_context import trace_id
 from shared.base.errors import StrongroomError
+from shared.base.telemetry import current_traceparent
 
 _STANDARD_ATTRIBUTES: Final = {
     *logging.makeLogRecord({}).__dict__,
@@ -32,7 +34,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as JSON: time, level, logger, event, and whatever ``extra`` added."""
+    """A record as JSON: time, level, logger, event, whatever ``extra`` added, and its trace, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -47,6 +49,9 @@ class JsonFormatter(logging.Formatter):
             for name, value in record.__dict__.items()
             if name not in _STANDARD_ATTRIBUTES
         }
+        # Of a line that has no trace by itself: that of the work that is under way.
+        if "trace" not in line and (traceparent := current_traceparent()):
+            line["trace"] = trace_id(traceparent)
         if record.exc_info and record.exc_info[1] is not None:
             line |= describe_error(record.exc_info[1])
         return json.dumps(line, default=str, separators=(",", ":"))

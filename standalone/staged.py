@@ -19,6 +19,7 @@ from functions.api.digests import stated_digests
 from functions.api.guard import GuardedRoute, caller_of, public
 from functions.api.limits import Limits
 from functions.api.rate_limits import LimitReached
+from functions.api.telemetry import NO_TELEMETRY
 from shared.base.errors import FAILURES, NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
@@ -79,7 +80,13 @@ def create_staged(services: Services, limits: Limits) -> FastAPI:
         services: The services.
         limits: The limits of this process, shared with the API.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+    )
     app.state.services = services
     app.state.limits = limits
     problems.install(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.api import (
@@ -28,10 +28,11 @@ from functions.api.limits import Limits
 from functions.api.memory import HeldMemory
 from functions.api.methods import ImpliedMethods
 from functions.api.request_headers import NEEDED
-from functions.api.trace_context import new_request_id, new_traceparent
+from functions.api.telemetry import API, NO_TELEMETRY, RequestTelemetry
+from functions.api.trace_context import new_request_id
 from shared.wiring.services import Services
 
-PREFIX: Final = problems.API
+PREFIX: Final = API
 
 CAPABILITIES: Final = (
     *(auth, tenants, users, policy, documents, uploads, targets),
@@ -69,7 +70,7 @@ class Api(FastAPI):
 
 
 class StandardHeaders:
-    """ASGI middleware: gives each request its trace and its id, and each response its headers.
+    """ASGI middleware: gives each request its id, and each response its headers.
 
     Args:
         app: What it wraps.
@@ -83,8 +84,6 @@ class StandardHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        traceparent = new_traceparent(Headers(scope=scope).get("traceparent"))
-        scope["strongroom.traceparent"] = traceparent
         scope["strongroom.request"] = request_id = new_request_id()
 
         async def send_with_headers(message: Message) -> None:
@@ -92,7 +91,7 @@ class StandardHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in STANDARD_HEADERS.items():
                     headers.setdefault(name, value)
-                headers["traceparent"] = traceparent
+                headers["traceparent"] = scope["strongroom.traceparent"]
                 headers["Request-Id"] = request_id
             await send(message)
 
@@ -110,6 +109,7 @@ def create_api(services: Services) -> FastAPI:
         openapi_url=None,
         # A redirect would take its URL from what the client calls this host.
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -128,3 +128,4 @@ def add_middlewares(app: FastAPI, services: Services, limits: Limits) -> None:
     app.add_middleware(HeldMemory, budget=limits.memory)
     allow_origins(app, services.settings.allowed_origins)
     app.add_middleware(StandardHeaders)
+    app.add_middleware(RequestTelemetry)

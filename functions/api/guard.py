@@ -35,6 +35,7 @@ from functions.api.dependencies import limits_of, origin_of, principal_of, servi
 from functions.api.floods import Caller
 from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from functions.api.rate_limits import LimitReached
+from functions.api.telemetry import record_route
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -123,6 +124,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(received: Request) -> Response:
             request = _with_joined_lines(received)
+            record_route(request, self.path)
             claim: Claim = request.scope[CLAIM]
             claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
             started = False

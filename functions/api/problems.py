@@ -17,15 +17,13 @@ from starlette.routing import BaseRoute
 from functions.api.digests import WANTED, DigestRefused
 from functions.api.methods import allowed_methods, path_pattern
 from functions.api.response_headers import response_headers
+from functions.api.telemetry import API, record_problem
 from functions.api.trace_context import trace_id
 from shared.base import errors
 from shared.base.models import JsonObject
 from shared.targets.errors import TargetUnusableError
 
 MEDIA_TYPE: Final = "application/problem+json"
-API: Final = "/api/v1"
-"""What every path of the API begins with."""
-
 TYPE_PREFIX: Final = "urn:strongroom:problem:"
 
 STATUSES: Final[Mapping[type[errors.StrongroomError], int]] = {
@@ -138,8 +136,20 @@ def occurrence(traceparent: str, request_id: str) -> JsonObject:
     return {"instance": f"urn:strongroom:trace:{trace_id(traceparent)}", "request": request_id}
 
 
-def _occurrence(request: Request) -> JsonObject:
-    return occurrence(request.scope["strongroom.traceparent"], request.scope["strongroom.request"])
+def _problem(
+    request: Request,
+    status: int,
+    slug: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str],
+    **more: Any,
+) -> JSONResponse:
+    """The problem with which a request ends."""
+    record_problem(request, slug)
+    scope = request.scope
+    which = occurrence(scope["strongroom.traceparent"], scope["strongroom.request"])
+    return problem(status, slug, title, detail, headers, **which, **more)
 
 
 async def strongroom_error(request: Request, error: errors.StrongroomError) -> JSONResponse:
@@ -165,9 +175,7 @@ async def strongroom_error(request: Request, error: errors.StrongroomError) -> J
     status = next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
     if status >= 500:
         _log.error("responded %d: %s (%s)", status, error.slug, request.scope["strongroom.request"])
-    return problem(
-        status, error.slug, error.title, error.detail, headers, **_occurrence(request), **more
-    )
+    return _problem(request, status, error.slug, error.title, error.detail, headers, **more)
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -181,13 +189,13 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
         for fault in faults:
             if fault["field"] == "body":
                 fault["detail"] = "Send it as JSON, with Content-Type: application/json."
-    return problem(
+    return _problem(
+        request,
         400,
         errors.InvalidInput.slug,
         errors.InvalidInput.title,
         "Correct the fields that are listed in errors and send the request again.",
         {},
-        **_occurrence(request),
         errors=faults,
     )
 
@@ -213,7 +221,7 @@ def no_such_route(request: Request) -> JSONResponse:
     meant = _meant_path(getattr(request.scope.get("app"), "routes", ()), request.url.path)
     if meant is not None:
         detail = f"Did you mean {meant}? {detail}"
-    return problem(404, slug, title, detail, {}, **_occurrence(request))
+    return _problem(request, 404, slug, title, detail, {})
 
 
 def _meant_path(routes: Sequence[BaseRoute], path: str) -> str | None:
@@ -232,14 +240,14 @@ def _meant_path(routes: Sequence[BaseRoute], path: str) -> str | None:
 
 def origin_refused(request: Request, vary: str) -> JSONResponse:
     """Return the response to a browser that asks whether it may send a request, and may not."""
-    return problem(
+    return _problem(
+        request,
         403,
         "cross-origin-refused",
         "A web application at this origin may not send this request",
         "The operator allows origins with the setting STRONGROOM_CORS_ORIGINS; methods and headers are"
         " those of the API's documentation.",
         {"Vary": vary},
-        **_occurrence(request),
     )
 
 
@@ -253,15 +261,15 @@ async def _http_exception(request: Request, error: HTTPException) -> JSONRespons
         error.status_code,
         (errors.InvalidInput.slug, errors.InvalidInput.title, "The body cannot be read as JSON."),
     )
-    return problem(error.status_code, slug, title, detail, headers, **_occurrence(request))
+    return _problem(request, error.status_code, slug, title, detail, headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return problem(
+    return _problem(
+        request,
         500,
         errors.InternalError.slug,
         errors.InternalError.title,
         "The error was logged. Try again; if it stays, report the request's id.",
         {},
-        **_occurrence(request),
     )

@@ -1,4 +1,7 @@
-"""What a request is known by: its trace (https://www.w3.org/TR/trace-context/), and its own id."""
+"""What a request is known by: its trace (https://www.w3.org/TR/trace-context/), and its own id.
+
+Where telemetry is off there are no spans, and yet a request has a trace: support and the audit log name it.
+"""
 
 from __future__ import annotations
 

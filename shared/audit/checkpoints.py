@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
@@ -20,6 +21,7 @@ from shared.audit.storage import LogStore
 from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, StrongroomError
 from shared.base.partitions import Partition
+from shared.base.telemetry import record_checkpoint_age
 from shared.crypto.checkpoints import Checkpoint
 from shared.crypto.notes import Note
 from shared.journal.agenda import Agenda, AgendaItem, Task
@@ -64,16 +66,20 @@ class Checkpoints:
         async for item in self.agenda.due(Task.CHECKPOINT):
             items.setdefault(Partition.parse(item.value.partition).tenant, []).append(item)
 
+        late: list[datetime] = []
+
         async def publish(tenant: str) -> None:
             try:
                 await self.publish(tenant)
             except StrongroomError as error:
-                # It stays on the agenda; the operators' alert looks for this line.
                 _log.error("audit.checkpoint-failed in the log of %s: %s", tenant, error.slug)
+                late.extend(item.value.due for item in items[tenant])  # they stay on the agenda
             else:
                 await self.agenda.remove(Task.CHECKPOINT, items[tenant])
 
         await at_once(publish, items, TENANTS_AT_ONCE)
+        now = self.log.runtime.now()
+        record_checkpoint_age((now - min(late, default=now)).total_seconds())
 
     async def newest(self, tenant: str) -> LogCheckpoint | None:
         """The newest checkpoint of a log; None before its first."""

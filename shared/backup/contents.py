@@ -22,6 +22,7 @@ from shared.backup.packs import MAX_BYTES, MAX_CONTENTS, Content, Packs
 from shared.backup.page_repair import KeyPageRepair, erasable, partition_of_page
 from shared.backup.pages import KeyPages
 from shared.backup.state import Attempt, Location, locations_of
+from shared.base import telemetry
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.documents.models import Document, Version
@@ -173,6 +174,7 @@ class ContentBackup:
             name = version_id(each.document, each.version.number)
             # The operators' alert looks for this line.
             _log.error("backup.failed %s, no good copy of %s", attempt.tenant, name)
+            telemetry.BACKUP_FAILURES.add(1)
             ledger.missing[name] = MissingContent(
                 document=each.document, number=each.version.number
             )
@@ -322,4 +324,5 @@ class ContentBackup:
         """Repair a damaged key page."""
         # The operators' alert looks for this line.
         _log.error("backup.finding %s, key-page %s: damaged, made anew", tenant, page)
+        telemetry.FINDINGS.add(1, {telemetry.FINDING: "key-page"})
         await self.page_repair.repair(tenant, page)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from shared.backup.models import Erasable
 from shared.backup.pages import KeyPages
 from shared.backup.state import Location, locations_of
+from shared.base import telemetry
 from shared.base.partitions import Partition
 from shared.documents.models import Version
 from shared.documents.store import DocumentRecords
@@ -55,6 +56,7 @@ class KeyPageRepair:
             if await self.store.find_version(tenant, each.document, each.number) is None
         ]
         await self.pages.forget(tenant, page, erased)
+        telemetry.REPAIRS.add(1, {telemetry.PLACE: "key-page", telemetry.OUTCOME: "repaired"})
 
 
 def erasable(version: Version) -> Erasable:

@@ -19,6 +19,7 @@ from shared.backup.models import PartIndex, SegmentLine, SegmentRef
 from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
 from shared.backup.state import Attempt
+from shared.base import telemetry
 from shared.base.partitions import Partition
 from shared.ports.records import UNREADABLE, Record, RecordStore
 
@@ -104,6 +105,7 @@ class PartBackup:
                 if record.body is UNREADABLE:
                     # An earlier set has it as it was; the set of all others must not wait for it.
                     _log.error("record.damaged kind=%s id=%s", record.kind, record.id)
+                    telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: record.kind})
                 elif is_kept(record.kind):
                     yield _line(record)
 

@@ -23,6 +23,7 @@ from shared.backup.parts import PartBackup
 from shared.backup.reading import SetReader
 from shared.backup.retention import kind_of, next_due, objects_until, retained_until
 from shared.backup.state import STATE_ID, Attempt, BackupState, states_of
+from shared.base import telemetry
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError
 from shared.base.partitions import MAIN, Partition
 from shared.base.streams import single
@@ -198,6 +199,7 @@ class BackupSets:
         except (Damaged, NotFound) as error:
             # The new set is to be whole without it; the operators' alert looks for this line.
             _log.error("backup.finding %s, %s: %s", tenant, last.id, error.slug)
+            telemetry.FINDINGS.add(1, {telemetry.FINDING: "manifest"})
             return _Before(state, None, {})
         return _Before(state, manifest, {})
 
@@ -230,6 +232,7 @@ class BackupSets:
         except (Damaged, NotFound) as error:
             # The partition is backed up as a whole again.
             _log.error("backup.finding %s, %s: %s", tenant, ref.index, error.slug)
+            telemetry.FINDINGS.add(1, {telemetry.FINDING: "index"})
             return None
 
     async def _clean(self, tenant: str, attempts: Iterable[str]) -> None:
@@ -285,6 +288,7 @@ class BackupSets:
         except NotFound:
             # The set is made all the same: it holds what there is, and the verification says what not.
             _log.error("backup.finding %s is missing", name)
+            telemetry.FINDINGS.add(1, {telemetry.FINDING: "object"})
 
     async def _sealed_under(
         self, tenant: str, current: str, refs: Iterable[PartRef], before: Manifest | None

@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.backup.models import Manifest
@@ -15,6 +15,7 @@ from shared.backup.pruning import Pruning
 from shared.backup.retention import look_due, next_due
 from shared.backup.sets import BackupSets
 from shared.backup.state import BackupState, states_of
+from shared.base import telemetry
 from shared.base.errors import Conflict, StrongroomError
 from shared.base.partitions import OPERATOR, Partition
 from shared.identity.models import Tenant
@@ -27,7 +28,7 @@ from shared.ports.clock import Runtime
 TENANTS_AT_ONCE: Final = 4
 
 LATE: Final = timedelta(minutes=15)
-"""A change that is in no set for so long is late; the operators' alert looks for the line."""
+"""A change that is in no set for so long is late; the operators' alert has the same limit."""
 
 PRUNE_WINDOW: Final = timedelta(days=1)
 """Sets that expire in the same window are removed together."""
@@ -59,6 +60,7 @@ class BackupTimer:
     runtime: Runtime
     _states: Collection[BackupState] = field(init=False)
     _tenants: Collection[Tenant] = field(init=False)
+    _waiting: list[datetime] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         records = self.sets.parts.records
@@ -82,7 +84,12 @@ class BackupTimer:
 
         if by_tenant:
             await self.mirror_keys()
+        self._waiting.clear()
         made = await asyncio.gather(*(back_up(*each) for each in by_tenant.items()))
+        now = self.runtime.now()
+        ages = ((now - changed).total_seconds() for changed in self._waiting)
+        # Each run says it: of a timer that does not run, the operators hear by the silence.
+        telemetry.BACKUP_AGE.set(max(ages, default=0.0))
         await self._prune()
         return sum(made)
 
@@ -106,6 +113,8 @@ class BackupTimer:
                 _log.info("backup.under-way %s", tenant)
             else:
                 _log.error("backup.failed %s: %s", tenant, error.slug)
+                telemetry.BACKUP_FAILURES.add(1)
+            self._waiting.append(oldest)
             if self.runtime.now() - oldest > LATE:
                 _log.error("backup.late %s, changed at %s", tenant, oldest.isoformat())
             return False
@@ -133,5 +142,6 @@ class BackupTimer:
                 await self.pruning.prune(tenant)
             except StrongroomError as error:
                 _log.error("backup.failed %s, pruning: %s", tenant, error.slug)
+                telemetry.BACKUP_FAILURES.add(1)
                 continue
             await self.agenda.remove(Task.PRUNE_BACKUPS, [item])

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
 from shared.base.streams import run_in_thread
@@ -87,6 +88,7 @@ class ContentOpener:
         except Damaged:
             number = of.version.number
             _log.error("record.damaged kind=names id=%s version=%d", of.document, number)
+            telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: "names"})
             return None
 
     def _names(self, tenant: str, document: str, version: Version, epoch: EpochKey) -> SealedNames:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
 from shared.base.partitions import partition_of
@@ -94,6 +95,7 @@ class ContentSealer:
         name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)
         await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
         await self.primary.put(name, prefetch(_sealed(sealer, incoming, tally)))
+        telemetry.SEALED.add(tally.size)
 
         names = SealedNames(**incoming.description.model_dump(), sha256=tally.sha256.digest())
         names_bound_to = metadata_associated_data(

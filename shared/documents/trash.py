@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
+from shared.base import telemetry
 from shared.base.errors import LegalHold, NotFound, PreconditionFailed, StrongroomError
 from shared.base.events import EventType, ReleasedData
 from shared.base.partitions import Partition
@@ -271,6 +272,7 @@ class Trash:
             return "recovered"  # another run has erased it
         except StrongroomError as error:
             _log.error("trash.failed %s error=%s", document, error.slug)
+            telemetry.TRASH_FAILURES.add(1)
             return "failed"
 
 

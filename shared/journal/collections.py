@@ -11,6 +11,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from shared.base import telemetry
 from shared.base.errors import Conflict, Damaged, InvalidInput, NotFound
 from shared.base.models import Model
 from shared.base.partitions import Partition
@@ -212,6 +213,7 @@ class Collection(Generic[M]):
             return self.stored(record)
         except Damaged:
             _log.error("record.damaged kind=%s id=%s", self.kind, record.id)
+            telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: self.kind})
             return None
 
     def _record(self, partition: Partition, value: M, id: str) -> Record:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.access.principal import Origin, Principal
+from shared.base import telemetry
 from shared.base.errors import FAILURES, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.partitions import Partition, partition_of
@@ -163,7 +164,7 @@ class Journal:
             tenant: Whose it is.
             subject: The id of what it happened to.
             data: As ``shared.base.events.DATA`` has it for the type; None: ``NoData``.
-            traceparent: Of the request that caused it.
+            traceparent: Of the request that caused it, for where no span is under way.
         """
         now = self._runtime.now()
         return Event(
@@ -174,7 +175,7 @@ class Journal:
             subject=subject,
             time=now,
             data=data or NoData(),
-            traceparent=traceparent,
+            traceparent=telemetry.current_traceparent() or traceparent,
         )
 
     async def commit(
@@ -253,6 +254,7 @@ class Journal:
             partition=partition,
             subject=entry.id,
             time=entry.time,
+            traceparent=telemetry.current_traceparent(),
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.errors import InvalidEvent, StrongroomError
 from shared.base.events import Event
 from shared.base.ids import earliest_id
@@ -72,6 +73,7 @@ class Outbox:
         self._publishing: asyncio.Task[None] | None = None
         self._left: set[Partition] = set()
         self._relayed_at: datetime | None = None
+        self._oldest = runtime.now()
 
     async def prepare(self, partition: Partition) -> None:
         """Before a commit with events: make sure that ``relay`` will look at the partition."""
@@ -104,7 +106,18 @@ class Outbox:
         now = self._runtime.now()
         if self._relayed_at is not None and now < self._relayed_at:
             everything = True
-        self._relayed_at = now
+        self._relayed_at = self._oldest = now
+        try:
+            return await self._relay_due(now, everything)
+        finally:
+            telemetry.OUTBOX_AGE.set((now - self._oldest).total_seconds())
+
+    async def close(self) -> None:
+        """Wait until what is being published is published or left to ``relay``."""
+        if self._publishing is not None:
+            await self._publishing
+
+    async def _relay_due(self, now: datetime, everything: bool) -> int:
         if everything:
             await self._agenda.bring_forward()
         relayed = 0
@@ -120,11 +133,6 @@ class Outbox:
             await self._agenda.remove(Task.RELAY_EVENTS, [item])
         return relayed
 
-    async def close(self) -> None:
-        """Wait until what is being published is published or left to ``relay``."""
-        if self._publishing is not None:
-            await self._publishing
-
     async def _relay(self, partition: Partition, everything: bool) -> int:
         limit = earliest_id("evt", self._runtime.now() - RELAY_AFTER)
         relayed = 0
@@ -135,6 +143,8 @@ class Outbox:
             event = _event(waiting)
             if event is None:
                 continue
+            self._oldest = min(self._oldest, event.time)
+            telemetry.link_to(event.traceparent)
             batch.append(event)
             if len(batch) == BATCH:
                 relayed += await self._publish(batch)

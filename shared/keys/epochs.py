@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.crypto.keys import KEY_SIZE
@@ -124,6 +125,7 @@ class EpochKeys:
                     return await self.of(tenant, epoch)
                 except Damaged:
                     _log.error("record.damaged kind=epoch id=%s", epoch)
+                    telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: "epoch"})
                     return None
 
         tasks = [asyncio.create_task(load(epoch)) for epoch in dict.fromkeys(epochs)]

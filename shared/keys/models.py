@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 from shared.crypto.keys import unwrap_key, wrap_key
 from shared.journal.collections import Collection
@@ -97,6 +98,7 @@ class IntermediateKey:
 
     def wrap(self, epoch_key: bytes) -> bytes:
         """An epoch key (32 bytes) under this key: 40 bytes, AES-256-KW (RFC 3394)."""
+        telemetry.EPOCH_KEYS.add(1, {telemetry.OPERATION: "wrap"})
         return wrap_key(self.key, epoch_key)
 
     def unwrap(self, wrapped: bytes) -> bytes:
@@ -105,6 +107,7 @@ class IntermediateKey:
         Raises:
             Damaged: ``wrapped`` was not made under this key, or was changed.
         """
+        telemetry.EPOCH_KEYS.add(1, {telemetry.OPERATION: "unwrap"})
         return unwrap_key(self.key, wrapped)
 
 

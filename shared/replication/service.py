@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from shared.base import telemetry
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.base.events import Event, EventType, ReleasedData, VersionData
 from shared.base.streams import run_in_thread
@@ -27,7 +28,7 @@ from shared.journal.journal import Journal
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Runtime
 
-# Longer than every retry of a healthy system; the operators' alert looks for the line.
+# Longer than every retry of a healthy system; the operators' alert has the same limit.
 LATE: Final = timedelta(minutes=15)
 
 _log = logging.getLogger("strongroom.replication")
@@ -67,8 +68,17 @@ class Replication:
         """
         found = await self._version(event)
         if found is not None and found.version.replica is None:
-            await self._copy(event, found.version, "primary", "replica", Action.DOCUMENT_REPLICATE)
-            age = self.runtime.now() - event.time
+            tried: dict[str, str] = {}
+            try:
+                await self._copy(
+                    event, found.version, "primary", "replica", Action.DOCUMENT_REPLICATE
+                )
+            except Exception as error:
+                tried = {telemetry.ERROR_TYPE: telemetry.error_type(error)}
+                raise
+            finally:
+                age = self.runtime.now() - event.time
+                telemetry.REPLICATION_LAG.record(max(0.0, age.total_seconds()), tried)
             if age > LATE:
                 _log.warning("replication.late %s, %d s old", event.subject, age.total_seconds())
 
@@ -178,6 +188,8 @@ class Replication:
         arrived = await is_whole(store, name, version)
         if not arrived or not await self._adopt(event, version, target, name, action):
             await store.delete(name)
+        elif action is Action.DOCUMENT_REPAIR:
+            telemetry.REPAIRS.add(1, {telemetry.PLACE: target, telemetry.OUTCOME: "repaired"})
         return arrived
 
     async def _adopt(
@@ -240,6 +252,7 @@ class Replication:
         if found.version != version:
             raise Unavailable("The copies were concurrently replaced; try again.")
         _log.error("document.lost %s, version %d", event.subject, version.number)
+        telemetry.REPAIRS.add(1, {telemetry.PLACE: "primary", telemetry.OUTCOME: "lost"})
         entry = self.journal.entry(
             Action.DOCUMENT_LOST,
             event.subject,

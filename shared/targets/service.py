@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from shared.access.principal import Principal
+from shared.base import telemetry
 from shared.base.errors import Damaged, InvalidInput, PreconditionFailed, StrongroomError
 from shared.base.listing import Listing
 from shared.base.partitions import Partition
@@ -89,6 +90,7 @@ class Targets:
                 items.append(await self._described(tenant, stored, lags.get(target, Lag())))
             except Damaged:
                 _log.error("record.damaged kind=target id=%s", target)
+                telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: "target"})
                 damaged.append(target)
         return Listing(items, None, damaged)
 

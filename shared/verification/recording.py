@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from shared.base import telemetry
 from shared.base.errors import Damaged
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
@@ -61,6 +62,7 @@ class VerificationRecord:
         # The operators' alert looks for this line.
         where = f"{finding.kind} {finding.object}"
         _log.error("backup.finding %s, %s: %s", tenant, where, finding.detail)
+        telemetry.FINDINGS.add(1, {telemetry.FINDING: finding.kind})
         await self._reload()
 
     async def progress(self, checked: Checked, position: Position) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from shared.access.principal import Principal
 from shared.backup.retention import look_due
+from shared.base import telemetry
 from shared.base.errors import Conflict, NotFound, StrongroomError
 from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, AgendaItem, Task
@@ -170,6 +171,7 @@ class Verifications:
             _log.info("backup.under-way %s, verification", walk.tenant)
         except StrongroomError as error:
             _log.error("backup.failed %s, verification: %s", walk.tenant, error.slug)
+            telemetry.BACKUP_FAILURES.add(1)
         return None
 
     async def _walks_of(self, tenant: str) -> list[Walk] | None:
@@ -183,6 +185,7 @@ class Verifications:
             return None
         except StrongroomError as error:
             _log.error("backup.failed %s, verification: %s", tenant, error.slug)
+            telemetry.BACKUP_FAILURES.add(1)
             return None
         # What somebody waits for comes first.
         running.sort(key=lambda one: one.value.origin)

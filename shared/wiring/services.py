@@ -46,6 +46,7 @@ from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
+from shared.wiring.telemetry import start_telemetry
 
 
 @dataclass(slots=True)
@@ -226,7 +227,7 @@ def build(
         target_timer=targets.timer,
         dead_letters=DeadLetters(adapters.bus, topology, journal),
         handlers=event_handlers(
-            StagedContentSealer(uploads, sealer), replication, targets.queue, audit.log
+            StagedContentSealer(uploads, sealer), replication, targets.queue, audit.log, clock
         ),
     )
 
@@ -250,8 +251,10 @@ def profile_adapters(settings: Settings, topology: Topology, runtime: Runtime) -
 
 @lru_cache(maxsize=1)
 def get_services() -> Services:
-    """The services of this process, put together once."""
-    return build(get_settings(), SystemClock(), system_entropy)
+    """The services of this process, put together once; with them its telemetry starts."""
+    settings = get_settings()
+    start_telemetry(settings)
+    return build(settings, SystemClock(), system_entropy)
 
 
 async def ready_services() -> Services:

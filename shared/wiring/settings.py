@@ -16,6 +16,7 @@ from shared.policy.models import Retention, RetentionBounds
 Profile = Literal["embedded", "azure"]
 Environment = Literal["development", "staging", "production"]
 KeyProtection = Literal["hardware", "software"]
+Telemetry = Literal["off", "console", "otlp", "azure-monitor"]
 Schedule = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){5}$")]
 """An NCRONTAB expression of six fields: second minute hour day month weekday."""
 Service = Annotated[
@@ -143,6 +144,10 @@ class Settings(BaseSettings):
         key_protection: Where that key vault makes new keys: ``hardware``, or ``software``, which costs
             nothing a key. Keys stay where they were made.
         service_bus_namespace: The host name of the Service Bus namespace.
+        telemetry: Where traces and metrics go: nowhere, to standard output, to a collector by OTLP, or to
+            the Application Insights that the Functions host's own setting names.
+        telemetry_endpoint: Embedded, for ``otlp``: the collector's base URL, for OTLP over HTTP.
+        telemetry_trace_ratio: The share of traces that is kept. Metrics are not affected.
 
     A field whose ``json_schema_extra`` names the profile ``embedded`` means nothing on Azure, and
     the infrastructure does not set it; it sets every other field.
@@ -203,6 +208,9 @@ class Settings(BaseSettings):
     key_vault_url: Service | None = None
     key_protection: KeyProtection = "hardware"
     service_bus_namespace: Service | None = None
+    telemetry: Telemetry = "off"
+    telemetry_endpoint: BaseUrl = Field(default="http://127.0.0.1:4318", json_schema_extra=EMBEDDED)
+    telemetry_trace_ratio: float = Field(default=1.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _azure_is_complete(self) -> Self:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import shared.backup.timer as backups
+import shared.replication.service as replication
+from shared.base.telemetry import METRICS
 from tests.support.infra.snapshots import ENVIRONMENTS, INFRA, load
 
 ROOT = INFRA.parent
@@ -168,6 +171,8 @@ def test_workbook_watches_what_the_alerts_watch() -> None:
     text = (INFRA / "workbook.json").read_text()
     for word in (
         "backup.",
+        "strongroom.backup.age",
+        "strongroom.queue.age",
         "drill.",
         "target.",
         "trash.",
@@ -185,22 +190,136 @@ def test_workbook_watches_what_the_alerts_watch() -> None:
 def test_alerts_look_for_lines_that_the_code_logs(environment: str) -> None:
     logged = tuple(_logged())
     lines = [line for _, line in logged]
-    queries = [
-        condition["query"]
-        for rule in load(environment).of("Microsoft.Insights/scheduledQueryRules")
-        for condition in rule["properties"]["criteria"]["allOf"]
-    ]
+    queries = _queries(environment)
     assert len(lines) > 5
     assert not [query for query in queries if "Message" in query and "startswith" not in query]
     slugs = set(re.findall(r'Message startswith "([^"]*)"', " ".join(queries)))
     assert [slug for slug in slugs if not any(line.startswith(slug) for line in lines)] == []
-    # And the other way: an error that begins with a slug is there to be looked for.
+    # And the other way: an error that begins with a slug is looked for, or has an alert on a metric.
     errors = {
         line.split()[0]
         for level, line in logged
         if level == "error" and re.match(r"[a-z]+\.[a-z]+ ", line)
     }
-    assert errors - slugs == set()
+    named = {name.replace("-", ".") for name in _measured(environment)}
+    assert errors - slugs - named == set()
+
+
+METRIC = re.compile(r'Name == "([\w.]+)"')
+
+
+def _queries(environment: str) -> list[str]:
+    return [
+        condition["query"]
+        for rule in load(environment).of("Microsoft.Insights/scheduledQueryRules")
+        for condition in rule["properties"]["criteria"]["allOf"]
+    ]
+
+
+def _measured(environment: str) -> dict[str, tuple[str, str, int]]:
+    """Alerts on metrics of our own: by their names the metric, the aggregation and the threshold."""
+    snapshot = load(environment)
+    (insights,) = snapshot.of("Microsoft.Insights/components")
+    found = {}
+    for rule in snapshot.of("Microsoft.Insights/metricAlerts"):
+        (condition,) = rule["properties"]["criteria"]["allOf"]
+        if condition["metricNamespace"] == "azure.applicationinsights":
+            assert rule["properties"]["scopes"] == [insights["id"]]
+            # Application Insights keeps dimensions of metrics only where that is switched on, for money.
+            assert condition["dimensions"] == []
+            found[rule["name"]] = (
+                condition["metricName"],
+                condition["timeAggregation"],
+                condition["threshold"],
+            )
+    for rule in snapshot.of("Microsoft.Insights/scheduledQueryRules"):
+        for condition in rule["properties"]["criteria"]["allOf"]:
+            for metric in METRIC.findall(condition["query"]):
+                found[rule["name"]] = (metric, "", 0)
+    return found
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_alerts_look_for_metrics_that_the_code_records(environment: str) -> None:
+    recorded = _recorded()
+    alerts = _measured(environment)
+    assert len(alerts) > 7
+    for metric, aggregation, _ in alerts.values():
+        assert metric in recorded, metric
+        kind = METRICS[metric].kind
+        # A sum of ages says nothing, and nor does the largest of counts.
+        assert aggregation in ({"Total", ""} if kind == "counter" else {"Maximum", ""}), metric
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_queries_name_attributes_that_their_metrics_have(environment: str) -> None:
+    pages = [*_queries(environment), (INFRA / "workbook.json").read_text().replace("'", '"')]
+    named = 0
+    for page in pages:
+        for part in re.split(r"(?=Name (?:==|in) )", page)[1:]:
+            metrics = re.findall(
+                r'"(strongroom\.[\w.]+)"', part.split("|")[0].split("Properties")[0]
+            )
+            known = {name for metric in metrics for name in METRICS[metric].attributes}
+            asked = set(re.findall(r'Properties\["([\w.]+)"\]', part))
+            assert asked <= known, part
+            named += len(asked)
+    assert named >= 4
+
+
+def test_limits_of_alerts_are_those_of_the_lines_that_are_logged_with_them() -> None:
+    alerts = _measured("production")
+    assert alerts["replication-late"][2] == replication.LATE.total_seconds()
+    (late,) = [query for query in _queries("production") if "strongroom.backup.age" in query]
+    assert f"oldest > {backups.LATE.total_seconds():.0f}" in late
+
+
+def test_what_is_logged_for_a_metric_is_counted_where_it_is_logged() -> None:
+    """The alert's page sends its reader to the lines, so each count has one."""
+    counted = {"backup.failed": "BACKUP_FAILURES", "trash.failed": "TRASH_FAILURES"}
+    for slug, metric in counted.items():
+        assert slug.replace(".", "-") in _measured("production")
+        sites = 0
+        for path in (ROOT / "shared").rglob("*.py"):
+            for block in _blocks(ast.parse(path.read_text())):
+                statements = [ast.unparse(each) for each in block]
+                if any(each.startswith(f"_log.error('{slug} ") for each in statements):
+                    sites += 1
+                    assert f"telemetry.{metric}.add(1)" in statements, path
+        assert sites, slug
+
+
+def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                yield block
+
+
+def _recorded() -> set[str]:
+    """The metrics that are recorded anywhere, by their names."""
+    source = ast.parse((ROOT / "shared" / "base" / "telemetry.py").read_text())
+    names = {
+        ast.unparse(each.target): str(each.value.args[0].value)
+        for each in source.body
+        if isinstance(each, ast.AnnAssign)
+        and isinstance(each.value, ast.Call)
+        and ast.unparse(each.value.func) in {"_counter", "_gauge", "_histogram"}
+        and isinstance(each.value.args[0], ast.Constant)
+    }
+    assert set(names.values()) == set(METRICS)
+    used = set()
+    for package in ("functions", "shared", "standalone"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text()
+            used |= set(re.findall(r"\b([A-Z_]+)\.(?:add|record|set)\(", text))
+            used |= set(re.findall(r"\bmeasured\(\s*(?:telemetry\.)?([A-Z_]+)", text))
+    return {name for variable, name in names.items() if variable in used}
+
+
+def test_every_metric_is_recorded_somewhere() -> None:
+    assert _recorded() == set(METRICS)
 
 
 def _logged() -> Iterator[tuple[str, str]]:
@@ -214,25 +333,31 @@ def _logged() -> Iterator[tuple[str, str]]:
                     yield ast.unparse(call.func).removeprefix("_log."), str(line.value)
 
 
-TIMER = re.compile(r'OperationName == "(\w+)"')
-
-
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_timers_whose_runs_are_counted_run_often_enough(environment: str) -> None:
+def test_timers_whose_silence_is_an_alert_run_often_enough(environment: str) -> None:
     """A timer without a run in the window of its alert would raise it though all is well."""
     snapshot = load(environment)
     site = snapshot.one("Microsoft.Web/sites")["properties"]["siteConfig"]
     schedules = {item["name"]: item["value"] for item in site["appSettings"]}
-    indexed = (ROOT / "functions" / "schedules.py").read_text()
-    counted = [
-        (timer, rule["properties"]["windowSize"])
+    silent = [
+        (METRIC.findall(condition["query"]), rule["properties"]["windowSize"])
         for rule in snapshot.of("Microsoft.Insights/scheduledQueryRules")
         for condition in rule["properties"]["criteria"]["allOf"]
-        for timer in TIMER.findall(condition["query"])
+        if "runs == 0" in condition["query"]
     ]
-    assert counted == [("backup", "PT15M")]
-    for timer, _ in counted:
-        name = f"STRONGROOM_{timer.upper()}_SCHEDULE"
-        assert f'function_name("{timer}")' in indexed
-        # Each minute, at some second.
-        assert re.fullmatch(r"\d+ \* \* \* \* \*", schedules[name]), schedules[name]
+    assert silent == [(["strongroom.backup.age"], "PT15M")]
+    # Each minute, at some second.
+    assert re.fullmatch(r"\d+ \* \* \* \* \*", schedules["STRONGROOM_BACKUP_SCHEDULE"])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_rows_of_the_host_are_not_counted_together_with_spans(environment: str) -> None:
+    """On Azure a request, a message and a run of a timer are rows of the host and of the app."""
+    pages = [
+        *_queries(environment),
+        *re.findall(r'"query": "(.*)"', (INFRA / "workbook.json").read_text()),
+    ]
+    pages += re.findall(r'--analytics-query "([^"]*)"', OPERATIONS)
+    asked = [page for page in pages if "AppRequests" in page]
+    assert len(asked) > 3
+    assert [page for page in asked if "AppRoleName" not in page] == []

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from shared.adapters.azure.calls import Attempts, Classification, Classify, call, classify_http
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.checks import check_digest, check_key_name, check_plaintext
+from shared.adapters.measuring import measured
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.ports.keys import KeyUse, Signature, WrappedKey
 
@@ -50,6 +51,7 @@ class AzureKeys:
         # A second creation would make a second version.
         self._creating = asyncio.Lock()
 
+    @measured
     async def create(self, name: str, use: KeyUse) -> str:
         """See ``KeyVault.create``."""
         check_key_name(name)
@@ -62,6 +64,7 @@ class AzureKeys:
             raise Conflict("A key of this name exists for another use.")
         return _version(key)
 
+    @measured
     async def wrap(self, name: str, plaintext: bytes) -> WrappedKey:
         """See ``KeyVault.wrap``."""
         from azure.keyvault.keys.crypto import KeyWrapAlgorithm
@@ -76,6 +79,7 @@ class AzureKeys:
         wrapped = await local.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, plaintext)
         return WrappedKey(name, _version(key), wrapped.encrypted_key)
 
+    @measured
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
         """See ``KeyVault.unwrap``.
 
@@ -97,6 +101,7 @@ class AzureKeys:
 
         return await self._call(unwrap, _classify_unwrapping)
 
+    @measured
     async def sign(self, name: str, digest: bytes) -> Signature:
         """See ``KeyVault.sign``."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm
@@ -110,16 +115,19 @@ class AzureKeys:
         signed = await self._call(lambda: client.sign(SignatureAlgorithm.es256, digest))
         return Signature(name, _version(key), signed.signature)
 
+    @measured
     async def public_key(self, name: str, version: str | None = None) -> bytes:
         """See ``KeyVault.public_key``."""
         check_key_name(name)
         return _pem(await self._current(name, version))
 
+    @measured
     async def rotate(self, name: str) -> str:
         """See ``KeyVault.rotate``."""
         check_key_name(name)
         return _version(await self._call(lambda: self._client.rotate_key(name)))
 
+    @measured
     async def destroy(self, name: str) -> None:
         """See ``KeyVault.destroy``.
 

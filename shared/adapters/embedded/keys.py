@@ -28,6 +28,7 @@ from shared.adapters.embedded.keyfiles import (
 )
 from shared.adapters.embedded.roots import RootKeySource
 from shared.adapters.embedded.threads import on_disk
+from shared.adapters.measuring import measured
 from shared.adapters.softkeys import PrivateKey
 from shared.base.errors import Conflict, Damaged, NotFound, Unavailable
 from shared.ports.clock import Clock, Entropy
@@ -70,38 +71,45 @@ class FileKeyVault:
                 f"The key vault's folder {self._path} cannot be used: {error.strerror}."
             ) from error
 
+    @measured
     async def create(self, name: str, use: KeyUse) -> str:
         """See ``KeyVault.create``."""
         check_key_name(name)
         return await on_disk(self._create, name, use)
 
+    @measured
     async def wrap(self, name: str, plaintext: bytes) -> WrappedKey:
         """See ``KeyVault.wrap``."""
         check_key_name(name)
         check_plaintext(plaintext)
         return await on_disk(self._wrap, name, plaintext)
 
+    @measured
     async def unwrap(self, wrapped: WrappedKey) -> bytes:
         """See ``KeyVault.unwrap``."""
         check_key_name(wrapped.name)
         return await on_disk(self._unwrap, wrapped)
 
+    @measured
     async def sign(self, name: str, digest: bytes) -> Signature:
         """See ``KeyVault.sign``."""
         check_key_name(name)
         check_digest(digest)
         return await on_disk(self._sign, name, digest)
 
+    @measured
     async def public_key(self, name: str, version: str | None = None) -> bytes:
         """See ``KeyVault.public_key``."""
         check_key_name(name)
         return await on_disk(self._public_key, name, version)
 
+    @measured
     async def rotate(self, name: str) -> str:
         """See ``KeyVault.rotate``."""
         check_key_name(name)
         return await on_disk(self._rotate, name)
 
+    @measured
     async def destroy(self, name: str) -> None:
         """See ``KeyVault.destroy``. The sealed keys leave the file; the name stays taken."""
         check_key_name(name)

@@ -20,6 +20,7 @@ from typing import Any, Final
 from shared.adapters import deliveries
 from shared.adapters.deliveries import DELIVERY_LIMIT
 from shared.adapters.embedded.moments import from_microseconds
+from shared.base import telemetry
 from shared.base.errors import Conflict
 from shared.base.topology import Subscription, Topic
 from shared.ports.bus import Delivery
@@ -233,6 +234,9 @@ def dead_letter(writer: sqlite3.Connection, row: sqlite3.Row, reason: str, now: 
         (reason, now, row["sequence"]),
     )
     forget(writer, row, now)
+    telemetry.DEAD_LETTERS.add(
+        1, {telemetry.SUBSCRIPTION: row["subscription"], telemetry.ERROR_TYPE: reason}
+    )
 
 
 def _rows(writer: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[sqlite3.Row]:

@@ -18,6 +18,7 @@ from functions.api.memory import (
     HeldMemory,
     MemoryBudget,
 )
+from functions.api.telemetry import RequestTelemetry
 from shared.base.errors import RateLimited, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -105,10 +106,13 @@ class Client:
             "type": "http",
             "method": method,
             "asgi": {"spec_version": "2.4"},
-            "strongroom.traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
             "strongroom.request": "req_" + "0" * 26,
+            "scheme": "http",
+            "headers": [],
         }
-        self.done = asyncio.create_task(HeldMemory(app, budget)(scope, receive, send))
+        self.done = asyncio.create_task(
+            RequestTelemetry(HeldMemory(app, budget))(scope, receive, send)
+        )
 
     async def settle(self) -> None:
         for _ in range(10):

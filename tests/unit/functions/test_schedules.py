@@ -63,3 +63,8 @@ async def test_a_timer_calls_its_service(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(schedules, "ready_services", ready_services)
     await functions()[name](TimerRequest())
     assert calls == [CALLS[name]]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_timer_is_measured(name: str) -> None:
+    assert functions()[name].__wrapped__.__name__ == name

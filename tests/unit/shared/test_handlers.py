@@ -47,6 +47,7 @@ class Recorder:
             self.parent.replication,
             self.parent.targets,
             self.parent.audit_log,
+            FakeClock(),
         )
 
     @property

@@ -1,0 +1,1 @@
+"""OpenTelemetry's SDK and its exporters: imported only where telemetry is on."""
