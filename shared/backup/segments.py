@@ -6,20 +6,23 @@ The key of a segment is random and wrapped by the tenant's intermediate key. Wha
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from shared.backup.models import SegmentLine, SegmentRef, object_name
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
-from shared.base.streams import convert_stream, hashing
+from shared.base.models import JsonObject
+from shared.base.streams import convert_stream, hashing, prefetch
 from shared.crypto.binding import bind
 from shared.crypto.keys import KEY_SIZE, unwrap_key, wrap_key
 from shared.crypto.ranges import OpenedRange
@@ -52,7 +55,7 @@ class Segments:
     async def write(
         self,
         tenant: str,
-        lines: AsyncIterator[SegmentLine],
+        lines: AsyncIterator[Sequence[JsonObject]],
         under: IntermediateKey,
         *,
         after: str | None,
@@ -62,7 +65,8 @@ class Segments:
 
         Args:
             tenant: Whose.
-            lines: The records; read to the end while the segment is written.
+            lines: The records as ``SegmentLine`` reads them, many at a time; read to the end while the
+                segment is written.
             under: Wraps the segment's key.
             after: The position after which the records come.
             retain_until: Until when it is retained.
@@ -131,14 +135,18 @@ class _Writing:
         self.records = 0
         self.digest = hashlib.sha256()
 
-    async def compressed(self, lines: AsyncIterator[SegmentLine]) -> AsyncIterator[Buffer]:
+    async def compressed(self, lines: AsyncIterator[Sequence[JsonObject]]) -> AsyncIterator[Buffer]:
         compressor = zlib.compressobj()
+
+        def compress(some: Sequence[JsonObject]) -> bytes:
+            return compressor.compress(b"".join([to_json(line) + b"\n" for line in some]))
+
         gathered: list[bytes] = []
         size = 0
-        async for line in lines:
-            self.records += 1
-            text = line.model_dump_json(exclude_defaults=True).encode() + b"\n"
-            gathered.append(compressor.compress(text))
+        # The next records are read meanwhile.
+        async for some in prefetch(lines):
+            self.records += len(some)
+            gathered.append(await asyncio.to_thread(compress, some))
             size += len(gathered[-1])
             if size >= _CHUNK:
                 yield b"".join(gathered)

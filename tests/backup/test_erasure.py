@@ -11,6 +11,7 @@ from shared.backup.snapshot import Snapshot
 from shared.base.models import encode
 from shared.documents.models import Version
 from tests.support.backups import BackedUp
+from tests.support.keys import KilledError
 
 pytestmark = pytest.mark.anyio
 
@@ -92,10 +93,10 @@ async def test_an_attempt_that_died_after_its_key_page_leaves_no_key(
 
     async def killed_after(*arguments: object) -> None:
         await write(*arguments)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+        raise KilledError
 
     monkeypatch.setattr(type(pages), "write", killed_after)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KilledError):
         await backed_up.backups.sets.make(backed_up.tenant, [])
     monkeypatch.undo()
     assert any(

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic_core import from_json
+
 from shared.adapters.checks import check_changes, check_limit, record_body
 from shared.adapters.cursors import (
     decode_cursor,
@@ -49,7 +51,9 @@ _OVERWRITE: Final = (
     " fields = excluded.fields, expires_at = excluded.expires_at, changed = excluded.changed"
 )
 
-_COLUMNS: Final = "r.partition, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
+_COLUMNS: Final = "r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
+
+_NO_FIELDS: Final = "{}"
 
 _CHANGES: Final = (
     f"SELECT {_COLUMNS}, r.changed FROM records r WHERE partition = ? AND changed > ?"  # noqa: S608
@@ -84,7 +88,7 @@ class SqliteRecords:
         row = await self._database.read(lambda reader: reader.execute(sql, key).fetchone())
         if row is None:
             raise NotFound("There is no such record.")
-        return _record(row)
+        return _record(partition, row)
 
     async def query(
         self,
@@ -106,7 +110,7 @@ class SqliteRecords:
         parameters.append(limit + 1)
 
         def fetch(reader: sqlite3.Connection) -> list[Record]:
-            return [_record(row) for row in reader.execute(sql, parameters)]
+            return [_record(partition, row) for row in reader.execute(sql, parameters)]
 
         records = await self._database.read(fetch)
         if len(records) <= limit:
@@ -137,7 +141,7 @@ class SqliteRecords:
             page = rows[:limit]
             end = page[-1][-1] if page else number
             return Changes(
-                [_record(row[:-1]) for row in page],
+                [_record(partition, row[:-1]) for row in page],
                 encode_position(partition, [store, str(end)]),
                 more=len(rows) > limit,
             )
@@ -296,7 +300,7 @@ def _row(
         record.id,
         uuid.uuid4().hex,
         body,
-        json.dumps(dict(record.index), ensure_ascii=False),
+        json.dumps(dict(record.index), ensure_ascii=False) if record.index else _NO_FIELDS,
         None if record.expires_at is None else to_microseconds(record.expires_at),
         position,
     )
@@ -305,20 +309,20 @@ def _row(
 def _json_object(text: str | bytes, otherwise: JsonObject) -> JsonObject:
     """One damaged record must not hide all that are read with it."""
     try:
-        found = json.loads(text)
+        found = from_json(text, cache_strings="keys")
     except ValueError:
         return otherwise
     return found if isinstance(found, dict) else otherwise
 
 
-def _record(row: Sequence[Any]) -> Record:
-    partition, kind, name, body, fields, expires_at, etag = row
+def _record(partition: Partition, row: Sequence[Any]) -> Record:
+    kind, name, body, fields, expires_at, etag = row
     return Record(
-        partition=Partition.parse(partition),
+        partition=partition,
         kind=kind,
         id=name,
         body=_json_object(body, UNREADABLE),
-        index=_json_object(fields, {}),
+        index={} if fields == _NO_FIELDS else _json_object(fields, {}),
         expires_at=None if expires_at is None else from_microseconds(expires_at),
         etag=etag,
     )
