@@ -15,14 +15,13 @@ from typing import Final
 
 from shared.backup.contents import ContentBackup, Ledger
 from shared.backup.feed import feed
-from shared.backup.models import PartIndex, SegmentRef
+from shared.backup.models import PartIndex, SegmentLine, SegmentRef
 from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
 from shared.backup.state import Attempt
 from shared.base.concurrency import BoundedTasks
-from shared.base.models import JsonObject
 from shared.base.partitions import Partition
-from shared.ports.records import UNREADABLE, Record, RecordStore
+from shared.ports.records import UNREADABLE, RecordStore
 
 PASSES: Final = 3
 """How often the feed is followed to its end before the records are written."""
@@ -106,26 +105,16 @@ class PartBackup:
 
     async def _lines(
         self, partition: Partition, after: str | None
-    ) -> AsyncIterator[Sequence[JsonObject]]:
+    ) -> AsyncIterator[Sequence[SegmentLine]]:
         async for page in feed(self.records, partition, after):
-            lines: list[JsonObject] = []
+            lines: list[SegmentLine] = []
             for record in page.records:
                 if record.body is UNREADABLE:
                     # An earlier set has it as it was; the set of all others must not wait for it.
                     _log.error("record.damaged kind=%s id=%s", record.kind, record.id)
                 elif is_kept(record.kind):
-                    lines.append(_line(record))
+                    lines.append(SegmentLine.of(record, without_erasable(record)))
             yield lines
-
-
-def _line(record: Record) -> JsonObject:
-    """A record as ``SegmentLine`` reads it."""
-    line: JsonObject = {"kind": record.kind, "id": record.id, "body": without_erasable(record)}
-    if record.index:
-        line["index"] = record.index
-    if record.expires_at is not None:
-        line["expires_at"] = record.expires_at
-    return line
 
 
 def _unmerged(segments: Sequence[SegmentRef], changed: int) -> Sequence[SegmentRef]:

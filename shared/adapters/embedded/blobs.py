@@ -38,7 +38,7 @@ from shared.ports.clock import Clock
 _INCOMING: Final = ".incoming"
 _ERASED: Final = ".erased"
 _LISTED_AT_ONCE: Final = 256
-_PUT_AT_ONCE: Final = 64
+_PUT_AT_ONCE: Final = 128
 """Files that one call has open."""
 
 _GET_AT_ONCE: Final = 64
@@ -193,16 +193,15 @@ class FileBlobs:
         draft.write(chunk)
 
     def _put_some(self, contents: Sequence[tuple[str, Buffer]]) -> None:
-        with contextlib.ExitStack() as opened:
-            drafts: list[tuple[str, Draft]] = []
-            for name, content in contents:
-                draft = Draft(self._root / _INCOMING, erased=self._forgets)
-                opened.callback(draft.discard)
+        incoming = self._root / _INCOMING
+        drafts = [(name, Draft(incoming, erased=self._forgets)) for name, _ in contents]
+        try:
+            for (_, content), (_, draft) in zip(contents, drafts, strict=True):
                 self._write(draft, content)
-                drafts.append((name, draft))
-            for _, draft in drafts:
-                draft.start_writing()
             self._publish_all(drafts)
+        finally:
+            for _, draft in drafts:
+                draft.discard()
 
     def _get_some(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
         found: list[bytes | None] = [None] * len(wanted)
@@ -233,8 +232,14 @@ class FileBlobs:
     def _publish_all(self, drafts: Sequence[tuple[str, Draft]]) -> None:
         """Make drafts durable, then visible, then their visibility durable."""
         modified_at = to_microseconds(self._clock.now())
+        # One after the other: a file system that writes the changes of many files to its journal with the
+        # first of them that is synced would write anew for each that is changed in between.
         for _, draft in drafts:
-            draft.sync(modified_at)
+            draft.date(modified_at)
+        for _, draft in drafts:
+            draft.start_writing()
+        for _, draft in drafts:
+            draft.sync()
         for folder_of, same in groupby(sorted(drafts, key=_folder_of), key=_folder_of):
             with self._tree.folder(folder_of, make=True) as folder:
                 for name, draft in same:

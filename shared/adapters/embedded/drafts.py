@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ class Draft:
     """
 
     def __init__(self, incoming: Path, *, erased: bool = False) -> None:
-        self.path = incoming / uuid.uuid4().hex
+        self.path = f"{incoming}/{uuid.uuid4().hex}"
         self._erased = erased
         self.descriptor: int | None = None
         self._gathered = bytearray()
@@ -66,11 +67,13 @@ class Draft:
             os.posix_fadvise(self._open(), self._hinted, length, os.POSIX_FADV_DONTNEED)
             self._hinted = self.size
 
-    def sync(self, modified_at: int) -> None:
-        """Make what was written durable. ``modified_at`` is in microseconds."""
-        descriptor = self._open()
-        os.utime(descriptor, ns=(modified_at * 1000, modified_at * 1000))
-        os.fsync(descriptor)
+    def date(self, modified_at: int) -> None:
+        """Say when the object became visible, microseconds since 1970."""
+        os.utime(self._open(), ns=(modified_at * 1000, modified_at * 1000))
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        os.fsync(self._open())
 
     def discard(self) -> None:
         """Remove the name in ``.incoming``, and with it what was not linked elsewhere."""
@@ -80,7 +83,8 @@ class Draft:
         try:
             if self._erased and os.fstat(descriptor).st_nlink == 1:
                 _overwrite(descriptor)
-            self.path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
         finally:
             os.close(descriptor)
 

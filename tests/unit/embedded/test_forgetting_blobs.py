@@ -157,6 +157,7 @@ async def test_content_that_becomes_no_object_is_overwritten(store, root, watch,
 
 async def test_a_reader_never_gets_what_a_deletion_overwrites_with(store, monkeypatch):
     await store.put("page", stream(KEY))
+
     def overtaken(descriptor: int, start: int, size: int) -> bytes:
         store.remove("page")
         return read_at(descriptor, start, size)
