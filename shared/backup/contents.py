@@ -23,6 +23,7 @@ from shared.backup.page_repair import KeyPageRepair, erasable, partition_of_page
 from shared.backup.pages import KeyPages
 from shared.backup.state import Attempt, Location, locations_of
 from shared.base import telemetry
+from shared.base.concurrency import BoundedTasks
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.documents.models import Document, Version
@@ -49,11 +50,15 @@ class Ledger:
         counts: What the partition holds.
         new_bytes: What was written.
         new_contents: How many versions were packed or found packed.
+        packing: Writes packs in the background.
+        pending: Versions that wait for a pack, by ``version_id``.
+        packed: The ids of versions that have a pack since, or whose pack is being written.
     """
 
     packs: dict[str, PackRef]
     missing: dict[str, MissingContent]
     counts: Counts
+    packing: BoundedTasks
     new_bytes: int = 0
     new_contents: int = 0
     pending: dict[str, Content] = field(default_factory=dict)
@@ -63,12 +68,13 @@ class Ledger:
     pages: int = 0
 
     @classmethod
-    def of(cls, index: PartIndex) -> Ledger:
+    def of(cls, index: PartIndex, packing: BoundedTasks) -> Ledger:
         """What an index says."""
         return cls(
             {pack.id: pack for pack in index.packs},
             {version_id(each.document, each.number): each for each in index.missing},
             index.counts,
+            packing,
         )
 
     def index(
@@ -87,10 +93,15 @@ class Ledger:
 
     def add(self, locations: Iterable[Location], sign: int = 1) -> None:
         """Count versions that the backup has now, or (``sign`` -1) has no more."""
+        live: defaultdict[str, int] = defaultdict(int)
+        size = 0
         for each in locations:
-            pack = self.packs[each.pack]
-            self.packs[each.pack] = pack.model_copy(update={"live": pack.live + sign})
-            self.counts += Counts(versions=sign, content_bytes=sign * each.size)
+            live[each.pack] += sign
+            size += sign * each.size
+        for name, change in live.items():
+            pack = self.packs[name]
+            self.packs[name] = pack.model_copy(update={"live": pack.live + change})
+        self.counts += Counts(versions=sum(live.values()), content_bytes=size)
 
 
 @dataclass(slots=True)
@@ -162,19 +173,40 @@ class ContentBackup:
         await self._plan(attempt, partition, ledger, again)
 
     async def flush(self, attempt: Attempt, partition: Partition, ledger: Ledger) -> None:
-        """Write what waits to be packed."""
-        if not ledger.pending:
-            return
-        contents, ledger.pending, ledger.pending_bytes = list(ledger.pending.values()), {}, 0
+        """Write what waits to be packed, and wait until all packs are written."""
+        if ledger.pending:
+            await self._begin_pack(attempt, partition, ledger)
+        await ledger.packing.finish()
+
+    async def _begin_pack(self, attempt: Attempt, partition: Partition, ledger: Ledger) -> None:
+        """Have what waits to be packed written in the background.
+
+        The disk or the store is waited for while the next pack is read.
+        """
         await attempt.renew()
+        contents, ledger.pending, ledger.pending_bytes = ledger.pending, {}, 0
+        ledger.packed.update(contents)
         ledger.pages += 1
         page = f"{attempt.id}/{partition.part}-{ledger.pages:06d}"
+        await ledger.packing.start(
+            lambda: self._write_pack(attempt, partition, ledger, list(contents.values()), page)
+        )
+
+    async def _write_pack(
+        self,
+        attempt: Attempt,
+        partition: Partition,
+        ledger: Ledger,
+        contents: Sequence[Content],
+        page: str,
+    ) -> None:
         packed = await self.packs.write(attempt.tenant, contents, page, attempt.retain_until)
         for each in packed.damaged:
             name = version_id(each.document, each.version.number)
             # The operators' alert looks for this line.
             _log.error("backup.failed %s, no good copy of %s", attempt.tenant, name)
             telemetry.BACKUP_FAILURES.add(1)
+            ledger.packed.discard(name)
             ledger.missing[name] = MissingContent(
                 document=each.document, number=each.version.number
             )
@@ -187,7 +219,6 @@ class ContentBackup:
             batch = packed.locations[start : start + BATCH]
             creates = [self._locations.create(partition, each) for each in batch]
             await self.records.commit(partition, creates)
-        ledger.packed.update(each.id for each in packed.locations)
         ledger.packs[packed.pack.id] = packed.pack.model_copy(update={"live": 0})
         ledger.add(packed.locations)
         ledger.new_bytes += packed.pack.size
@@ -243,7 +274,8 @@ class ContentBackup:
     ) -> None:
         """Let versions that the backup does not have wait for a pack."""
         new = {version_id(each.document, each.version.number): each for each in contents}
-        new = {name: each for name, each in new.items() if name not in ledger.pending}
+        apart = ledger.pending.keys() | ledger.packed
+        new = {name: each for name, each in new.items() if name not in apart}
         if attempt.search:
             for location in await self.find(partition, new):
                 if await self._adopt(attempt, ledger, location):
@@ -251,12 +283,10 @@ class ContentBackup:
                 else:
                     await self.drop(partition, [location])
         for name, content in new.items():
-            if name in ledger.packed:
-                continue
             ledger.pending[name] = content
             ledger.pending_bytes += content.size
             if ledger.pending_bytes >= MAX_BYTES or len(ledger.pending) == MAX_CONTENTS:
-                await self.flush(attempt, partition, ledger)
+                await self._begin_pack(attempt, partition, ledger)
 
     async def _adopt(self, attempt: Attempt, ledger: Ledger, location: Location) -> bool:
         """Count a version that is packed already; False: its pack is missing, or ends before it."""
@@ -292,6 +322,9 @@ class ContentBackup:
 
     async def _forget(self, partition: Partition, ledger: Ledger, documents: Sequence[str]) -> None:
         """Destroy what key pages have of documents that were erased."""
+        if documents:
+            # Else a key page that is being written could be found by no location yet.
+            await ledger.packing.finish()
         lost: list[Stored[Location]] = []
         for document in documents:
             where = {"document": document}

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
+from shared.ports.records import Record
 
 FORMAT: Final = "strongroom-backup/1"
 
@@ -211,8 +216,9 @@ class KeyPage(Model):
     versions: dict[str, Erasable]
 
 
-class SegmentLine(Model):
-    """One record in a segment.
+@dataclass(frozen=True, slots=True)
+class SegmentLine:
+    """One record in a segment; no model, because a restore reads very many.
 
     Attributes:
         kind: Of the record.
@@ -225,8 +231,40 @@ class SegmentLine(Model):
     kind: str
     id: str
     body: JsonObject
-    index: dict[str, str] = Field(default_factory=dict)
-    expires_at: UtcDatetime | None = None
+    index: Mapping[str, str]
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, record: Record, body: JsonObject) -> SegmentLine:
+        """A record, with what of its body a segment may hold."""
+        return cls(record.kind, record.id, body, record.index, record.expires_at)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> SegmentLine:
+        """The line that ``to_json`` wrote.
+
+        Raises:
+            ValueError: It is no such line.
+        """
+        match from_json(text, cache_strings="keys"):
+            case {"kind": str(kind), "id": str(id), "body": dict(body), **rest}:
+                index, expires_at = rest.get("index", {}), rest.get("expires_at")
+                if isinstance(index, dict):
+                    at = None if expires_at is None else _moments.validate_python(expires_at)
+                    return cls(kind, id, body, index, at)
+        raise ValueError("a line of a segment is a record")
+
+    def to_json(self) -> bytes:
+        """The record as one line."""
+        line: JsonObject = {"kind": self.kind, "id": self.id, "body": self.body}
+        if self.index:
+            line["index"] = self.index
+        if self.expires_at is not None:
+            line["expires_at"] = self.expires_at
+        return to_json(line)
+
+
+_moments: Final = TypeAdapter[datetime](UtcDatetime)
 
 
 def version_id(document: str, number: int) -> str:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from shared.backup.models import PackRef, object_name
 from shared.backup.state import Location
 from shared.base.buffers import Buffer
-from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.base.streams import hashing, prefetch
 from shared.crypto.streaming import sealed_size
@@ -35,8 +33,8 @@ MAX_CONTENTS: Final = 1_000
 SMALL: Final = 1 << 20
 """Sealed content up to this size, bytes, is read whole before it is written."""
 
-READ_AT_ONCE: Final = 16
-"""Small versions that are read at the same time, while those before are written."""
+READ_BYTES: Final = 4 << 20
+"""Small versions of so many bytes are read together, while those before are written."""
 
 COPIES: Final = 2
 """Copies that a version has at most."""
@@ -123,53 +121,50 @@ class _Packing:
         self.damaged: list[Content] = []
 
     async def stream(self, contents: Sequence[Content]) -> AsyncIterator[Buffer]:
-        async for piece in self._pieces(contents):
-            yield piece
-            self.size += len(piece)
-
-    async def _pieces(self, contents: Sequence[Content]) -> AsyncIterator[Buffer]:
         small = [content for content in contents if content.size <= SMALL]
         async for batch in prefetch(self._batches(small)):
-            for content, sealed in batch:
-                if sealed is None:
-                    self.damaged.append(content)
-                    continue
-                self._locate(content)
-                yield sealed
+            for content in batch.sound:
+                self._locate(content, self.size)
+                self.size += content.size
+            self.damaged += batch.damaged
+            yield batch.sealed
         for content in contents:
             if content.size > SMALL:
                 async for piece in self._large(content):
                     yield piece
+                    self.size += len(piece)
 
-    async def _batches(
-        self, contents: Sequence[Content]
-    ) -> AsyncIterator[Sequence[tuple[Content, bytes | None]]]:
+    async def _batches(self, contents: Sequence[Content]) -> AsyncIterator[_Batch]:
         """Small versions, each from a copy that is what was sealed, if there is one."""
-        for start in range(0, len(contents), READ_AT_ONCE):
-            batch = contents[start : start + READ_AT_ONCE]
+        for batch in _cut(contents):
             found: list[bytes | None] = [None] * len(batch)
             for copy in range(COPIES):
                 left = [n for n, sealed in enumerate(found) if sealed is None]
                 if not left:
                     break
                 again = [batch[n] for n in left]
-                read = await at_once(partial(self._read, copy), again, READ_AT_ONCE)
+                read = await self._read(copy, again)
                 # Together, because changing threads costs as much as hashing one of them.
                 good = await asyncio.to_thread(_good_ones, again, read)
                 for n, sealed in zip(left, good, strict=True):
                     found[n] = sealed
-            yield list(zip(batch, found, strict=True))
+            yield await asyncio.to_thread(_joined, batch, found)
 
-    async def _read(self, copy: int, content: Content) -> bytes | None:
-        """What a copy of a small version is; None: there is none, or it cannot be read."""
-        copies = self._copies(content)
-        if copy >= len(copies):
-            return None
-        store, name = copies[copy]
-        try:
-            return b"".join([piece async for piece in store.get(name, end=content.size + 1)])
-        except (Damaged, NotFound):
-            return None
+    async def _read(self, copy: int, contents: Sequence[Content]) -> Sequence[bytes | None]:
+        """What a copy of each small version is; None: there is none, or it cannot be read."""
+        found: list[bytes | None] = [None] * len(contents)
+        copies = [self._copies(content)[copy : copy + 1] for content in contents]
+        for store in (self.replica, self.primary):
+            wanted = {
+                number: (name, content.size + 1)
+                for number, content in enumerate(contents)
+                for place, name in copies[number]
+                if place is store
+            }
+            read = await store.get_all(list(wanted.values()))
+            for number, data in zip(wanted, read, strict=True):
+                found[number] = data
+        return found
 
     async def _large(self, content: Content) -> AsyncIterator[Buffer]:
         """A large version; what a bad copy gave first stays in the pack, and no location names it."""
@@ -182,18 +177,18 @@ class _Packing:
             except (Damaged, NotFound):
                 continue
             if hmac.compare_digest(digest.digest(), content.version.sealed_sha256):
-                self._locate(content, written=size)
+                self._locate(content, self.size - size)
                 return
         self.damaged.append(content)
 
-    def _locate(self, content: Content, written: int = 0) -> None:
-        """Note where a version's content begins: here, or so many bytes ago."""
+    def _locate(self, content: Content, offset: int) -> None:
+        """Note where a version's content begins."""
         self.locations.append(
             Location(
                 document=content.document,
                 number=content.version.number,
                 pack=self.pack,
-                offset=self.size - written,
+                offset=offset,
                 size=content.size,
                 page=self.page,
             )
@@ -204,6 +199,44 @@ class _Packing:
         if content.version.replica is not None:
             copies.insert(0, (self.replica, content.version.replica))
         return copies
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Small versions that were read together.
+
+    Attributes:
+        sound: Those that are what was sealed.
+        sealed: The content of these, one after another.
+        damaged: Those that were good in no store.
+    """
+
+    sound: Sequence[Content]
+    sealed: bytes
+    damaged: Sequence[Content]
+
+
+def _cut(contents: Sequence[Content]) -> Iterator[Sequence[Content]]:
+    """Contents in batches of at least ``READ_BYTES``, but for the last."""
+    batch: list[Content] = []
+    size = 0
+    for content in contents:
+        batch.append(content)
+        size += content.size
+        if size >= READ_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _joined(contents: Sequence[Content], found: Sequence[bytes | None]) -> _Batch:
+    pairs = list(zip(contents, found, strict=True))
+    return _Batch(
+        [content for content, sealed in pairs if sealed is not None],
+        b"".join(sealed for sealed in found if sealed is not None),
+        [content for content, sealed in pairs if sealed is None],
+    )
 
 
 def _good_ones(contents: Sequence[Content], read: Sequence[bytes | None]) -> Sequence[bytes | None]:

@@ -20,11 +20,15 @@ from shared.backup.scope import is_kept, is_news, without_erasable
 from shared.backup.segments import Segments
 from shared.backup.state import Attempt
 from shared.base import telemetry
+from shared.base.concurrency import BoundedTasks
 from shared.base.partitions import Partition
-from shared.ports.records import UNREADABLE, Record, RecordStore
+from shared.ports.records import UNREADABLE, RecordStore
 
 PASSES: Final = 3
 """How often the feed is followed to its end before the records are written."""
+
+PACKS_AT_ONCE: Final = 2
+"""Packs that are written at the same time: one is read while the other is made durable."""
 
 _log = logging.getLogger("strongroom.backup")
 
@@ -65,17 +69,18 @@ class PartBackup:
         """
         partition = Partition(attempt.tenant, part)
         index = before or PartIndex(part=part)
-        ledger = Ledger.of(index)
-        await self.contents.retry_missing(attempt, partition, ledger)
-        position, changed = index.position, 0
-        for _ in range(PASSES):
-            packed = ledger.new_contents
-            async for page in feed(self.records, partition, position):
-                await self.contents.take(attempt, partition, ledger, page.records)
-                position, changed = page.position, changed + len(page.records)
-            await self.contents.flush(attempt, partition, ledger)
-            if ledger.new_contents == packed:
-                break
+        async with BoundedTasks(PACKS_AT_ONCE) as packing:
+            ledger = Ledger.of(index, packing)
+            await self.contents.retry_missing(attempt, partition, ledger)
+            position, changed = index.position, 0
+            for _ in range(PASSES):
+                packed = ledger.new_contents
+                async for page in feed(self.records, partition, position):
+                    await self.contents.take(attempt, partition, ledger, page.records)
+                    position, changed = page.position, changed + len(page.records)
+                await self.contents.flush(attempt, partition, ledger)
+                if ledger.new_contents == packed:
+                    break
         kept = _unmerged(index.segments, changed)
         after = (
             index.position if len(kept) == len(index.segments) else index.segments[len(kept)].after
@@ -99,25 +104,19 @@ class PartBackup:
                 return True
         return False
 
-    async def _lines(self, partition: Partition, after: str | None) -> AsyncIterator[SegmentLine]:
+    async def _lines(
+        self, partition: Partition, after: str | None
+    ) -> AsyncIterator[Sequence[SegmentLine]]:
         async for page in feed(self.records, partition, after):
+            lines: list[SegmentLine] = []
             for record in page.records:
                 if record.body is UNREADABLE:
                     # An earlier set has it as it was; the set of all others must not wait for it.
                     _log.error("record.damaged kind=%s id=%s", record.kind, record.id)
                     telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: record.kind})
                 elif is_kept(record.kind):
-                    yield _line(record)
-
-
-def _line(record: Record) -> SegmentLine:
-    return SegmentLine(
-        kind=record.kind,
-        id=record.id,
-        body=without_erasable(record),
-        index=dict(record.index),
-        expires_at=record.expires_at,
-    )
+                    lines.append(SegmentLine.of(record, without_erasable(record)))
+            yield lines
 
 
 def _unmerged(segments: Sequence[SegmentRef], changed: int) -> Sequence[SegmentRef]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -106,8 +106,10 @@ class SetReader:
 
     async def lines(
         self, manifest: Manifest, index: PartIndex, keys: dict[str, IntermediateKey]
-    ) -> AsyncIterator[SegmentLine]:
-        """The records of a partition, the oldest segment first: of two of the same name the later counts.
+    ) -> AsyncIterator[Sequence[SegmentLine]]:
+        """The records of a partition, many at a time, the oldest segment first.
+
+        Of two of the same name the later counts.
 
         Raises:
             NotFound: A segment is missing.
@@ -118,5 +120,5 @@ class SetReader:
             key = keys.get(segment.under)
             if key is None:
                 raise Damaged("A backup's manifest lacks the key of a segment.")
-            async for line in self.segments.read(manifest.tenant, segment, key):
-                yield line
+            async for lines in self.segments.read(manifest.tenant, segment, key):
+                yield lines

@@ -6,20 +6,19 @@ The key of a segment is random and wrapped by the tenant's intermediate key. Wha
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from shared.backup.models import SegmentLine, SegmentRef, object_name
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
-from shared.base.streams import convert_stream, hashing
+from shared.base.streams import convert_stream, hashing, prefetch
 from shared.crypto.binding import bind
 from shared.crypto.keys import KEY_SIZE, unwrap_key, wrap_key
 from shared.crypto.ranges import OpenedRange
@@ -52,7 +51,7 @@ class Segments:
     async def write(
         self,
         tenant: str,
-        lines: AsyncIterator[SegmentLine],
+        lines: AsyncIterator[Sequence[SegmentLine]],
         under: IntermediateKey,
         *,
         after: str | None,
@@ -62,7 +61,7 @@ class Segments:
 
         Args:
             tenant: Whose.
-            lines: The records; read to the end while the segment is written.
+            lines: The records, many at a time; read to the end while the segment is written.
             under: Wraps the segment's key.
             after: The position after which the records come.
             retain_until: Until when it is retained.
@@ -88,8 +87,8 @@ class Segments:
 
     async def read(
         self, tenant: str, segment: SegmentRef, under: IntermediateKey
-    ) -> AsyncIterator[SegmentLine]:
-        """The records of a segment, in the order in which they were written.
+    ) -> AsyncIterator[Sequence[SegmentLine]]:
+        """The records of a segment, many at a time, in the order in which they were written.
 
         Nothing is given that was not checked; that the segment is whole shows at its end.
 
@@ -105,23 +104,42 @@ class Segments:
         opened = OpenedRange(opener, plaintext_size(segment.size))
         digest = hashlib.sha256(header)
         content = hashing(self.store.get(name, start=HEADER_SIZE), digest.update)
-        decompressor = zlib.decompressobj()
-        rest = b""
+        reading = _Reading()
         try:
             async for piece in convert_stream(opened, content):
-                rest += decompressor.decompress(piece)
-                *whole, rest = rest.split(b"\n")
-                for line in whole:
-                    yield SegmentLine.model_validate_json(line)
-                if len(rest) > _MAX_LINE:
-                    raise ValueError
-        except (zlib.error, ValidationError, ValueError):
+                yield await asyncio.to_thread(reading.lines, piece)
+        except (zlib.error, ValueError):
             raise Damaged("A segment of a backup is not what was written.") from None
-        if rest or not decompressor.eof or not hmac.compare_digest(digest.digest(), segment.sha256):
+        if not reading.ended or not hmac.compare_digest(digest.digest(), segment.sha256):
             raise Damaged("A segment of a backup is not what was written.")
 
     def _bound_to(self, tenant: str, id: str) -> bytes:
         return bind("backup-segment", self.environment, tenant, id)
+
+
+class _Reading:
+    """The records of a segment while it is read."""
+
+    def __init__(self) -> None:
+        self._decompressor = zlib.decompressobj()
+        self._rest = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last line was whole, and nothing was to follow."""
+        return self._decompressor.eof and not self._rest
+
+    def lines(self, piece: Buffer) -> Sequence[SegmentLine]:
+        """The records that end with the next compressed piece.
+
+        Raises:
+            zlib.error, ValueError: It is not what was written.
+        """
+        *whole, rest = (self._rest + self._decompressor.decompress(piece)).split(b"\n")
+        if len(rest) > _MAX_LINE:
+            raise ValueError("no record is as long")
+        self._rest = rest
+        return [SegmentLine.from_json(line) for line in whole]
 
 
 class _Writing:
@@ -131,14 +149,20 @@ class _Writing:
         self.records = 0
         self.digest = hashlib.sha256()
 
-    async def compressed(self, lines: AsyncIterator[SegmentLine]) -> AsyncIterator[Buffer]:
+    async def compressed(
+        self, lines: AsyncIterator[Sequence[SegmentLine]]
+    ) -> AsyncIterator[Buffer]:
         compressor = zlib.compressobj()
+
+        def compress(some: Sequence[SegmentLine]) -> bytes:
+            return compressor.compress(b"".join([line.to_json() + b"\n" for line in some]))
+
         gathered: list[bytes] = []
         size = 0
-        async for line in lines:
-            self.records += 1
-            text = line.model_dump_json(exclude_defaults=True).encode() + b"\n"
-            gathered.append(compressor.compress(text))
+        # The next records are read meanwhile.
+        async for some in prefetch(lines):
+            self.records += len(some)
+            gathered.append(await asyncio.to_thread(compress, some))
             size += len(gathered[-1])
             if size >= _CHUNK:
                 yield b"".join(gathered)

@@ -146,22 +146,22 @@ class Snapshot:
             Unavailable: A store or the key vault does not respond.
         """
         state = PartState(part)
-        async for line in self._lines(part):
-            if line.kind != LOGGED_KIND:
-                state.lines[line.kind, line.id] = line
+        async for lines in self._lines(part):
+            state.lines |= {
+                (each.kind, each.id): each for each in lines if each.kind != LOGGED_KIND
+            }
         return state
 
-    async def logged(self, part: str) -> AsyncIterator[SegmentLine]:
-        """The entries of a part of an audit log, some of them perhaps twice.
+    async def logged(self, part: str) -> AsyncIterator[Sequence[SegmentLine]]:
+        """The entries of a part of an audit log, many at a time, some of them perhaps twice.
 
         Raises:
             NotFound: As for ``part``, and so are the others.
             Damaged: See ``part``.
             Unavailable: See ``part``.
         """
-        async for line in self._lines(part):
-            if line.kind == LOGGED_KIND:
-                yield line
+        async for lines in self._lines(part):
+            yield [each for each in lines if each.kind == LOGGED_KIND]
 
     async def document(self, state: PartState, document: str) -> BackedUpDocument:
         """A document of a partition, with its keys.
@@ -205,8 +205,7 @@ class Snapshot:
             whole = {**body, "wrapped_key": erasable.wrapped_key, "names": erasable.names}
             versions.append(BackedUpVersion(Version.model_validate(whole), location))
         current = versions[-1].version if versions else None
-        plain = {**line.body, "current": None}
-        kept = Document.model_validate(plain).model_copy(update={"current": current})
+        kept = Document.model_validate({**line.body, "current": current})
         return BackedUpDocument(kept, versions, forgotten)
 
     async def sealed(self, backed_up: BackedUpVersion) -> AsyncIterator[Buffer]:
@@ -227,11 +226,11 @@ class Snapshot:
         if not hmac.compare_digest(digest.digest(), backed_up.version.sealed_sha256):
             raise Damaged("A content in the backup is not what was sealed.")
 
-    async def _lines(self, part: str) -> AsyncIterator[SegmentLine]:
+    async def _lines(self, part: str) -> AsyncIterator[Sequence[SegmentLine]]:
         if not self._keys:
             self._keys = await self.reader.keys(self.manifest)
-        async for line in self.reader.lines(self.manifest, await self.index(part), self._keys):
-            yield line
+        async for lines in self.reader.lines(self.manifest, await self.index(part), self._keys):
+            yield lines
 
     async def _page(self, page: str) -> Mapping[str, Erasable]:
         if page not in self._held:

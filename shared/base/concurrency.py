@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Self, TypeVar
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -33,3 +33,42 @@ async def at_once(work: Callable[[A], Awaitable[T]], items: Iterable[A], limit: 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class BoundedTasks:
+    """Work in the background, on a few things at the same time.
+
+    A context: what has not ended by the end of the block is cancelled, so that nothing goes on behind it.
+
+    Args:
+        limit: How many tasks at the same time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: list[asyncio.Task[Any]] = []
+
+    async def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin a task once there is room for it; what an earlier one raised is raised here."""
+        while len(self._running) >= self._limit:
+            await self._end_oldest()
+        self._running.append(asyncio.create_task(work()))
+
+    async def finish(self) -> None:
+        """Wait until all tasks have ended; what one of them raised is raised here."""
+        while self._running:
+            await self._end_oldest()
+
+    async def _end_oldest(self) -> None:
+        await self._running[0]
+        del self._running[0]
+
+    async def __aenter__(self) -> Self:
+        """Nothing runs yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Cancel what still runs."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -70,6 +70,8 @@ DATA: Final[Mapping[EventType, type[EventData]]] = {
 }
 """What the data of each type is."""
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
 _FORMER_TYPES: Final = {"document.healed": "document.repaired"}
 """Names of types that messages of an earlier release may still carry."""
 
@@ -129,7 +131,7 @@ class Event:
         }
         if self.traceparent is not None:
             body["traceparent"] = self.traceparent
-        return json.dumps(body, separators=(",", ":")).encode()
+        return _JSON.encode(body).encode()
 
     @classmethod
     def from_json(cls, body: bytes) -> Event:

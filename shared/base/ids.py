@@ -16,6 +16,9 @@ PREFIXES: Final = ("doc", "drl", "rst", "set", "ten", "tgt", "upl", "usr", "ver"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+"""From Crockford's digits to those of ``int``."""
+
 _PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _SHIFTS: Final = range(120, -1, -10)
 _ID: Final = re.compile(r"[a-z]{1,8}_[0-7][0-9a-hjkmnp-tv-z]{25}")
@@ -50,10 +53,8 @@ def created_at(id: str) -> datetime:
     """
     if not _ID.fullmatch(id):
         raise ValueError("the text is not an identifier")
-    number = 0
-    for character in id.partition("_")[2][:10]:
-        number = number << 5 | _ALPHABET.index(character)
+    milliseconds = int(id.partition("_")[2][:10].translate(_DIGITS), 32)
     try:
-        return _EPOCH + timedelta(milliseconds=number)
+        return _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         raise ValueError("the identifier was made after the year 9999") from None

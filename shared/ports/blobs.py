@@ -100,6 +100,22 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        """Read small objects that nobody waits for one by one.
+
+        Args:
+            wanted: Each object's name, and how many of its first bytes to read at most; all of it together
+                is in memory.
+
+        Returns:
+            What was read, in the same order. None: there is no such object, or the store has noticed that
+            it cannot give back what was put.
+
+        Raises:
+            ValueError: Less than nothing is to be read.
+        """
+        ...
+
     async def head(self, name: str) -> BlobInfo:
         """Describe the object.
 

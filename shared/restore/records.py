@@ -96,13 +96,8 @@ class RecordRestorer:
             if live.value.tree.size < wanted.tree.size:
                 outcome.add("conflict")
             return
-        batch: list[SegmentLine] = []
-        async for line in snapshot.logged(part):
-            batch.append(line)
-            if len(batch) == BATCH * BATCHES_AT_ONCE:
-                await self._create_all(partition, batch, outcome)
-                batch = []
-        await self._create_all(partition, batch, outcome)
+        async for lines in snapshot.logged(part):
+            await self._create_all(partition, lines, outcome)
         others = [line for line in state.lines.values() if line is not head]
         await self._create_all(partition, others, outcome)
         await self._create_all(partition, [head], outcome)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shared.adapters.embedded.records import SqliteRecords
+from shared.backup.packs import Packed, Packs
 from shared.backup.snapshot import Snapshot
+from shared.base.concurrency import BoundedTasks
 from shared.base.models import encode
 from shared.documents.models import Version
+from shared.ports.records import Changes
 from tests.support.backups import BackedUp
+from tests.support.keys import KilledError
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +36,7 @@ async def everything_readable(backed_up: BackedUp) -> Iterator[bytes]:
         snapshot: Snapshot = await backed_up.backups.snapshots.open(backed_up.tenant, manifest.id)
         for part in manifest.parts:
             state = await snapshot.part(part.part)
-            found += [line.model_dump_json().encode() for line in state.lines.values()]
+            found += [line.to_json() for line in state.lines.values()]
     return iter(found)
 
 
@@ -82,6 +89,47 @@ async def test_a_document_that_is_erased_while_its_set_is_made_is_forgotten_by_t
         assert not any(secret in each for each in after)
 
 
+async def test_a_document_that_is_erased_while_its_pack_is_written_leaves_no_key(
+    backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await backed_up.upload(b"to be erased")
+    version = await backed_up.app.version(backed_up.tenant, document)
+    began, erased, waited_for = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    write, changes = Packs.write, SqliteRecords.changes
+    start, finish = BoundedTasks.start, BoundedTasks.finish
+
+    async def start_as_seen(*arguments: Any) -> None:
+        await start(*arguments)
+        began.set()
+
+    async def erased_meanwhile(*arguments: Any) -> Packed:
+        packed = await write(*arguments)
+        await backed_up.erase(document)
+        erased.set()
+        await waited_for.wait()
+        return packed
+
+    async def one_by_one(*arguments: Any, after: str | None = None) -> Changes:
+        if began.is_set():
+            await erased.wait()
+        return await changes(*arguments, after=after, limit=1)
+
+    async def finish_as_seen(tasks: BoundedTasks) -> None:
+        waited_for.set()
+        await finish(tasks)
+
+    monkeypatch.setattr("shared.backup.contents.MAX_CONTENTS", 1)
+    monkeypatch.setattr(Packs, "write", erased_meanwhile)
+    monkeypatch.setattr(BoundedTasks, "start", start_as_seen)
+    monkeypatch.setattr(BoundedTasks, "finish", finish_as_seen)
+    monkeypatch.setattr(SqliteRecords, "changes", one_by_one)
+    manifest = await backed_up.backups.sets.make(backed_up.tenant, [])
+    assert manifest is not None
+    after = list(await everything_readable(backed_up))
+    for secret in secrets_of(version):
+        assert not any(secret in each for each in after)
+
+
 async def test_an_attempt_that_died_after_its_key_page_leaves_no_key(
     backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,10 +140,10 @@ async def test_an_attempt_that_died_after_its_key_page_leaves_no_key(
 
     async def killed_after(*arguments: object) -> None:
         await write(*arguments)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+        raise KilledError
 
     monkeypatch.setattr(type(pages), "write", killed_after)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KilledError):
         await backed_up.backups.sets.make(backed_up.tenant, [])
     monkeypatch.undo()
     assert any(

@@ -95,10 +95,40 @@ async def test_one_that_exists_is_not_put_with_others(blobs):
         assert len(await content(blobs.store, name)) == 1
 
 
+async def test_many_are_read_together_in_the_order_asked_for(blobs):
+    contents = {f"ten_a/{number % 3}/{number}": pattern(number * 100) for number in range(150)}
+    await blobs.store.put_all(list(contents.items()))
+    wanted = [(name, 100_000) for name in reversed(contents)]
+    assert list(await blobs.store.get_all(wanted)) == list(reversed(contents.values()))
+    assert list(await blobs.store.get_all([])) == []
+
+
+async def test_no_more_of_many_is_read_than_asked_for(blobs):
+    whole = pattern(2 * MEBIBYTE + 17)
+    await blobs.store.put("large", stream(whole))
+    sizes = [0, 1, MEBIBYTE, MEBIBYTE + 1, len(whole), len(whole) + 1]
+    read = await blobs.store.get_all([("large", size) for size in sizes])
+    assert list(read) == [whole[:size] for size in sizes]
+
+
+async def test_what_is_missing_of_many_hides_no_other(blobs):
+    await blobs.store.put_all([("a/1", b"first"), ("b/2", b""), ("c", b"third")])
+    await blobs.store.delete("c")
+    wanted = [("a/1", 10), ("a/2", 10), ("no/such", 10), ("b/2", 10), ("c", 10), ("a", 10)]
+    assert list(await blobs.store.get_all(wanted)) == [b"first", None, None, b"", None, None]
+
+
+async def test_less_than_nothing_of_many_is_refused(blobs):
+    with pytest.raises(ValueError, match="range"):
+        await blobs.store.get_all([("a", -1)])
+
+
 @pytest.mark.parametrize("name", ["", "/a", "a//b", ".a", "A", "a/../b", "x" * 513])
 async def test_no_name_of_many_leads_elsewhere(blobs, name):
     with pytest.raises(ValueError, match="name"):
         await blobs.store.put_all([("a", b"1"), (name, b"2")])
+    with pytest.raises(ValueError, match="name"):
+        await blobs.store.get_all([("a", 1), (name, 1)])
     assert set(await names(blobs.store)) <= {"a"}
 
 

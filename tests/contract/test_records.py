@@ -398,6 +398,17 @@ async def test_an_expired_record_makes_room_for_a_new_one(records):
     assert await ids(records, where={"state": "new"}) == ["doc_0001"]
 
 
+async def test_an_expired_record_makes_room_for_one_of_many_new_ones(records):
+    expires_at = records.now() + timedelta(seconds=60)
+    await records.store.commit(
+        HERE, [Create(replace(document(2, state="old"), expires_at=expires_at))]
+    )
+    await records.advance(60)
+    await records.store.commit(HERE, [Create(document(n, state="new")) for n in range(1, 4)])
+    assert await ids(records, where={"state": "old"}) == []
+    assert await ids(records, where={"state": "new"}) == ["doc_0001", "doc_0002", "doc_0003"]
+
+
 async def test_a_replace_can_put_off_the_expiry(records):
     expires_at = records.now() + timedelta(seconds=60)
     await records.store.commit(HERE, [Create(replace(document(1), expires_at=expires_at))])

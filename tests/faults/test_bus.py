@@ -70,6 +70,9 @@ class FaultyStore:
     def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         return self._store.get(name, start=start, end=end)
 
+    async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        return await self._store.get_all(wanted)
+
     async def head(self, name: str) -> BlobInfo:
         return await self._store.head(name)
 

@@ -13,6 +13,7 @@ from shared.adapters.azure.calls import Attempts, call
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.sas import SharedAccess
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
+from shared.adapters.small import read_small
 from shared.base.buffers import Buffer
 from shared.base.concurrency import at_once
 from shared.base.environment import ENVIRONMENT_TAG
@@ -34,6 +35,7 @@ _PIECE: Final = 4 * 1_048_576
 
 _LISTED_AT_ONCE: Final = 1_000
 _PUT_AT_ONCE: Final = 16
+_GET_AT_ONCE: Final = 16
 _FETCH_TIME: Final = timedelta(hours=1)
 _FETCHED_AT_ONCE: Final = 64 * 1_048_576
 _UNREACHABLE: Final = frozenset({400, 401, 403, 404, 405, 501})
@@ -136,6 +138,10 @@ class AzureBlobs:
             piece = await self._read(name, start, min(_PIECE, end - start), version)
             yield piece
             start += len(piece)
+
+    async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        """See ``BlobStore.get_all``."""
+        return await at_once(lambda each: read_small(self, *each), wanted, _GET_AT_ONCE)
 
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""

@@ -7,7 +7,6 @@ overwritten before its file is removed waits for that in ``.erased``.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
-from shared.adapters.embedded.drafts import PIECE, Draft, erase, remove_unless_in_use
+from shared.adapters.embedded.drafts import Draft, erase, remove_unless_in_use
 from shared.adapters.embedded.folders import (
     IrregularFile,
     make_private_folder,
@@ -28,6 +27,7 @@ from shared.adapters.embedded.folders import (
 )
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
+from shared.adapters.embedded.pieces import PIECE, read_at
 from shared.adapters.embedded.threads import DiskHangs, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
 from shared.base.buffers import Buffer
@@ -38,8 +38,11 @@ from shared.ports.clock import Clock
 _INCOMING: Final = ".incoming"
 _ERASED: Final = ".erased"
 _LISTED_AT_ONCE: Final = 256
-_PUT_AT_ONCE: Final = 64
+_PUT_AT_ONCE: Final = 128
 """Files that one call has open."""
+
+_GET_AT_ONCE: Final = 64
+"""Files that one call reads, one after another."""
 
 
 class FileBlobs:
@@ -113,6 +116,16 @@ class FileBlobs:
                 start += len(piece)
                 piece = await on_disk(self._read, name, descriptor, start, end)
 
+    async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        """See ``BlobStore.get_all``."""
+        for name, size in wanted:
+            check_blob_name(name)
+            check_range(0, size)
+        found: list[bytes | None] = []
+        for start in range(0, len(wanted), _GET_AT_ONCE):
+            found += await on_disk(self._get_some, wanted[start : start + _GET_AT_ONCE])
+        return found
+
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""
         check_blob_name(name)
@@ -180,16 +193,35 @@ class FileBlobs:
         draft.write(chunk)
 
     def _put_some(self, contents: Sequence[tuple[str, Buffer]]) -> None:
-        with contextlib.ExitStack() as opened:
-            drafts: list[tuple[str, Draft]] = []
-            for name, content in contents:
-                draft = Draft(self._root / _INCOMING, erased=self._forgets)
-                opened.callback(draft.discard)
+        incoming = self._root / _INCOMING
+        drafts = [(name, Draft(incoming, erased=self._forgets)) for name, _ in contents]
+        try:
+            for (_, content), (_, draft) in zip(contents, drafts, strict=True):
                 self._write(draft, content)
-                drafts.append((name, draft))
-            for _, draft in drafts:
-                draft.start_writing()
             self._publish_all(drafts)
+        finally:
+            for _, draft in drafts:
+                draft.discard()
+
+    def _get_some(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        found: list[bytes | None] = [None] * len(wanted)
+        numbers = sorted(range(len(wanted)), key=lambda number: _folder_of(wanted[number]))
+        for segments, same in groupby(numbers, key=lambda number: _folder_of(wanted[number])):
+            with contextlib.suppress(FileNotFoundError), self._tree.folder(segments) as folder:
+                for number in same:
+                    with contextlib.suppress(FileNotFoundError, IrregularFile, Damaged):
+                        found[number] = self._get_small(folder, *wanted[number])
+        return found
+
+    def _get_small(self, folder: int, name: str, size: int) -> bytes | None:
+        file = file_name(name.rpartition("/")[2])
+        descriptor = open_regular(file, os.O_RDONLY, folder=folder)
+        try:
+            read = read_at(descriptor, 0, size)
+            # What was deleted since may be what it is overwritten with.
+            return None if self._forgets and not self._tree.is_named(name, descriptor) else read
+        finally:
+            os.close(descriptor)
 
     def _publish(self, draft: Draft, name: str) -> int:
         self._prepare()
@@ -200,8 +232,14 @@ class FileBlobs:
     def _publish_all(self, drafts: Sequence[tuple[str, Draft]]) -> None:
         """Make drafts durable, then visible, then their visibility durable."""
         modified_at = to_microseconds(self._clock.now())
+        # One after the other: a file system that writes the changes of many files to its journal with the
+        # first of them that is synced would write anew for each that is changed in between.
         for _, draft in drafts:
-            draft.sync(modified_at)
+            draft.date(modified_at)
+        for _, draft in drafts:
+            draft.start_writing()
+        for _, draft in drafts:
+            draft.sync()
         for folder_of, same in groupby(sorted(drafts, key=_folder_of), key=_folder_of):
             with self._tree.folder(folder_of, make=True) as folder:
                 for name, draft in same:
@@ -254,14 +292,14 @@ class FileBlobs:
         Raises:
             NotFound: It was deleted meanwhile, and what was read may be what it is overwritten with.
         """
-        piece = _read(descriptor, start, end)
+        piece = read_at(descriptor, start, PIECE if end is None else min(PIECE, end - start))
         if self._forgets and not self._tree.is_named(name, descriptor):
             raise NotFound("There is no such object.")
         return piece
 
 
-def _folder_of(draft: tuple[str, Draft]) -> list[str]:
-    return draft[0].split("/")[:-1]
+def _folder_of(named: tuple[str, object]) -> list[str]:
+    return named[0].split("/")[:-1]
 
 
 def _link(draft: Draft, folder: int, file: str) -> None:
@@ -275,22 +313,6 @@ def _link(draft: Draft, folder: int, file: str) -> None:
     except FileExistsError:
         raise Conflict("An object of this name exists.") from None
     draft.discard()
-
-
-def _read(descriptor: int, start: int, end: int | None) -> bytes:
-    """The next piece of a range, empty at its end or the object's.
-
-    Raises:
-        Damaged: The disk cannot read its own sectors any more. Trying again would not help, but
-            another copy does.
-    """
-    size = PIECE if end is None else min(PIECE, end - start)
-    try:
-        return os.pread(descriptor, size, start)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        raise Damaged("The disk cannot read a part of the object; read another copy.") from error
 
 
 def _info(name: str, status: os.stat_result) -> BlobInfo:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from shared.adapters.embedded.folders import IrregularFile, open_regular
+from shared.adapters.embedded.pieces import PIECE
 from shared.base.buffers import Buffer
 
-PIECE: Final = 1_048_576
-"""Bytes that one call of the operating system reads or writes: a segment of sealed content."""
+HINT_BYTES: Final = 8 << 20
+"""The disk begins with a large object whenever so much more of it was written."""
 
 
 class Draft:
@@ -26,10 +28,11 @@ class Draft:
     """
 
     def __init__(self, incoming: Path, *, erased: bool = False) -> None:
-        self.path = incoming / uuid.uuid4().hex
+        self.path = f"{incoming}/{uuid.uuid4().hex}"
         self._erased = erased
         self.descriptor: int | None = None
         self._gathered = bytearray()
+        self._hinted = 0
         self.size = 0
 
     def takes(self, chunk: Buffer) -> bool:
@@ -49,20 +52,28 @@ class Draft:
                     written += os.write(descriptor, view[written:])
                 self.size += written
         self._gathered.clear()
+        if self.size - self._hinted >= HINT_BYTES:
+            self.start_writing()
 
     def start_writing(self) -> None:
         """Have the disk begin with what was written, where the system takes the hint.
 
-        Of many files that are synced one after the other, most then are on the disk already.
+        Of many files that are synced one after the other, and of a large one, most then is on the disk
+        already when it is synced.
         """
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._open(), 0, 0, os.POSIX_FADV_DONTNEED)
+            # What the disk has begun with before stays in memory for those who read it soon.
+            length = self.size - self._hinted
+            os.posix_fadvise(self._open(), self._hinted, length, os.POSIX_FADV_DONTNEED)
+            self._hinted = self.size
 
-    def sync(self, modified_at: int) -> None:
-        """Make what was written durable. ``modified_at`` is in microseconds."""
-        descriptor = self._open()
-        os.utime(descriptor, ns=(modified_at * 1000, modified_at * 1000))
-        os.fsync(descriptor)
+    def date(self, modified_at: int) -> None:
+        """Say when the object became visible, microseconds since 1970."""
+        os.utime(self._open(), ns=(modified_at * 1000, modified_at * 1000))
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        os.fsync(self._open())
 
     def discard(self) -> None:
         """Remove the name in ``.incoming``, and with it what was not linked elsewhere."""
@@ -72,7 +83,8 @@ class Draft:
         try:
             if self._erased and os.fstat(descriptor).st_nlink == 1:
                 _overwrite(descriptor)
-            self.path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
         finally:
             os.close(descriptor)
 

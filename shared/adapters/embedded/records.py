@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,10 +17,10 @@ from shared.adapters.cursors import (
     scope_of,
 )
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
+from shared.adapters.embedded.record_changes import NO_FIELDS, apply_all, json_object, prune
 from shared.adapters.embedded.record_schema import SCHEMA, TAKE_POSITIONS, VERSION
 from shared.adapters.embedded.sqlite import Database
-from shared.base.errors import Conflict, NotFound
-from shared.base.models import JsonObject
+from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.ports.clock import Clock
 from shared.ports.records import (
@@ -30,27 +28,13 @@ from shared.ports.records import (
     UNREADABLE,
     Change,
     Changes,
-    Create,
     Delete,
     Page,
     Record,
-    Replace,
 )
 
 _PRUNE_EVERY: Final = timedelta(minutes=1)
-_PRUNE_AT_MOST: Final = 200
-"""Expired records that one commit may take the time to remove."""
-
-_INSERT: Final = (
-    "INSERT INTO records (partition, kind, id, etag, body, fields, expires_at, changed)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_OVERWRITE: Final = (
-    "ON CONFLICT (partition, kind, id) DO UPDATE SET etag = excluded.etag, body = excluded.body,"
-    " fields = excluded.fields, expires_at = excluded.expires_at, changed = excluded.changed"
-)
-
-_COLUMNS: Final = "r.partition, r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
+_COLUMNS: Final = "r.kind, r.id, r.body, r.fields, r.expires_at, r.etag"
 
 _CHANGES: Final = (
     f"SELECT {_COLUMNS}, r.changed FROM records r WHERE partition = ? AND changed > ?"  # noqa: S608
@@ -85,7 +69,7 @@ class SqliteRecords:
         row = await self._database.read(lambda reader: reader.execute(sql, key).fetchone())
         if row is None:
             raise NotFound("There is no such record.")
-        return _record(row)
+        return _record(partition, row)
 
     async def query(
         self,
@@ -111,7 +95,7 @@ class SqliteRecords:
         parameters.append(limit + 1)
 
         def fetch(reader: sqlite3.Connection) -> list[Record]:
-            return [_record(row) for row in reader.execute(sql, parameters)]
+            return [_record(partition, row) for row in reader.execute(sql, parameters)]
 
         records = await self._database.read(fetch)
         if len(records) <= limit:
@@ -142,7 +126,7 @@ class SqliteRecords:
             page = rows[:limit]
             end = page[-1][-1] if page else number
             return Changes(
-                [_record(row[:-1]) for row in page],
+                [_record(partition, row[:-1]) for row in page],
                 encode_position(partition, [store, str(end)]),
                 more=len(rows) > limit,
             )
@@ -157,10 +141,11 @@ class SqliteRecords:
         def work(writer: sqlite3.Connection) -> None:
             now = self._clock.now()
             [(last,)] = writer.execute(TAKE_POSITIONS, {"count": len(changes)})
-            positions = range(last - len(changes) + 1, last + 1)
-            for change, body, position in zip(changes, bodies, positions, strict=True):
-                _apply(writer, str(partition), change, body, position, to_microseconds(now))
-            if now - self._pruned_at >= _PRUNE_EVERY and _prune(writer, to_microseconds(now)):
+            numbered = list(
+                zip(changes, bodies, range(last - len(changes) + 1, last + 1), strict=True)
+            )
+            apply_all(writer, str(partition), numbered, to_microseconds(now))
+            if now - self._pruned_at >= _PRUNE_EVERY and prune(writer, to_microseconds(now)):
                 self._pruned_at = now
 
         await self._database.write(work)
@@ -212,119 +197,14 @@ def _select(
     return sql, parameters
 
 
-def _apply(
-    writer: sqlite3.Connection,
-    partition: str,
-    change: Change,
-    body: bytes | None,
-    position: int,
-    now: int,
-) -> None:
-    kind, name = (
-        (change.kind, change.id)
-        if isinstance(change, Delete)
-        else (change.record.kind, change.record.id)
-    )
-    if isinstance(change, Create):
-        # Most often there is none of this id, and so nothing to compare with.
-        row = _row(partition, change.record, body, position)
-        if writer.execute(f"{_INSERT} ON CONFLICT DO NOTHING", row).rowcount == 1:
-            _index(writer, partition, kind, name, {}, change.record.index)
-            return
-    stored = writer.execute(
-        "SELECT etag, fields, expires_at FROM records WHERE partition = ? AND kind = ? AND id = ?",
-        (partition, kind, name),
-    ).fetchone()
-    exists = stored is not None and (stored[2] is None or stored[2] > now)
-    match change:
-        case Create() if exists:
-            raise Conflict("A record of this id exists.")
-        case Replace(record) if not exists or stored[0] != record.etag:
-            raise Conflict("The record was changed or removed since it was read; read it again.")
-        case Delete(etag=etag) if not exists or (etag is not None and stored[0] != etag):
-            raise Conflict("The record was changed or removed since it was read.")
-        case Create(record) | Replace(record):
-            before = {} if stored is None else _json_object(stored[1], {})
-            _index(writer, partition, kind, name, before, record.index)
-            writer.execute(f"{_INSERT} {_OVERWRITE}", _row(partition, record, body, position))
-        case Delete():
-            _remove(writer, partition, kind, name, _json_object(stored[1], {}))
-
-
-def _index(
-    writer: sqlite3.Connection,
-    partition: str,
-    kind: str,
-    name: str,
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-) -> None:
-    """Bring the rows of a record in ``fields`` from one index to another, touching what differs."""
-    if before:
-        writer.executemany(
-            "DELETE FROM fields"
-            " WHERE partition = ? AND kind = ? AND field = ? AND value = ? AND id = ?",
-            [(partition, kind, f, v, name) for f, v in before.items() if after.get(f) != v],
-        )
-    writer.executemany(
-        "INSERT INTO fields (partition, kind, field, value, id) VALUES (?, ?, ?, ?, ?)",
-        [(partition, kind, f, v, name) for f, v in after.items() if before.get(f) != v],
-    )
-
-
-def _remove(
-    writer: sqlite3.Connection, partition: str, kind: str, name: str, fields: Mapping[str, str]
-) -> None:
-    _index(writer, partition, kind, name, fields, {})
-    writer.execute(
-        "DELETE FROM records WHERE partition = ? AND kind = ? AND id = ?", (partition, kind, name)
-    )
-
-
-def _prune(writer: sqlite3.Connection, now: int) -> bool:
-    """Remove expired records, as many as one commit may; return whether that was all of them."""
-    expired = writer.execute(
-        "SELECT partition, kind, id, fields FROM records"
-        " WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT ?",
-        (now, _PRUNE_AT_MOST),
-    ).fetchall()
-    for partition, kind, name, fields in expired:
-        _remove(writer, partition, kind, name, _json_object(fields, {}))
-    return len(expired) < _PRUNE_AT_MOST
-
-
-def _row(
-    partition: str, record: Record, body: bytes | None, position: int
-) -> tuple[str | bytes | int | None, ...]:
-    return (
-        partition,
-        record.kind,
-        record.id,
-        uuid.uuid4().hex,
-        body,
-        json.dumps(dict(record.index), ensure_ascii=False),
-        None if record.expires_at is None else to_microseconds(record.expires_at),
-        position,
-    )
-
-
-def _json_object(text: str | bytes, otherwise: JsonObject) -> JsonObject:
-    """One damaged record must not hide all that are read with it."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return otherwise
-    return found if isinstance(found, dict) else otherwise
-
-
-def _record(row: Sequence[Any]) -> Record:
-    partition, kind, name, body, fields, expires_at, etag = row
+def _record(partition: Partition, row: Sequence[Any]) -> Record:
+    kind, name, body, fields, expires_at, etag = row
     return Record(
-        partition=Partition.parse(partition),
+        partition=partition,
         kind=kind,
         id=name,
-        body=_json_object(body, UNREADABLE),
-        index=_json_object(fields, {}),
+        body=json_object(body, UNREADABLE),
+        index={} if fields == NO_FIELDS else json_object(fields, {}),
         expires_at=None if expires_at is None else from_microseconds(expires_at),
         etag=etag,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from shared.base.errors import Unavailable
@@ -29,11 +31,14 @@ async def on_disk(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kw
         Unavailable: The operating system refused.
         DiskHangs: The call has not ended within ``DISK_SECONDS``, and is left to itself.
     """
-    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    deadline = asyncio.get_running_loop().time() + DISK_SECONDS
+    loop = asyncio.get_running_loop()
+    # As ``to_thread`` does it, but without a task for the coroutine that this is already.
+    work = partial(copy_context().run, function, *args, **kwargs)
+    call: asyncio.Future[_T] = loop.run_in_executor(None, work)
+    deadline = loop.time() + DISK_SECONDS
     cancelled = False
     while not call.done():
-        left = deadline - asyncio.get_running_loop().time()
+        left = deadline - loop.time()
         try:
             await asyncio.wait([call], timeout=max(0.0, left))
         except asyncio.CancelledError:

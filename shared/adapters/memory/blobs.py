@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import count
 
 from shared.adapters.checks import check_blob_name, check_blob_prefix, check_range
+from shared.adapters.small import read_small
 from shared.base.buffers import Buffer
 from shared.base.errors import Conflict, NotFound
 from shared.base.streams import single
@@ -63,6 +64,10 @@ class MemoryBlobs:
         for at in range(start, end, _PIECE):
             await asyncio.sleep(0)
             yield content[at : min(at + _PIECE, end)]
+
+    async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
+        """See ``BlobStore.get_all``."""
+        return [await read_small(self, name, size) for name, size in wanted]
 
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""

@@ -66,7 +66,7 @@ async def test_content_is_durable_before_it_is_visible_and_visible_before_it_is_
 ):
     await store.put("other", stream(b"x"))
     steps = []
-    fsync, link, mkdir, unlink = os.fsync, os.link, os.mkdir, Path.unlink
+    fsync, link, mkdir, unlink = os.fsync, os.link, os.mkdir, os.unlink
 
     def what(descriptor):
         return os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "primary")
@@ -84,14 +84,15 @@ async def test_content_is_durable_before_it_is_visible_and_visible_before_it_is_
         mkdir(name, mode, dir_fd=dir_fd)
         steps.append(("mkdir", os.path.normpath(f"{what(dir_fd)}/{name}")))
 
-    def noted_unlink(path, missing_ok=False):
-        unlink(path, missing_ok)
-        steps.append(("unlink", "draft"))
+    def noted_unlink(path, *, dir_fd=None):
+        unlink(path, dir_fd=dir_fd)
+        if dir_fd is None:
+            steps.append(("unlink", "draft"))
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "link", noted_link)
     monkeypatch.setattr(os, "mkdir", noted_mkdir)
-    monkeypatch.setattr(Path, "unlink", noted_unlink)
+    monkeypatch.setattr(os, "unlink", noted_unlink)
     await store.put("ten_a/doc/1", stream(b"x" * 3 * MEBIBYTE))
     assert steps == [
         ("fsync", "draft"),

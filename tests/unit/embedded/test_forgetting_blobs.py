@@ -14,6 +14,7 @@ import pytest
 
 from shared.adapters.embedded import blobs
 from shared.adapters.embedded.blobs import FileBlobs
+from shared.adapters.embedded.pieces import read_at
 from shared.base.errors import Conflict, NotFound, Unavailable
 from tests.support.clock import FakeClock
 
@@ -156,15 +157,16 @@ async def test_content_that_becomes_no_object_is_overwritten(store, root, watch,
 
 async def test_a_reader_never_gets_what_a_deletion_overwrites_with(store, monkeypatch):
     await store.put("page", stream(KEY))
-    read = blobs._read
 
-    def overtaken(descriptor: int, start: int, end: int | None) -> bytes:
+    def overtaken(descriptor: int, start: int, size: int) -> bytes:
         store.remove("page")
-        return read(descriptor, start, end)
+        return read_at(descriptor, start, size)
 
-    monkeypatch.setattr(blobs, "_read", overtaken)
+    monkeypatch.setattr("shared.adapters.embedded.blobs.read_at", overtaken)
     with pytest.raises(NotFound):
         await content(store, "page")
+    await store.put("page", stream(KEY))
+    assert await store.get_all([("page", len(KEY))]) == [None]
 
 
 async def test_a_reader_whose_object_was_deleted_and_put_again_gets_neither_of_them(store):
