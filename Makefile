@@ -88,12 +88,13 @@ infra: $(SCANNER)/.installed ## scan the infrastructure, compiled where there is
 	$(PY) infra/scan.py $(SCANNER)/bin/checkov $(BICEP)
 
 # The whole of the last one takes half an hour: python -m bench.backup
-bench: $(INSTALLED) ## measure sealing, uploading, starting, backups and attacks against their bars
+bench: $(INSTALLED) ## measure sealing, uploading, starting, backups, attacks and audit logs against their bars
 	$(PY) -m bench.seal
 	$(PY) -m bench.upload
 	$(PY) -m bench.coldstart
 	$(PY) -m bench.backup --quick
 	$(PY) -m bench.hostile --quick
+	$(PY) -m bench.audit --quick
 
 lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

@@ -153,8 +153,14 @@ class AuditLog:
         await self._take_up(partition.tenant)
         part = await self._current_part(partition.tenant)
         await self._complete(part.head)
-        waiting = await self._waiting.page(partition, limit=BATCH)
-        entries = [item.record.body for item in waiting.items]
+        # Not as models: an entry is the bytes that were committed, and thousands come a second.
+        waiting = await self.records.query(partition, ENTRY_KIND, limit=BATCH)
+        entries = [record.body for record in waiting.records]
+        if any(
+            entry.get("id") != record.id
+            for entry, record in zip(entries, waiting.records, strict=True)
+        ):
+            raise Damaged("An audit entry that waits to be appended is damaged.")
         # A part takes its last entry before the next one begins.
         entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
         if part.stored is None and part.number > 0:
