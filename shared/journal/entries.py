@@ -68,6 +68,7 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_ROTATE = "key.rotate"
     AUDIT_READ = "audit.read"
+    AUDIT_EXPORT = "audit.export"
     BACKUP_CREATE = "backup.create"
     BACKUP_LIST = "backup.list"
     BACKUP_READ = "backup.read"

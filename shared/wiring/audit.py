@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.audit.checkpoints import Checkpoints
+from shared.audit.export import LogExports
+from shared.audit.feed import LogFeed
 from shared.audit.log import AuditLog
+from shared.audit.periods import Periods
 from shared.audit.reading import LogReader
 from shared.audit.recovery import LogRecovery
 from shared.audit.sealing import EntrySealer
@@ -30,12 +33,16 @@ class Audit:
         checkpoints: Puts what was appended into tiles, and signs it.
         keys: Sign checkpoints.
         reader: Reads them.
+        exports: Export periods of them.
+        feed: Gives them out in their order, page by page.
     """
 
     log: AuditLog
     checkpoints: Checkpoints
     keys: CheckpointKeys
     reader: LogReader
+    exports: LogExports
+    feed: LogFeed
 
 
 def build_audit(
@@ -62,4 +69,6 @@ def build_audit(
     sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
     log = AuditLog(records, agenda, sealer, runtime, settings.audit_index_days, recovery)
     checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
-    return Audit(log, checkpoints, keys, LogReader(log, checkpoints, store, journal))
+    reader = LogReader(log, checkpoints, store, journal)
+    exports = LogExports(reader, keys, Periods(log))
+    return Audit(log, checkpoints, keys, reader, exports, LogFeed(reader))

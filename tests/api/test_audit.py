@@ -170,6 +170,8 @@ async def test_without_its_entry_nothing_is_answered(
     user = (await app.found(alpha, "member")).value.id
     upload = await begin(app, auth)
     before = app.stored("primary")
+    await app.settle()
+    await app.services.audit.checkpoints.publish(alpha)
     with monkeypatch.context() as patch:
         deaf = Deaf(app, patch)
         named = {"Content-Disposition": 'attachment; filename="a"'}
@@ -202,6 +204,7 @@ async def test_without_its_entry_nothing_is_answered(
             ("PATCH", f"users/{user}", {"json": {"disabled": True}}),
             ("POST", f"users/{user}/temporary-password", {}),
             ("GET", "audit", {}),
+            ("GET", "audit/export", {}),
             ("GET", "auth/account", {}),
             ("POST", "auth/sign-out-everywhere", {}),
             ("GET", "tenants", {}),
