@@ -132,6 +132,15 @@ MAPPING: Final[Mapping[Action, EventType]] = {
     Action.TARGET_COPY: _file(6),  # Copy
     Action.TARGET_ERASE: _file(4),  # Delete
     Action.TARGET_FAIL: _entity(OTHER),
+    Action.WEBHOOK_CREATE: _entity(_CREATE),
+    Action.WEBHOOK_READ: _entity(_READ),
+    Action.WEBHOOK_LIST: _api(_READ),
+    Action.WEBHOOK_CHANGE: _entity(_UPDATE),
+    Action.WEBHOOK_ROTATE: _entity(_UPDATE),
+    Action.WEBHOOK_PROBE: _entity(OTHER),
+    Action.WEBHOOK_REPLAY: _entity(_UPDATE),
+    Action.WEBHOOK_DELETE: _entity(_DELETE),
+    Action.WEBHOOK_FAIL: _entity(OTHER),
     Action.EVENTS_READ: _api(_READ),
     Action.EVENTS_REPLAY: _api(OTHER),
     Action.KEY_REWRAP: _entity(_UPDATE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.audit.checkpoints import Checkpoints
+from shared.audit.checkpoints import Announce, Checkpoints, nobody_waits
 from shared.audit.export import LogExports
 from shared.audit.feed import LogFeed
 from shared.audit.log import AuditLog
@@ -53,6 +53,7 @@ def build_audit(
     epochs: EpochKeys,
     tenant_keys: TenantKeys,
     runtime: Runtime,
+    announce: Announce = nobody_waits,
 ) -> Audit:
     """Put the services of the audit logs together."""
     records = adapters.records
@@ -68,7 +69,7 @@ def build_audit(
     recovery = LogRecovery(store, keys)
     sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
     log = AuditLog(records, agenda, sealer, runtime, settings.audit_index_days, recovery)
-    checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
+    checkpoints = Checkpoints(records, log, store, keys, recovery, agenda, announce)
     reader = LogReader(log, checkpoints, store, journal)
     exports = LogExports(reader, keys, Periods(log))
     return Audit(log, checkpoints, keys, reader, exports, LogFeed(reader))

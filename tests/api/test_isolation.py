@@ -20,6 +20,7 @@ from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Permission, Role
 from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, POLICY, TARGET, App, Opened, SeededApp, problem
 from tests.support.records import find_records
+from tests.support.webhooks import WEBHOOK
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +63,7 @@ class Victim:
     upload: str
     user: str
     target: str
+    webhook: str
     set: str
     verification: str
     restore: str
@@ -98,6 +100,9 @@ class Victim:
             "/backups/verifications": {"set": self.set},
             "/restores": {"set": self.set},
             "/targets/{target}": {"paused": True},
+            "/webhooks": WEBHOOK,
+            "/webhooks/{webhook}": {"paused": True},
+            "/webhooks/{webhook}/replay": {"position": 0},
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
@@ -111,6 +116,7 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     member = await app.services.accounts.find(alpha, "member")
     assert member is not None
     target = await app.http.post("targets", json=TARGET, headers=auth)
+    webhook = await app.http.post("webhooks", json=WEBHOOK, headers=auth)
     await app.settle()
     app.clock.advance(240)
     await app.services.outbox.relay()
@@ -125,6 +131,7 @@ async def victim(app: App, alpha: str, auth: dict[str, str]) -> Victim:
         upload.json()["id"],
         member.value.id,
         target.json()["target"]["id"],
+        webhook.json()["webhook"]["id"],
         made,
         verification.json()["id"],
         restore.json()["id"],
@@ -142,7 +149,7 @@ def facts(app: App, tenant: str) -> dict[str, Any]:
     kinds = (
         *("document", "version", "upload", "user", "username", "epoch", "intermediate-key"),
         *("document-month", "idempotency", "idempotency-reservation", "policy"),
-        *("target", "target-places", "target-status"),
+        *("target", "target-places", "target-status", "webhooks", "webhook-status"),
     )
     return {
         f"{record.kind} {record.partition} {record.id}": record.body
@@ -390,6 +397,7 @@ async def test_what_the_table_allows_is_not_forbidden(
             "upl_" + "0" * 26,
             "usr_" + "0" * 26,
             "tgt_" + "0" * 26,
+            "whk_" + "0" * 26,
             "set_" + "0" * 26,
             "ver_" + "0" * 26,
             "rst_" + "0" * 26,
