@@ -12,7 +12,7 @@ from shared.crypto.webhooks import webhook_headers
 from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
 from shared.ports.clock import Runtime
 from shared.ports.collectors import Collectors
-from shared.webhooks.messages import Message
+from shared.webhooks.messages import PROBE_TYPE, Message, message
 from shared.webhooks.models import Webhook, WebhookConfiguration
 
 GONE: Final = 410
@@ -66,6 +66,17 @@ class Sender:
         except ValidationError:
             # Not chained: its message quotes the secrets.
             raise Damaged("The configuration of a webhook is damaged.") from None
+
+    async def probe(self, tenant: str, webhook: Webhook) -> Answer:
+        """Send a message that says nothing, whatever the webhook's state.
+
+        Raises:
+            StrongroomError: As for ``open``.
+        """
+        now = self.runtime.now()
+        id_of_message = self.runtime.new_id("msg", now)
+        probe = message(id_of_message, PROBE_TYPE, now, {"webhook": webhook.id})
+        return await self.send(await self.open(tenant, webhook), probe)
 
     async def send(self, configuration: WebhookConfiguration, message: Message) -> Answer:
         """Send a message."""

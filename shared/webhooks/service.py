@@ -17,7 +17,7 @@ from shared.crypto.webhooks import SECRET_BYTES, secret_text
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey, Outcome
-from shared.webhooks.messages import PROBE_TYPE, message
+from shared.webhooks.created import facts_of, from_facts
 from shared.webhooks.models import (
     MAX_WEBHOOKS,
     Webhook,
@@ -94,11 +94,6 @@ class Webhooks:
                 return await self._repeated(principal, new, outcome)
             if len(await self.store.of_tenant(tenant)) >= MAX_WEBHOOKS:
                 return None
-            facts = {
-                "created_at": webhook.created_at.isoformat(),
-                "position": str(status.position),
-                "tag": webhook.tag,
-            }
             await self.reader.journal.commit(
                 self.reader.journal.entry(
                     Action.WEBHOOK_CREATE, new_id, by=principal, details={"kinds": list(new.kinds)}
@@ -106,7 +101,9 @@ class Webhooks:
                 [
                     await self.store.changed(tenant, added),
                     self.store.statuses.create(partition, status),
-                    *self.idempotency.remember(key, new.request(), new_id, partition, facts),
+                    *self.idempotency.remember(
+                        key, new.request(), new_id, partition, facts_of(webhook, status)
+                    ),
                 ],
             )
             return DescribedWebhook(
@@ -171,7 +168,7 @@ class Webhooks:
         entry = self.reader.journal.entry(
             Action.WEBHOOK_CHANGE, webhook, by=principal, details={"changed": change.changed}
         )
-        return await self._change(principal, webhook, entry, changed, WebhookStatus.revived)
+        return await self._change(principal, entry, changed, WebhookStatus.revived)
 
     async def rotate(self, principal: Principal, webhook: str) -> DescribedWebhook:
         """Give a webhook a new secret; the one before signs as well for 24 hours."""
@@ -183,7 +180,7 @@ class Webhooks:
             return await self._resealed(principal.tenant, found, configuration)
 
         entry = self.reader.journal.entry(Action.WEBHOOK_ROTATE, webhook, by=principal)
-        described = await self._change(principal, webhook, entry, rotated, lambda status: status)
+        described = await self._change(principal, entry, rotated, lambda status: status)
         return replace(described, secret=secret_text(secret))
 
     async def replay(
@@ -216,19 +213,12 @@ class Webhooks:
         entry = self.reader.journal.entry(
             Action.WEBHOOK_REPLAY, webhook, by=principal, details={"position": position}
         )
-        return await self._change(
-            principal, webhook, entry, same, lambda status: status.moved(position)
-        )
+        return await self._change(principal, entry, same, lambda status: status.moved(position))
 
     async def probe(self, principal: Principal, webhook: str) -> Answer:
         """Send a message of the type ``webhook.probe`` now, whatever the webhook's state."""
         found = await self.store.get(principal.tenant, webhook)
-        configuration = await self.sender.open(principal.tenant, found)
-        now = self.store.runtime.now()
-        probe = message(
-            self.store.runtime.new_id("msg", now), PROBE_TYPE, now, {"webhook": webhook}
-        )
-        answer = await self.sender.send(configuration, probe)
+        answer = await self.sender.probe(principal.tenant, found)
         await self.reader.journal.commit(
             self.reader.journal.entry(
                 Action.WEBHOOK_PROBE,
@@ -262,13 +252,12 @@ class Webhooks:
     async def _change(
         self,
         principal: Principal,
-        webhook: str,
         entry: Entry,
         change: Callable[[Webhook], Awaitable[Webhook]],
         move: Callable[[WebhookStatus], WebhookStatus],
     ) -> DescribedWebhook:
-        """Change a webhook and where it is in the log, and let the timer look at it."""
-        tenant = principal.tenant
+        """Change what an entry names and where it is in the log, and let the timer look at it."""
+        tenant, webhook = principal.tenant, entry.resource
         await self.store.get(tenant, webhook)
         await self.store.prepare(tenant)
 
@@ -302,21 +291,7 @@ class Webhooks:
         """The webhook as the first request under a key made it, without its secret."""
         entry = self.reader.journal.entry(Action.WEBHOOK_READ, outcome.made, by=principal)
         await self.reader.journal.commit(entry)
-        webhook = Webhook(
-            id=outcome.made,
-            name=new.name,
-            kinds=new.kinds,
-            epoch="",
-            configuration=b"",
-            created_at=datetime.fromisoformat(outcome.facts["created_at"]),
-            created_by=principal.user,
-        )
-        return DescribedWebhook(
-            webhook,
-            outcome.facts["tag"],
-            WebhookConfiguration(url=new.url, secrets=()),
-            WebhookStatus(id=outcome.made, position=int(outcome.facts["position"])),
-        )
+        return from_facts(principal, new, outcome)
 
     async def _described(self, tenant: str, webhook: Webhook) -> DescribedWebhook:
         return DescribedWebhook(
