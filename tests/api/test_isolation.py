@@ -77,6 +77,10 @@ class Victim:
         path = re.sub(r"\{\w+\}", self.named(route), route.path)
         if route.path.endswith("/dead-letters"):
             path += "?subscription=audit"
+        # Without these the request would be refused for its form.
+        path += {"inclusion": "?position=0", "consistency": "?size=1"}.get(
+            path.rpartition("/")[2], ""
+        )
         return BASE_URL + path
 
     def request(self, route: Route) -> dict[str, Any]:
