@@ -92,6 +92,14 @@ async def audit_key_rotation(timer: func.TimerRequest) -> None:
     await (await ready_services()).audit.keys.rotate()
 
 
+@blueprint.function_name("webhooks")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_WEBHOOKS_SCHEDULE%")
+@measured
+async def webhooks(timer: func.TimerRequest) -> None:
+    """Push what is new in the audit logs to the collectors of tenants."""
+    await (await ready_services()).webhooks.timer.run()
+
+
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
 @measured

@@ -146,6 +146,7 @@ DRILL_SECONDS = 600
 TARGET_SECONDS = 60
 TRASH_SECONDS = 600
 CHECKPOINT_SECONDS = 30
+WEBHOOKS_SECONDS = 60
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -160,6 +161,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / TARGET_SECONDS
     + 1 / TRASH_SECONDS
     + 1 / CHECKPOINT_SECONDS
+    + 1 / WEBHOOKS_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -291,6 +293,7 @@ def timers(use: Use) -> Timers:
         + 1 / TARGET_SECONDS
         + 2 / TRASH_SECONDS
         + 1 / CHECKPOINT_SECONDS
+        + 1 / WEBHOOKS_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,

@@ -109,7 +109,7 @@ class Export:
         if growth.wanted is not None:
             raise NotProved(
                 f"the export does not show that the log grew from the {growth.wanted} entries that "
-                f"you kept: export again with since={growth.wanted}, or verify the log's URL",
+                f"you kept: export again with kept={growth.wanted}, or verify the log's URL",
                 CHECKPOINT,
             )
         return Proved(signed, self._start, self._end, growth, _OCSF_REMARK if events else "")
@@ -202,8 +202,12 @@ def _leaf(line: dict[str, Any], position: int) -> bytes:
         if leaf != raw.encode():
             raise ValueError("raw_data is not canonical JSON")
     else:
-        if line.keys() != {"position", "entry"} or not isinstance(line["entry"], dict):
+        # What the service has opened stands beside the entry, and nothing proves it.
+        others = line.keys() - {"opened"}
+        if others != {"position", "entry"} or not isinstance(line["entry"], dict):
             raise ValueError("the line does not hold a position and an entry, and nothing else")
+        if not isinstance(line.get("opened", {}), dict):
+            raise ValueError("opened is not an object")
         found = line["position"]
         leaf = canonical_json(line["entry"])
     if type(found) is not int or found != position:

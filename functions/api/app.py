@@ -22,6 +22,7 @@ from functions.api import (
     tenants,
     uploads,
     users,
+    webhooks,
 )
 from functions.api.cross_origin import allow_origins
 from functions.api.limits import Limits
@@ -36,7 +37,7 @@ PREFIX: Final = API
 
 CAPABILITIES: Final = (
     *(auth, tenants, users, policy, documents, uploads, targets),
-    *(backups, restores, audit, dead_letters),
+    *(backups, restores, audit, webhooks, dead_letters),
 )
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 

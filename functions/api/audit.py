@@ -7,15 +7,17 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel
 
-from functions.api.bodies import Cursor, Limit
+from functions.api.bodies import Cursor, Limit, binary
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
 from shared.access.principal import Principal
+from shared.audit.export import ExportForm
 from shared.audit.models import LoggedEntry
+from shared.audit.periods import Period
 from shared.base.errors import NotFound
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
@@ -34,9 +36,26 @@ KINDS: Final = {
 
 ALWAYS_ASK: Final = "private, no-cache"
 
+NDJSON: Final = "application/x-ndjson"
+
+Form = Annotated[
+    ExportForm,
+    Query(
+        alias="format",
+        description="`ndjson`: entries as they are in the log; `ocsf`: as events of OCSF 1.3.",
+    ),
+]
 Id = Annotated[str | None, Query(max_length=64)]
 Moment = Annotated[AwareDatetime | None, Query()]
 Log = Annotated[str, Path(max_length=64, description="The tenant whose log it is: your own.")]
+Kept = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=MAX_INTEGER,
+        description="The size of a checkpoint that you kept: also prove that the log only grew since.",
+    ),
+]
 Position = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
 
 
@@ -54,6 +73,13 @@ class LogView(BaseModel):
     cursor: str | None
     damaged: Sequence[str]
     head: TreeHeadView
+
+
+class FeedView(BaseModel):
+    """A page of the feed: entries in the order of their positions. Ask for the next one with `cursor`."""
+
+    items: Sequence[LoggedEntry]
+    cursor: str
 
 
 class VerifierKeyView(BaseModel):
@@ -134,6 +160,44 @@ async def list_audit_log(
     )
 
 
+@router.get(
+    "/export",
+    summary="Export the audit log",
+    response_class=StreamingResponse,
+    responses={200: binary(NDJSON)},
+)
+@requires(Permission.AUDIT_READ)
+async def export_audit_log(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    since: Moment = None,
+    before: Moment = None,
+    form: Form = "ndjson",
+    kept: Kept = None,
+) -> Response:
+    """Export the entries of a period, or of all time, with the proof that they are in the log.
+
+    `strongroom audit verify` checks the file without the service. The last line is the proof: without it,
+    the file is not complete. Entries of the last minute, which no checkpoint covers yet, are not in it.
+    """
+    pieces = await services.audit.exports.export(principal, Period(since, before), form, kept)
+    return StreamingResponse(pieces, media_type=NDJSON)
+
+
+@router.get("/feed", summary="Follow the audit log")
+@requires(Permission.AUDIT_READ)
+async def follow_audit_log(
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+) -> FeedView:
+    """List the entries after a cursor, or from the first one on, in the order of their positions.
+
+    No entry is ever passed over. Where there is nothing new the page is empty: ask again in half a minute.
+    Reading the feed adds one entry in ten minutes.
+    """
+    page = await services.audit.feed.page(principal, cursor, limit)
+    return FeedView(items=page.items, cursor=page.cursor)
+
+
 @router.get("/keys", summary="List the keys that sign checkpoints")
 @requires(Permission.AUDIT_READ)
 async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKeysView:
@@ -156,7 +220,11 @@ async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKe
     )
 
 
-@router.get("/log/{tenant}/checkpoint", summary="Get the newest checkpoint")
+@router.get(
+    "/log/{tenant}/checkpoint",
+    summary="Get the newest checkpoint",
+    response_class=PlainTextResponse,
+)
 @requires(Permission.AUDIT_READ)
 async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant: Log) -> Response:
     """Get the newest signed statement of the log's size and root (C2SP tlog-checkpoint)."""
@@ -166,7 +234,11 @@ async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant:
     return _text(newest.note.encode(), ALWAYS_ASK)
 
 
-@router.get("/log/{tenant}/inclusion", summary="Prove that an entry is in the log")
+@router.get(
+    "/log/{tenant}/inclusion",
+    summary="Prove that an entry is in the log",
+    response_class=PlainTextResponse,
+)
 @requires(Permission.AUDIT_READ)
 async def prove_inclusion(
     services: ServicesDep, principal: PrincipalDep, tenant: Log, position: Position
@@ -190,7 +262,12 @@ async def prove_consistency(
     return ConsistencyView(checkpoint=newest.note, hashes=[each.hex() for each in hashes])
 
 
-@router.get("/log/{tenant}/tile/{path:path}", summary="Get a tile or a bundle of entries")
+@router.get(
+    "/log/{tenant}/tile/{path:path}",
+    summary="Get a tile or a bundle of entries",
+    response_class=Response,
+    responses={200: binary("application/octet-stream")},
+)
 @requires(Permission.AUDIT_READ)
 async def get_tile(
     services: ServicesDep,

@@ -106,6 +106,11 @@ def id_path(prefix: str) -> object:
     return Path(pattern=rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", description=f"`{prefix}_...`")
 
 
+def binary(media_type: str) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a body that is a stream of bytes."""
+    return {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+
+
 def check_body_form(request: Request) -> None:
     """Refuse a body that is not the whole of what it stands for, as it is, or is described twice.
 

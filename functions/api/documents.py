@@ -14,6 +14,7 @@ from functions.api.bodies import (
     Cursor,
     Limit,
     PageView,
+    binary,
     body_stream,
     id_path,
 )
@@ -66,9 +67,7 @@ Erase = Annotated[
 ]
 KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("documents"))]
 
-_BINARY: Final = {
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-}
+_BINARY: Final = binary("application/octet-stream")
 _CONTENT_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     USERS_READ = "users.read"
     USERS_MANAGE = "users.manage"
     AUDIT_READ = "audit.read"
+    WEBHOOKS_MANAGE = "webhooks.manage"
     TENANTS_READ = "tenants.read"
     TENANTS_MANAGE = "tenants.manage"
     EVENTS_MANAGE = "events.manage"
@@ -64,6 +65,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,
+            Permission.WEBHOOKS_MANAGE,
         }
     ),
     Role.MEMBER: frozenset(

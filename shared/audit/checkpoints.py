@@ -7,6 +7,7 @@ publish at once write the same tiles, and whatever is killed when, no two checkp
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -31,6 +32,14 @@ from shared.ports.records import MAX_CHANGES, Change, RecordStore, Replace
 
 TENANTS_AT_ONCE: Final = 8
 
+Announce = Callable[[str], Awaitable[None]]
+"""Told whose log is about to get a checkpoint."""
+
+
+async def nobody_waits(_tenant: str) -> None:
+    """An ``Announce`` where nobody follows the logs."""
+
+
 _log = logging.getLogger("strongroom.audit")
 
 
@@ -45,6 +54,7 @@ class Checkpoints:
         keys: Sign.
         recovery: Completes the index from the tiles.
         agenda: Says which logs have grown.
+        announce: Told before each checkpoint, so that what follows the log is looked at after it.
     """
 
     records: RecordStore
@@ -53,6 +63,7 @@ class Checkpoints:
     keys: CheckpointKeys
     recovery: LogRecovery
     agenda: Agenda
+    announce: Announce = nobody_waits
     integration: Integration = field(init=False)
     _checkpoints: Collection[LogCheckpoint] = field(init=False)
 
@@ -123,6 +134,7 @@ class Checkpoints:
         note = await self.store.write_checkpoint(tenant, tree.size, note)
         checkpoint = LogCheckpoint(tree=tree, note=note.decode(), signed_at=self.log.runtime.now())
         partition = Partition(tenant)
+        await self.announce(tenant)
         await self.records.commit(
             partition,
             [

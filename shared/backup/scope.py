@@ -39,8 +39,10 @@ LEFT_OUT_PREFIXES: Final = ("agenda-", "backup-job-")
 OWN_ACTIONS: Final = "backup."
 """Audit entries about the making of sets; they alone are no reason to make another one."""
 
-_SILENT: Final = frozenset({LOCATION_KIND, "audit-head", "audit-log", "audit-span"})
-"""Kinds whose records follow from others."""
+_SILENT: Final = frozenset(
+    {LOCATION_KIND, "audit-head", "audit-log", "audit-span", "webhook-status"}
+)
+"""Kinds whose records follow from others, or say how far a timer is: from an older one it goes on."""
 
 _ERASABLE: Final = ("wrapped_key", "names")
 

@@ -51,6 +51,7 @@ class Task(StrEnum):
     RESTORE = "restore"
     DRILL = "drill"
     CHECKPOINT = "checkpoint"
+    PUSH_WEBHOOKS = "push-webhooks"
 
 
 LONGEST_LEAD: Final = {
@@ -58,6 +59,7 @@ LONGEST_LEAD: Final = {
     Task.RESTORE: timedelta(minutes=5),
     Task.COPY_TO_TARGETS: timedelta(hours=7),
     Task.BACK_UP: timedelta(hours=26),
+    Task.PUSH_WEBHOOKS: timedelta(hours=25),
 }
 """How long before their time the items of some tasks are put there at most."""
 

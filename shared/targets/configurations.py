@@ -7,40 +7,21 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from shared.base.errors import Damaged
-from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
-from shared.keys.epochs import EpochKeys
-from shared.ports.clock import Runtime
+from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
 from shared.targets.models import Target, TargetConfiguration
-
-
-@dataclass(frozen=True, slots=True)
-class SealedConfiguration:
-    """A sealed ``TargetConfiguration`` and the id of the epoch whose key seals it."""
-
-    epoch: str
-    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TargetConfigurations:
     """Seals and opens the configurations of targets."""
 
-    epochs: EpochKeys
-    environment: str
-    runtime: Runtime
+    sealer: ConfigurationSealer
 
     async def seal(
         self, tenant: str, target: str, configuration: TargetConfiguration
     ) -> SealedConfiguration:
         """Seal the configuration of one target."""
-        epoch = await self.epochs.current(tenant)
-        sealed = seal_metadata(
-            epoch.key,
-            self._bound_to(tenant, target),
-            configuration.with_secrets(),
-            self.runtime.random,
-        )
-        return SealedConfiguration(epoch.id, sealed)
+        return await self.sealer.seal(tenant, target, configuration.with_secrets())
 
     async def open(self, tenant: str, target: Target) -> TargetConfiguration:
         """The configuration of a target.
@@ -48,13 +29,10 @@ class TargetConfigurations:
         Raises:
             Damaged: It is not what was sealed.
         """
-        epoch = await self.epochs.of(tenant, target.epoch)
-        opened = open_metadata(epoch.key, self._bound_to(tenant, target.id), target.configuration)
+        sealed = SealedConfiguration(target.epoch, target.configuration)
+        opened = await self.sealer.open(tenant, target.id, sealed)
         try:
             return TargetConfiguration.model_validate(opened)
         except ValidationError:
             # Not chained: its message quotes the credentials.
             raise Damaged("The configuration of a target is damaged.") from None
-
-    def _bound_to(self, tenant: str, target: str) -> bytes:
-        return metadata_associated_data(self.environment, tenant, "target", target)

@@ -130,7 +130,7 @@ class TargetConnections:
         Raises:
             TargetFailedError: It fails, or there is another one, or none.
         """
-        expected = configuration.manifest(self.configurations.environment, tenant)
+        expected = configuration.manifest(self.configurations.sealer.environment, tenant)
         if await self.manifest(store) != expected:
             raise TargetFailedError(
                 TargetChangedError(

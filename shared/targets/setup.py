@@ -73,7 +73,7 @@ class TargetSetup:
                         }
                     )
                     await _write_shares(store, recovery, keys)
-                environment = self.connections.configurations.environment
+                environment = self.connections.configurations.sealer.environment
                 content = configuration.manifest(environment, tenant).to_json()
                 await store.put(MANIFEST_NAME, single(content), len(content))
                 await self.connections.check(tenant, configuration, store)

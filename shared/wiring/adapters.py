@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus, EventSource
+from shared.ports.collectors import Collectors
 from shared.ports.keys import KeyVault
 from shared.ports.records import RecordStore
 from shared.ports.targets import TargetConnector
@@ -32,6 +33,7 @@ class Adapters:
             date; in the region of the backups.
         records: Records.
         targets: Opens external storage that tenants own.
+        collectors: Sends webhooks.
         key_vault: Keys.
         bus: The sending side of the bus.
         source: The receiving side, for hosts that pump messages themselves.
@@ -52,6 +54,7 @@ class Adapters:
     audit: WriteOnceStore
     records: RecordStore
     targets: TargetConnector
+    collectors: Collectors
     key_vault: KeyVault
     bus: EventBus
     source: EventSource

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.audit.checkpoints import Checkpoints
+from shared.audit.checkpoints import Announce, Checkpoints, nobody_waits
+from shared.audit.export import LogExports
+from shared.audit.feed import LogFeed
 from shared.audit.log import AuditLog
+from shared.audit.periods import Periods
 from shared.audit.reading import LogReader
 from shared.audit.recovery import LogRecovery
 from shared.audit.sealing import EntrySealer
@@ -30,12 +33,16 @@ class Audit:
         checkpoints: Puts what was appended into tiles, and signs it.
         keys: Sign checkpoints.
         reader: Reads them.
+        exports: Export periods of them.
+        feed: Gives them out in their order, page by page.
     """
 
     log: AuditLog
     checkpoints: Checkpoints
     keys: CheckpointKeys
     reader: LogReader
+    exports: LogExports
+    feed: LogFeed
 
 
 def build_audit(
@@ -46,6 +53,7 @@ def build_audit(
     epochs: EpochKeys,
     tenant_keys: TenantKeys,
     runtime: Runtime,
+    announce: Announce = nobody_waits,
 ) -> Audit:
     """Put the services of the audit logs together."""
     records = adapters.records
@@ -69,5 +77,7 @@ def build_audit(
         settings.audit_checkpoint_seconds,
         recovery,
     )
-    checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
-    return Audit(log, checkpoints, keys, LogReader(log, checkpoints, store, journal))
+    checkpoints = Checkpoints(records, log, store, keys, recovery, agenda, announce)
+    reader = LogReader(log, checkpoints, store, journal)
+    exports = LogExports(reader, keys, Periods(log))
+    return Audit(log, checkpoints, keys, reader, exports, LogFeed(reader))

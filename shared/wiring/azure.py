@@ -11,6 +11,7 @@ from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.adapters.azure.write_once import AzureWriteOnce
+from shared.adapters.external.collectors import HttpCollectors
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
@@ -30,6 +31,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     bus = AzureBus(clients, namespace, topology)
     source = AzureSource(clients, namespace, topology, clock)
     targets = ExternalTargets(runtime, folders=None)
+    collectors = HttpCollectors(runtime)
     stores = {
         "primary": AzureBlobs(clients, named(settings.primary_account_url), "primary", clock),
         "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),
@@ -65,6 +67,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
 
     async def close() -> None:
         await targets.close()
+        await collectors.close()
         await source.close()
         await bus.close()
         await clients.close()
@@ -80,6 +83,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
             clients, named(settings.cosmos_endpoint), settings.cosmos_database, clock
         ),
         targets=targets,
+        collectors=collectors,
         key_vault=AzureKeys(
             clients,
             named(settings.key_vault_url),

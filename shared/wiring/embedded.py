@@ -17,6 +17,7 @@ from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySourc
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
+from shared.adapters.external.collectors import HttpCollectors
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
@@ -33,6 +34,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
     targets = ExternalTargets(runtime, settings.targets_dir)
+    collectors = HttpCollectors(runtime)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:
@@ -57,6 +59,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
 
     async def close() -> None:
         await targets.close()
+        await collectors.close()
         await records.close()
         await bus.close()
 
@@ -69,6 +72,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         audit=FileWriteOnce(backup / "audit", clock),
         records=records,
         targets=targets,
+        collectors=collectors,
         key_vault=key_vault,
         bus=bus,
         source=bus,

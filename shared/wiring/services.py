@@ -41,12 +41,14 @@ from shared.replication.service import Replication
 from shared.targets.queue import TargetQueue
 from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
+from shared.webhooks.store import WebhookRecords
 from shared.wiring.adapters import Adapters
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
 from shared.wiring.telemetry import start_telemetry
+from shared.wiring.webhooks import WebhookServices, build_webhooks
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class Services:
     targets: Targets
     target_queue: TargetQueue
     target_timer: TargetTimer
+    webhooks: WebhookServices
     dead_letters: DeadLetters
     handlers: Handlers
     _started: bool = field(default=False, init=False)
@@ -165,7 +168,17 @@ def build(
         max_bytes=settings.max_staged_upload_bytes,
     )
     replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
-    audit = build_audit(settings, adapters, journal, agenda, epochs, tenant_keys, runtime)
+    webhook_records = WebhookRecords(records, agenda, runtime)
+    audit = build_audit(
+        settings,
+        adapters,
+        journal,
+        agenda,
+        epochs,
+        tenant_keys,
+        runtime,
+        webhook_records.announce,
+    )
     policies = Policies(records, journal, settings.retention_bounds, runtime)
     targets = build_targets(
         store,
@@ -225,6 +238,9 @@ def build(
         targets=targets.targets,
         target_queue=targets.queue,
         target_timer=targets.timer,
+        webhooks=build_webhooks(
+            webhook_records, audit, epochs, idempotency, adapters.collectors, environment
+        ),
         dead_letters=DeadLetters(adapters.bus, topology, journal),
         handlers=event_handlers(
             StagedContentSealer(uploads, sealer), replication, targets.queue, audit.log, clock

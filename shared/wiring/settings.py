@@ -114,6 +114,7 @@ class Settings(BaseSettings):
         tenant_key_rotation_days: A tenant's key is rotated when it is so old.
         trash_schedule: When documents whose time in the trash is over are erased.
         target_copies_schedule: When what waits for targets is copied there.
+        webhooks_schedule: When what is new in the audit logs is pushed to the collectors of tenants.
         backup_retention_min: The fewest hourly, daily, monthly and yearly backup sets that a tenant's
             policy may keep.
         backup_retention_max: The most.
@@ -189,6 +190,7 @@ class Settings(BaseSettings):
     tenant_key_rotation_days: int = Field(default=365, ge=1, le=3_650)
     trash_schedule: Schedule = "30 */10 * * * *"
     target_copies_schedule: Schedule = "15 * * * * *"
+    webhooks_schedule: Schedule = "*/15 * * * * *"
     backup_retention_min: Counts = "24 7 0 0"
     backup_retention_max: Counts = "168 366 120 30"
     audit_checkpoint_schedule: Schedule = "*/5 * * * * *"

@@ -10,6 +10,7 @@ from shared.documents.opening import ContentOpener
 from shared.documents.store import DocumentRecords
 from shared.journal.idempotency import Idempotency
 from shared.journal.journal import Journal
+from shared.keys.sealing import ConfigurationSealer
 from shared.ports.clock import Runtime
 from shared.ports.targets import TargetConnector
 from shared.targets.backfill import Backfill
@@ -67,7 +68,8 @@ def build_targets(
         max_bytes: The largest content that there can be.
     """
     store = TargetRecords(documents.records, documents.agenda, runtime)
-    configurations = TargetConfigurations(opener.epochs, opener.environment, runtime)
+    sealer = ConfigurationSealer(opener.epochs, opener.environment, "target", runtime)
+    configurations = TargetConfigurations(sealer)
     connections = TargetConnections(connector, configurations)
     turns = TargetTurns(
         store,

@@ -21,6 +21,7 @@ from shared.journal.entries import MAX_ENTRY_BYTES, MAX_USER_AGENT
 from shared.ports.records import Change, Create, Replace
 from tests.support.app import PASSWORD, POLICY, App, problem
 from tests.support.uploads import begin, complete, put
+from tests.support.webhooks import WEBHOOK, set_up
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +171,9 @@ async def test_without_its_entry_nothing_is_answered(
     user = (await app.found(alpha, "member")).value.id
     upload = await begin(app, auth)
     before = app.stored("primary")
+    webhook, _ = await set_up(app, auth)
+    await app.settle()
+    await app.services.audit.checkpoints.publish(alpha)
     with monkeypatch.context() as patch:
         deaf = Deaf(app, patch)
         named = {"Content-Disposition": 'attachment; filename="a"'}
@@ -202,6 +206,16 @@ async def test_without_its_entry_nothing_is_answered(
             ("PATCH", f"users/{user}", {"json": {"disabled": True}}),
             ("POST", f"users/{user}/temporary-password", {}),
             ("GET", "audit", {}),
+            ("GET", "audit/export", {}),
+            ("GET", "audit/feed", {}),
+            ("POST", "webhooks", {"json": WEBHOOK}),
+            ("GET", "webhooks", {}),
+            ("GET", f"webhooks/{webhook}", {}),
+            ("PATCH", f"webhooks/{webhook}", {"json": {"paused": True}}),
+            ("POST", f"webhooks/{webhook}/secret", {}),
+            ("POST", f"webhooks/{webhook}/replay", {"json": {"position": 0}}),
+            ("POST", f"webhooks/{webhook}/probe", {}),
+            ("DELETE", f"webhooks/{webhook}", {}),
             ("GET", "auth/account", {}),
             ("POST", "auth/sign-out-everywhere", {}),
             ("GET", "tenants", {}),

@@ -32,7 +32,7 @@ def facts(app: App, tenant: str) -> dict[str, Any]:
     kinds = (
         *("document", "version", "upload", "user", "username", "epoch", "intermediate-key"),
         *("document-month", "idempotency", "idempotency-reservation", "policy"),
-        *("target", "target-places", "target-status"),
+        *("target", "target-places", "target-status", "webhooks", "webhook-status"),
     )
     return {
         f"{record.kind} {record.partition} {record.id}": record.body
@@ -280,6 +280,7 @@ async def test_what_the_table_allows_is_not_forbidden(
             "upl_" + "0" * 26,
             "usr_" + "0" * 26,
             "tgt_" + "0" * 26,
+            "whk_" + "0" * 26,
             "set_" + "0" * 26,
             "ver_" + "0" * 26,
             "rst_" + "0" * 26,

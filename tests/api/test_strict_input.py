@@ -12,6 +12,7 @@ import pytest
 from shared.access.permissions import Permission
 from shared.base.partitions import OPERATOR
 from tests.support.app import PASSWORD, POLICY, TARGET, App, problem
+from tests.support.webhooks import WEBHOOK
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +58,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "tenant": "ten_" + "0" * 26,
         "into": "ten_" + "0" * 26,
     },
+    ("POST", "webhooks"): WEBHOOK,
+    ("PATCH", "webhooks/{webhook}"): {**WEBHOOK, "paused": True},
+    ("POST", "webhooks/{webhook}/replay"): {"position": 1, "since": "2026-01-01T00:00:00Z"},
     ("POST", "dead-letters/replay"): {"subscription": "audit", "message_ids": ["evt_1"]},
 }
 
@@ -106,7 +110,7 @@ async def test_a_value_of_another_type_is_refused(
     operation = app.apps[0].openapi()["paths"][f"/api/v1/{path}"][method.lower()]
     staff = {Permission.TENANTS_MANAGE, Permission.EVENTS_MANAGE}
     caller = await app.auth(OPERATOR, "operator") if operation["x-permission"] in staff else auth
-    url = path.format(user=NOBODY, target="tgt_" + "0" * 26)
+    url = path.format(user=NOBODY, target="tgt_" + "0" * 26, webhook="whk_" + "0" * 26)
     body = BODIES[method, path]
     for field, value in wrong(body):
         answer = await app.http.request(

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.adapters.memory.collectors import MemoryCollectors
 from shared.adapters.memory.targets import MemoryTargets
 from shared.base.events import Event
 from shared.base.partitions import OPERATOR
@@ -65,6 +66,7 @@ class App:
         data: The data folder.
         apps: The API and the staged app.
         targets: External storage of the tenants, in memory.
+        collectors: Of their webhooks, in memory.
         slugs: Of the tenants, by id.
     """
 
@@ -74,6 +76,7 @@ class App:
     data: Path
     apps: tuple[FastAPI, FastAPI]
     targets: MemoryTargets
+    collectors: MemoryCollectors
     slugs: dict[str, str] = field(default_factory=dict)
 
     async def tenant(self, slug: str) -> str:
@@ -218,7 +221,8 @@ async def open_app(
     )
     # No test asks another machine for anything.
     targets = MemoryTargets(runtime)
-    adapters = replace(adapters, targets=targets)
+    collectors = MemoryCollectors()
+    adapters = replace(adapters, targets=targets, collectors=collectors)
     services = build(configured, clock, os.urandom, adapters)
     api = create_api(services)
     staged = create_staged(services, api.state.limits)
@@ -229,7 +233,7 @@ async def open_app(
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
         try:
-            yield App(services, clock, http, data, (api, staged), targets)
+            yield App(services, clock, http, data, (api, staged), targets, collectors)
         finally:
             await services.close()
 

@@ -14,6 +14,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from functions.api.guard import GuardedRoute
 from shared.access.permissions import Permission, Role
 from tests.support.app import BASE_URL, POLICY, TARGET, App
+from tests.support.webhooks import WEBHOOK
 
 TILE = "0/000.p/1"
 """The path of a tile that every log has."""
@@ -61,6 +62,7 @@ class Victim:
     upload: str
     user: str
     target: str
+    webhook: str
     set: str
     verification: str
     restore: str
@@ -106,6 +108,9 @@ class Victim:
             "/backups/verifications": {"set": self.set},
             "/restores": {"set": self.set},
             "/targets/{target}": {"paused": True},
+            "/webhooks": WEBHOOK,
+            "/webhooks/{webhook}": {"paused": True},
+            "/webhooks/{webhook}/replay": {"position": 0},
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
@@ -119,6 +124,7 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     member = await app.services.accounts.find(alpha, "member")
     assert member is not None
     target = await app.http.post("targets", json=TARGET, headers=auth)
+    webhook = await app.http.post("webhooks", json=WEBHOOK, headers=auth)
     await app.settle()
     app.clock.advance(240)
     await app.services.outbox.relay()
@@ -134,6 +140,7 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
         upload.json()["id"],
         member.value.id,
         target.json()["target"]["id"],
+        webhook.json()["webhook"]["id"],
         made,
         verification.json()["id"],
         restore.json()["id"],

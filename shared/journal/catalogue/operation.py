@@ -54,6 +54,9 @@ OPERATION: Final[Mapping[Action, Description]] = MappingProxyType(
             details={"entries": int, "form": str},
             optional=frozenset({"entries", "form"}),
         ),
+        Action.AUDIT_EXPORT: Description(
+            "A period of the audit log was exported", details={"format": str, "entries": int}
+        ),
         Action.TARGET_CREATE: Description(
             "A target was set up, or could not be",
             by=("user",),

@@ -20,6 +20,7 @@ CALLS = {
     "tenant_key_rotation": "key_rotation.run",
     "audit_checkpoints": "audit.checkpoints.run",
     "audit_key_rotation": "audit.keys.rotate",
+    "webhooks": "webhooks.timer.run",
     "backup": "backups.timer.run",
     "backup_verification": "backups.verifications.run",
     "restore": "backups.restore_timer.run",
