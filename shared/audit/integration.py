@@ -14,9 +14,16 @@ from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.crypto import merkle
-from shared.crypto.tiles import HEIGHT, WIDTH, TilePath, encode_bundle, hash_in
+from shared.crypto.tiles import (
+    HEIGHT,
+    WIDTH,
+    TilePath,
+    decode_bundle,
+    encode_bundle,
+    hash_in,
+)
 from shared.journal.collections import Collection
-from shared.journal.entries import canonical
+from shared.journal.entries import Entry, canonical
 from shared.ports.records import RecordStore
 
 BUNDLES_AT_ONCE: Final = 16
@@ -69,25 +76,64 @@ class Integration:
             end = min(size, (first + BUNDLES_AT_ONCE) * WIDTH)
             bundles = range(first, -(-end // WIDTH))
             entries = await at_once(
-                lambda bundle, end=end: self._entries(tenant, bundle, end),  # type: ignore[misc]
+                lambda bundle, end=end: self._entries(tenant, bundle, end, before.size),  # type: ignore[misc]
                 bundles,
                 BUNDLES_AT_ONCE,
             )
             grown = await self._write(tenant, grown, first, entries)
         return grown
 
-    async def _entries(self, tenant: str, bundle: int, end: int) -> list[LoggedEntry]:
-        """The entries of a bundle, in their order, before a position."""
+    async def restore_spans(self, tenant: str, size: int) -> None:
+        """Write the spans that a log lacks whose index was completed from its tiles.
+
+        Args:
+            tenant: Whose log.
+            size: Of the tree whose tiles exist; the index holds the entries that lack spans.
+
+        Raises:
+            Damaged: An entry is missing from the index.
+            Unavailable: The record store does not respond.
+        """
+        for part in parts_of(tenant, 0, size // WIDTH * WIDTH, self.part_entries):
+            known = {stored.record.id async for stored in self._spans.scan(part)}
+            first = int(part.part.rpartition("-")[2]) * self.part_entries // WIDTH
+            last = min(first + self.part_entries // WIDTH, size // WIDTH)
+            for bundle in range(first, last):
+                if f"{bundle:012d}" not in known:
+                    entries = await self._entries(tenant, bundle, size, size)
+                    await self._keep_span(tenant, bundle, entries)
+
+    async def _entries(self, tenant: str, bundle: int, end: int, kept: int) -> list[LoggedEntry]:
+        """The entries of a bundle, in their order, before a position.
+
+        Those at positions below ``kept`` are in the store, and the index may have forgotten them.
+        """
         start, end = bundle * WIDTH, min(end, (bundle + 1) * WIDTH)
         found: list[LoggedEntry] = []
         for part in parts_of(tenant, start, end, self.part_entries):
             page = await self._logged.page(part, where={"bundle": str(bundle)})
             found += [item.value for item in page.items if item.value.position < end]
+        known = {logged.position for logged in found}
+        if not known.issuperset(range(start, min(kept, end))):
+            stored = await self._stored_entries(tenant, bundle, min(kept, end) - start)
+            found += [logged for logged in stored if logged.position not in known]
         found.sort(key=lambda logged: logged.position)
         if [logged.position for logged in found] != list(range(start, end)):
             _log.error("audit.difference in the index of %s, bundle %d", tenant, bundle)
             raise Damaged("An entry of the audit log is missing from its index.")
         return found
+
+    async def _stored_entries(self, tenant: str, bundle: int, width: int) -> list[LoggedEntry]:
+        """The entries of a bundle in the store, which its tile has as well."""
+        leaves = decode_bundle(await self._read(tenant, TilePath(None, bundle, width)))
+        tile = await self._read(tenant, TilePath(0, bundle, width))
+        if tile != b"".join(merkle.leaf_hash(leaf) for leaf in leaves):
+            _log.error("audit.difference in the bundle %d of %s", bundle, tenant)
+            raise Damaged("A bundle of the audit log is not what its tile says.")
+        return [
+            LoggedEntry(entry=Entry.model_validate_json(leaf), position=position)
+            for position, leaf in enumerate(leaves, start=bundle * WIDTH)
+        ]
 
     async def _write(
         self, tenant: str, before: TreeHead, first: int, bundles: Sequence[Sequence[LoggedEntry]]
