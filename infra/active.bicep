@@ -79,6 +79,9 @@ var settings = {
   STRONGROOM_RESTORE_DRILL_DAYS: '30'
   STRONGROOM_TRASH_SCHEDULE: '30 */10 * * * *'
   STRONGROOM_TARGET_COPIES_SCHEDULE: '15 * * * * *'
+  STRONGROOM_AUDIT_MONITOR_SCHEDULE: '40 */5 * * * *'
+  STRONGROOM_AUDIT_MONITOR_DAYS: '30'
+  STRONGROOM_AUDIT_DOWNLOADS_PER_HOUR: '200'
   STRONGROOM_BACKUP_RETENTION_MIN: '24 7 0 0'
   // An account with an object inside its date cannot be deleted: what holds no data of customers can be, a year later.
   STRONGROOM_BACKUP_RETENTION_MAX: environment == 'production' ? '168 366 120 30' : '168 30 12 1'

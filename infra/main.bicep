@@ -285,6 +285,20 @@ var logAlerts logAlertPlan[] = [
     severity: 0
   }
   {
+    name: 'audit-alert'
+    query: 'AppTraces | where Message startswith "audit.alert"'
+    threshold: 0
+    every: 'PT5M'
+    severity: 1
+  }
+  {
+    name: 'audit-monitor-failed'
+    query: 'AppTraces | where Message startswith "audit.monitor-failed"'
+    threshold: 3
+    every: 'PT1H'
+    severity: 1
+  }
+  {
     name: 'sign-in-attack'
     query: 'AppRequests | where Url has "/v1/auth/" and ResultCode in ("401", "429")'
     threshold: 100

@@ -139,6 +139,7 @@ RESTORE_SECONDS = 60
 DRILL_SECONDS = 600
 TARGET_SECONDS = 60
 TRASH_SECONDS = 600
+MONITOR_SECONDS = 300
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -152,6 +153,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / DRILL_SECONDS
     + 1 / TARGET_SECONDS
     + 1 / TRASH_SECONDS
+    + 1 / MONITOR_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -195,6 +197,12 @@ PLATFORM_LOG_GIGABYTES = 3
 SIGNATURE_OPERATIONS = 2
 """The key vault is asked for the key's current version, then to sign."""
 
+LOOK_WINDOW_SECONDS = 3_600
+LOOK_UNITS = 120
+LOOK_LISTS = 6
+"""The monitor looks at a tenant's log once for all that happened in such a window; the request units of
+that, rows of the newest bundle included, and the lists of its tiles and checkpoints."""
+
 VERIFICATION_DAYS = 30
 VERIFIED_COPIES = 4
 VERIFIED_FAR = 3
@@ -215,6 +223,7 @@ class Timers:
         lists: LIST calls of the upload sweep.
         sets: Sets of backups.
         backup_units: Request units of the sets.
+        looks: Of the monitor at audit logs.
     """
 
     idle_units: float
@@ -223,11 +232,18 @@ class Timers:
     lists: float
     sets: float
     backup_units: float
+    looks: float
 
     @property
     def units(self) -> float:
         """All request units."""
-        return self.idle_units + self.relay_units + self.sweep_units + self.backup_units
+        own = self.idle_units + self.relay_units + self.sweep_units + self.backup_units
+        return own + self.looks * LOOK_UNITS
+
+    @property
+    def look_lists(self) -> float:
+        """LIST calls of the monitor."""
+        return self.looks * LOOK_LISTS
 
     @property
     def set_requests(self) -> float:
@@ -267,6 +283,7 @@ def timers(use: Use) -> Timers:
         + 1 / DRILL_SECONDS
         + 1 / TARGET_SECONDS
         + 2 / TRASH_SECONDS
+        + 1 / MONITOR_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
@@ -282,6 +299,7 @@ def timers(use: Use) -> Timers:
         lists=tenant_hours * SWEPT_STORES,
         sets=sets,
         backup_units=sets * (SET_VISITS * visit + SET_UNITS) + use.documents * WRITE_UNITS,
+        looks=min(tenants * seconds / LOOK_WINDOW_SECONDS, use.documents + use.opens),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
@@ -22,12 +23,15 @@ from shared.base.errors import Damaged, StrongroomError
 from shared.base.partitions import Partition
 from shared.crypto.checkpoints import Checkpoint
 from shared.crypto.notes import Note
-from shared.journal.agenda import Agenda, AgendaItem, Task
+from shared.journal.agenda import Agenda, AgendaItem, Task, end_of_window
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
 from shared.ports.records import MAX_CHANGES, Change, RecordStore
 
 TENANTS_AT_ONCE: Final = 8
+
+MONITORED_WITHIN: Final = timedelta(hours=1)
+"""The monitor looks once at all that happened in a time window of this length."""
 
 _log = logging.getLogger("strongroom.audit")
 
@@ -100,6 +104,8 @@ class Checkpoints:
             raise Damaged("The index of the audit log is behind its checkpoint.")
         if stored is not None and head.size == before.size:
             return
+        due = end_of_window(self.log.runtime.now(), MONITORED_WITHIN)
+        await self.agenda.add(Task.MONITOR_LOG, Partition(tenant), due)
         tree = await self.integration.grow(tenant, before, head.size)
         if tree != head:
             _log.error("audit.difference in the log of %s at size %d", tenant, head.size)
@@ -131,6 +137,8 @@ class Checkpoints:
         known = await self.recovery.complete(self.log, tenant)
         if known is None:
             await self._index_anew(tenant)
+        else:
+            await self.integration.restore_spans(tenant, known.size)
         return known or EMPTY
 
     async def _index_anew(self, tenant: str) -> None:

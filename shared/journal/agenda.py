@@ -51,6 +51,7 @@ class Task(StrEnum):
     RESTORE = "restore"
     DRILL = "drill"
     CHECKPOINT = "checkpoint"
+    MONITOR_LOG = "monitor-log"
 
 
 LONGEST_LEAD: Final = {

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.audit.checkpoints import Checkpoints
+from shared.audit.keeping import LogKeeper
 from shared.audit.log import AuditLog
+from shared.audit.monitor import Monitor
 from shared.audit.reading import LogReader
+from shared.audit.rebuilding import IndexRebuilder
 from shared.audit.recovery import LogRecovery
+from shared.audit.rules import rules
 from shared.audit.sealing import EntrySealer
+from shared.audit.signed import CheckpointCheck
 from shared.audit.signing import CheckpointKeys
 from shared.audit.storage import LogStore
+from shared.audit.watching import Watch
 from shared.journal.agenda import Agenda
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
@@ -30,12 +36,16 @@ class Audit:
         checkpoints: Puts what was appended into tiles, and signs it.
         keys: Sign checkpoints.
         reader: Reads them.
+        monitor: Looks for differences and alerts.
+        rebuilder: Makes the index equal to the tiles again.
     """
 
     log: AuditLog
     checkpoints: Checkpoints
     keys: CheckpointKeys
     reader: LogReader
+    monitor: Monitor
+    rebuilder: IndexRebuilder
 
 
 def build_audit(
@@ -62,4 +72,22 @@ def build_audit(
     sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
     log = AuditLog(records, agenda, sealer, runtime, settings.audit_index_days, recovery)
     checkpoints = Checkpoints(records, log, store, keys, recovery, agenda)
-    return Audit(log, checkpoints, keys, LogReader(log, checkpoints, store, journal))
+    checks = CheckpointCheck(records, store, keys, runtime)
+    monitor = Monitor(
+        log,
+        store,
+        checks,
+        journal,
+        agenda,
+        Watch(records, journal, sealer, rules(settings.audit_downloads_per_hour)),
+        LogKeeper(store, runtime),
+        every=timedelta(days=settings.audit_monitor_days),
+    )
+    return Audit(
+        log,
+        checkpoints,
+        keys,
+        LogReader(log, checkpoints, store, journal),
+        monitor,
+        IndexRebuilder(log, store, checks, journal),
+    )
