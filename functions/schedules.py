@@ -100,6 +100,14 @@ async def webhooks(timer: func.TimerRequest) -> None:
     await (await ready_services()).webhooks.timer.run()
 
 
+@blueprint.function_name("audit_monitor")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_MONITOR_SCHEDULE%")
+@measured
+async def audit_monitor(timer: func.TimerRequest) -> None:
+    """Compare the audit logs with all that the service has of them; raise alerts."""
+    await (await ready_services()).audit.monitor.run()
+
+
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
 @measured

@@ -91,6 +91,9 @@ var settings = {
   // The names of the logs, which never change, whatever happens to the address of the API.
   STRONGROOM_AUDIT_LOG_HOST: full ? edge.apiHost : appHost
   STRONGROOM_WEBHOOKS_SCHEDULE: '35 * * * * *'
+  STRONGROOM_AUDIT_MONITOR_SCHEDULE: '40 */5 * * * *'
+  STRONGROOM_AUDIT_MONITOR_DAYS: '30'
+  STRONGROOM_AUDIT_DOWNLOADS_PER_HOUR: '200'
   STRONGROOM_BACKUP_RETENTION_MIN: '24 7 0 0'
   // An account with an object inside its date cannot be deleted: what holds no data of customers can be, a year later.
   STRONGROOM_BACKUP_RETENTION_MAX: environment == 'production' ? '168 366 120 30' : '168 30 12 1'

@@ -168,6 +168,7 @@ def _running(resources: list[dict[str, Any]], use: Use) -> Iterator[Line]:
         "storage, sets of the backups": asked.set_requests,
         "storage, packs of earlier sets": asked.pack_requests,
         "storage, audit logs": asked.checkpoint_requests,
+        "storage, lists of the monitor": asked.look_lists,
     }.items():
         yield _used(what, "storage 10,000 writes", requests / 10_000, "x 10,000")
     reads = needed.blob_reads / 10_000

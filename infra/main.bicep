@@ -335,6 +335,20 @@ var logAlerts logAlertPlan[] = [
     severity: 0
   }
   {
+    name: 'audit-alert'
+    query: 'AppTraces | where Message startswith "audit.alert"'
+    threshold: 0
+    every: 'PT5M'
+    severity: 1
+  }
+  {
+    name: 'audit-monitor-failed'
+    query: 'AppTraces | where Message startswith "audit.monitor-failed"'
+    threshold: 3
+    every: 'PT1H'
+    severity: 1
+  }
+  {
     name: 'sign-in-attack'
     // A metric as well: its dimensions are in the logs alone.
     query: 'AppMetrics | where Name == "strongroom.refusals" and tostring(Properties["http.route"]) startswith "/api/v1/auth/" and tostring(Properties["error.type"]) in ("sign-in-refused", "rate-limited") | summarize refusals = sum(Sum) | where refusals > 100'

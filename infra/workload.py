@@ -147,6 +147,7 @@ TARGET_SECONDS = 60
 TRASH_SECONDS = 600
 CHECKPOINT_SECONDS = 30
 WEBHOOKS_SECONDS = 60
+MONITOR_SECONDS = 300
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -162,6 +163,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / TRASH_SECONDS
     + 1 / CHECKPOINT_SECONDS
     + 1 / WEBHOOKS_SECONDS
+    + 1 / MONITOR_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -207,10 +209,16 @@ SIGNATURE_OPERATIONS = 2
 
 CHECKPOINT_WINDOW_SECONDS = 60
 CHECKPOINT_UNITS = 90
-CHECKPOINT_OBJECTS = 2
+CHECKPOINT_OBJECTS = 3
 """A tenant's log gets one checkpoint for all that happened in such a window, which is on the agenda
-twice; the request units of that, of reading what was appended and of the commit; a bundle and the
-checkpoint."""
+twice; the request units of that, of reading what was appended and of the commit; a bundle, a
+tile and the checkpoint."""
+
+LOOK_WINDOW_SECONDS = 3_600
+LOOK_UNITS = 120
+LOOK_LISTS = 6
+"""The monitor looks at a tenant's log once for all that happened in such a window; the request units of
+that, rows of the newest bundle included, and the lists of its tiles and checkpoints."""
 
 VERIFICATION_DAYS = 30
 VERIFIED_COPIES = 4
@@ -233,6 +241,7 @@ class Timers:
         sets: Sets of backups.
         backup_units: Request units of the sets.
         checkpoints: Of audit logs.
+        looks: Of the monitor at audit logs.
     """
 
     idle_units: float
@@ -242,17 +251,24 @@ class Timers:
     sets: float
     backup_units: float
     checkpoints: float
+    looks: float
 
     @property
     def units(self) -> float:
         """All request units."""
         own = self.idle_units + self.relay_units + self.sweep_units + self.backup_units
-        return own + self.checkpoints * CHECKPOINT_UNITS
+        own += self.checkpoints * CHECKPOINT_UNITS
+        return own + self.looks * LOOK_UNITS
 
     @property
     def checkpoint_requests(self) -> float:
         """What the checkpoints ask of the storage, in requests with the price of a write."""
         return self.checkpoints * CHECKPOINT_OBJECTS * WRITES_AN_OBJECT
+
+    @property
+    def look_lists(self) -> float:
+        """LIST calls of the monitor."""
+        return self.looks * LOOK_LISTS
 
     @property
     def set_requests(self) -> float:
@@ -294,6 +310,7 @@ def timers(use: Use) -> Timers:
         + 2 / TRASH_SECONDS
         + 1 / CHECKPOINT_SECONDS
         + 1 / WEBHOOKS_SECONDS
+        + 1 / MONITOR_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,
@@ -313,6 +330,7 @@ def timers(use: Use) -> Timers:
             tenants * seconds / CHECKPOINT_WINDOW_SECONDS,
             use.documents * EVENTS_A_DOCUMENT + use.opens,
         ),
+        looks=min(tenants * seconds / LOOK_WINDOW_SECONDS, use.documents + use.opens),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.audit.index import index_of, log_checkpoints, log_index, parts_of
@@ -25,12 +25,15 @@ from shared.base.partitions import Partition
 from shared.base.telemetry import record_checkpoint_age
 from shared.crypto.checkpoints import Checkpoint
 from shared.crypto.notes import Note
-from shared.journal.agenda import Agenda, AgendaItem, Task
+from shared.journal.agenda import Agenda, AgendaItem, Task, end_of_window
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
 from shared.ports.records import MAX_CHANGES, Change, RecordStore, Replace
 
 TENANTS_AT_ONCE: Final = 8
+
+MONITORED_WITHIN: Final = timedelta(hours=1)
+"""The monitor looks once at all that happened in a time window of this length."""
 
 Announce = Callable[[str], Awaitable[None]]
 """Told whose log is about to get a checkpoint."""
@@ -117,6 +120,8 @@ class Checkpoints:
             raise Damaged("The index of the audit log is behind its checkpoint.")
         if stored is not None and head.size == before.size:
             return
+        due = end_of_window(self.log.runtime.now(), MONITORED_WITHIN)
+        await self.agenda.add(Task.MONITOR_LOG, Partition(tenant), due)
         tree = await self.integration.grow(tenant, before, head.size)
         if tree != head:
             _log.error("audit.difference in the log of %s at size %d", tenant, head.size)
@@ -149,6 +154,8 @@ class Checkpoints:
         known = await self.recovery.complete(self.log, tenant)
         if known is None:
             await self._index_anew(tenant)
+        else:
+            await self.integration.restore_spans(tenant, known.size)
         return known or EMPTY
 
     async def _index_anew(self, tenant: str) -> None:

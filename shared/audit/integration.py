@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,14 @@ from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.models import JsonObject
 from shared.crypto import merkle
 from shared.crypto.canonical import canonical_json
-from shared.crypto.tiles import HEIGHT, WIDTH, TilePath, encode_bundle, hash_in
+from shared.crypto.tiles import (
+    HEIGHT,
+    WIDTH,
+    TilePath,
+    decode_bundle,
+    encode_bundle,
+    hash_in,
+)
 from shared.journal.collections import Collection
 from shared.ports.records import MAX_PAGE, RecordStore
 
@@ -68,15 +76,38 @@ class Integration:
             end = min(size, (first + BUNDLES_AT_ONCE) * WIDTH)
             bundles = range(first, -(-end // WIDTH))
             entries = await at_once(
-                lambda bundle, end=end: self._entries(tenant, bundle, end),  # type: ignore[misc]
+                lambda bundle, end=end: self._entries(tenant, bundle, end, before.size),  # type: ignore[misc]
                 bundles,
                 BUNDLES_AT_ONCE,
             )
             grown = await self._write(tenant, grown, first, entries)
         return grown
 
-    async def _entries(self, tenant: str, bundle: int, end: int) -> list[JsonObject]:
-        """The entries of a bundle, in their order, before a position, as the index holds them."""
+    async def restore_spans(self, tenant: str, size: int) -> None:
+        """Write the spans that a log lacks whose index was completed from its tiles.
+
+        Args:
+            tenant: Whose log.
+            size: Of the tree whose tiles exist; the index holds the entries that lack spans.
+
+        Raises:
+            Damaged: An entry is missing from the index.
+            Unavailable: The record store does not respond.
+        """
+        for part in parts_of(tenant, 0, size // WIDTH * WIDTH, self.part_entries):
+            known = {stored.record.id async for stored in self._spans.scan(part)}
+            first = int(part.part.rpartition("-")[2]) * self.part_entries // WIDTH
+            last = min(first + self.part_entries // WIDTH, size // WIDTH)
+            for bundle in range(first, last):
+                if f"{bundle:012d}" not in known:
+                    entries = await self._entries(tenant, bundle, size, size)
+                    await self._keep_span(tenant, bundle, entries)
+
+    async def _entries(self, tenant: str, bundle: int, end: int, kept: int) -> list[JsonObject]:
+        """The entries of a bundle, in their order, before a position, as the index holds them.
+
+        Those at positions below ``kept`` are in the store, and the index may have forgotten them.
+        """
         start, end = bundle * WIDTH, min(end, (bundle + 1) * WIDTH)
         found: dict[int, JsonObject] = {}
         for part in parts_of(tenant, start, end, self.part_entries):
@@ -87,10 +118,22 @@ class Integration:
             for record in page.records:
                 if record.body.get("position", end) < end:
                     found[record.body["position"]] = record.body["entry"]
+        if not found.keys() >= set(range(start, min(kept, end))):
+            stored = await self._stored_entries(tenant, bundle, min(kept, end) - start)
+            found = dict(enumerate(stored, start=start)) | found
         if sorted(found) != list(range(start, end)):
             _log.error("audit.difference in the index of %s, bundle %d", tenant, bundle)
             raise Damaged("An entry of the audit log is missing from its index.")
         return [found[position] for position in range(start, end)]
+
+    async def _stored_entries(self, tenant: str, bundle: int, width: int) -> list[JsonObject]:
+        """The entries of a bundle in the store, which its tile has as well."""
+        leaves = decode_bundle(await self._read(tenant, TilePath(None, bundle, width)))
+        tile = await self._read(tenant, TilePath(0, bundle, width))
+        if tile != b"".join(merkle.leaf_hash(leaf) for leaf in leaves):
+            _log.error("audit.difference in the bundle %d of %s", bundle, tenant)
+            raise Damaged("A bundle of the audit log is not what its tile says.")
+        return [json.loads(leaf) for leaf in leaves]
 
     async def _write(
         self, tenant: str, before: TreeHead, first: int, bundles: Sequence[Sequence[JsonObject]]
@@ -107,9 +150,9 @@ class Integration:
                 frontier = merkle.append(frontier, size, leaf)
                 size += 1
             written.append((TilePath(None, index, len(leaves)), encode_bundle(leaves)))
+            written.append((TilePath(0, index, len(leaves)), b"".join(tile)))
             if len(leaves) == WIDTH:
                 await self._keep_span(tenant, index, entries)
-                written.append((TilePath(0, index), b"".join(tile)))
                 hashes.append(root_of(written[-1][1]))
         written += await self._upper_tiles(tenant, first, hashes)
         await at_once(lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE)

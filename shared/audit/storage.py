@@ -9,15 +9,21 @@ long as the log is, what is superseded when its tile is full for days.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from shared.base.errors import Conflict, Damaged, NotFound
 from shared.base.streams import single
-from shared.crypto.merkle import leaf_hash
-from shared.crypto.tiles import WIDTH, TilePath, decode_bundle, encode_bundle
+from shared.crypto.tiles import (
+    WIDTH,
+    TileError,
+    TilePath,
+    decode_bundle,
+    encode_bundle,
+    parse_tile_path,
+)
 from shared.ports.clock import Runtime
 from shared.ports.write_once import RetainedInfo, WriteOnceStore
 
@@ -28,6 +34,12 @@ CHECKPOINT_RETENTION: Final = timedelta(days=90)
 """How long a checkpoint cannot be removed. Each later one proves what it proved."""
 
 HASH_BYTES: Final = 32
+
+SIZE_DIGITS: Final = 20
+"""Of a checkpoint's name, so that names sort by size."""
+
+LISTED_TOGETHER: Final = 1_000
+"""Sizes whose checkpoints one list has at least: a power of ten, and fewer than fit one page."""
 
 _log = logging.getLogger("strongroom.audit")
 
@@ -64,12 +76,6 @@ class LogStore:
             Damaged: It is not as large as its path says.
             Unavailable: The store does not respond.
         """
-        if path.level == 0 and path.width < WIDTH:
-            # Until it is full it is not kept: it follows from the bundle, which is.
-            entries = decode_bundle(
-                await self.read_tile(tenant, TilePath(None, path.index, path.width))
-            )
-            return b"".join(map(leaf_hash, entries))
         try:
             content = await self._read(object_name(tenant, str(path)))
         except NotFound:
@@ -109,6 +115,37 @@ class LogStore:
         async for info in self.store.list(f"{tenant}/checkpoints/"):
             yield int(info.name.rpartition("/")[2])
 
+    async def objects(self, tenant: str, prefix: str) -> AsyncIterator[tuple[TilePath | None, str]]:
+        """The tiles and bundles whose paths begin with a text, by path.
+
+        Yields:
+            The path, None for an object that is neither tile nor bundle, and as text.
+        """
+        async for info in self.store.list(object_name(tenant, prefix)):
+            name = info.name.removeprefix(object_name(tenant, ""))
+            try:
+                yield parse_tile_path(name), name
+            except TileError:
+                yield None, name
+
+    async def checkpoints_between(
+        self, tenant: str, first: int, end: int
+    ) -> AsyncIterator[tuple[int | None, RetainedInfo]]:
+        """The checkpoints of sizes from ``first`` on, below ``end``, from the smallest.
+
+        The cost follows what there is between the two, not how many checkpoints are kept.
+
+        Yields:
+            The size, None for an object that is no checkpoint, and what the store knows of it.
+        """
+        for prefix in prefixes_of_sizes(first, end):
+            async for info in self.store.list(object_name(tenant, f"checkpoints/{prefix}")):
+                digits = info.name.rpartition("/")[2]
+                is_size = len(digits) == SIZE_DIGITS and digits.isdecimal()
+                size = int(digits) if is_size else None
+                if size is None or first <= size < end:
+                    yield size, info
+
     def partials(self, tenant: str, path: TilePath) -> AsyncIterator[RetainedInfo]:
         """What is kept of a tile from before it was full."""
         full = TilePath(path.level, path.index, WIDTH)
@@ -133,8 +170,29 @@ def object_name(tenant: str, path: str) -> str:
 
 
 def checkpoint_name(tenant: str, size: int) -> str:
-    """The name of a checkpoint; names sort by size."""
-    return object_name(tenant, f"checkpoints/{size:020d}")
+    """The name of a checkpoint."""
+    return object_name(tenant, checkpoint_path(size))
+
+
+def checkpoint_path(size: int) -> str:
+    """The path of a checkpoint within its log."""
+    return f"checkpoints/{size:0{SIZE_DIGITS}d}"
+
+
+def prefixes_of_sizes(first: int, end: int) -> Iterator[str]:
+    """A few beginnings of sizes, in 20 digits, that cover those from ``first`` on, below ``end``.
+
+    Of a short range they cover more, as one list of many objects costs less than many of few.
+    """
+    first -= first % LISTED_TOGETHER
+    end += -end % LISTED_TOGETHER
+    digits = len(str(LISTED_TOGETHER)) - 1
+    while first < end:
+        zeros = digits
+        while first % 10 ** (zeros + 1) == 0 and first + 10 ** (zeros + 1) <= end:
+            zeros += 1
+        yield f"{first:0{SIZE_DIGITS}d}"[: SIZE_DIGITS - zeros]
+        first += 10**zeros
 
 
 def beginning(path: TilePath, content: bytes, width: int) -> bytes:

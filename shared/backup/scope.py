@@ -25,6 +25,10 @@ LEFT_OUT: Final = frozenset(
         STATE_KIND,
         # Found again in the store that has it from.
         "audit-checkpoint",
+        # What the monitor knows of the log as it is, not as it was; it begins anew.
+        "audit-monitor",
+        "audit-seen",
+        "audit-watch",
         # Of use for hours at most.
         idempotency.KIND,
         idempotency.RESERVATION_KIND,

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     DOCUMENT_REPAIRED = "document.repaired"
     DOCUMENT_DELETED = "document.deleted"
     AUDIT_RECORDED = "audit.recorded"
+    AUDIT_DIFFERENCE = "audit.difference"
+    AUDIT_ALERT = "audit.alert"
 
 
 class NoData(Model):
@@ -57,7 +59,43 @@ class ReleasedData(Model):
     replicas: tuple[str, ...] = ()
 
 
-EventData = NoData | VersionData | ReleasedData
+class DifferenceData(Model):
+    """Something in an audit log that is not as it was written.
+
+    Attributes:
+        kind: Where the difference is, such as ``tile``.
+        difference: What it is, such as ``changed``.
+        object: The path of the object, or the id of the record.
+        position: Of the first entry that it is about; -1: it is about none.
+        count: How many entries it is about.
+    """
+
+    kind: str
+    difference: str
+    object: str
+    position: int
+    count: int
+
+
+class AlertData(Model):
+    """What a rule has found in the entries of an audit log.
+
+    Attributes:
+        rule: Its name.
+        severity: ``warning`` or ``critical``.
+        count: How many entries it counted.
+        seconds: Within which time, at most.
+        user: The id of the user or employee; empty: there is none.
+    """
+
+    rule: str
+    severity: str
+    count: int
+    seconds: int
+    user: str
+
+
+EventData = NoData | VersionData | ReleasedData | DifferenceData | AlertData
 D = TypeVar("D", bound=Model)
 
 DATA: Final[Mapping[EventType, type[EventData]]] = {
@@ -67,6 +105,8 @@ DATA: Final[Mapping[EventType, type[EventData]]] = {
     EventType.DOCUMENT_REPAIRED: ReleasedData,
     EventType.DOCUMENT_DELETED: ReleasedData,
     EventType.AUDIT_RECORDED: NoData,
+    EventType.AUDIT_DIFFERENCE: DifferenceData,
+    EventType.AUDIT_ALERT: AlertData,
 }
 """What the data of each type is."""
 

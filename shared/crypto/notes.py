@@ -6,6 +6,7 @@ A key's name and its key id say which signature is its own; signatures of unknow
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +25,7 @@ MAX_SIGNATURES: Final = 100
 """Signatures of a note at most, as in Go's sumdb/note."""
 
 _SIGNATURE_LINE: Final = "\u2014 "  # an em dash and a space
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _KEY_ID_SIZE: Final = 4
 
 
@@ -219,7 +221,7 @@ def parse_note(data: bytes) -> Note:
         message = data.decode("utf-8")
     except UnicodeDecodeError:
         raise NoteError("the note is not UTF-8") from None
-    if any(character < " " and character != "\n" for character in message):
+    if _CONTROL.search(message):
         raise NoteError("the note has control characters")
     text, found, block = message.rpartition("\n\n")
     if not found or not block.endswith("\n"):

@@ -52,6 +52,7 @@ class Task(StrEnum):
     DRILL = "drill"
     CHECKPOINT = "checkpoint"
     PUSH_WEBHOOKS = "push-webhooks"
+    MONITOR_LOG = "monitor-log"
 
 
 LONGEST_LEAD: Final = {

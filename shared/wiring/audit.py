@@ -8,13 +8,19 @@ from datetime import timedelta
 from shared.audit.checkpoints import Announce, Checkpoints, nobody_waits
 from shared.audit.export import LogExports
 from shared.audit.feed import LogFeed
+from shared.audit.keeping import LogKeeper
 from shared.audit.log import AuditLog
+from shared.audit.monitor import Monitor
 from shared.audit.periods import Periods
 from shared.audit.reading import LogReader
+from shared.audit.rebuilding import IndexRebuilder
 from shared.audit.recovery import LogRecovery
+from shared.audit.rules import rules
 from shared.audit.sealing import EntrySealer
+from shared.audit.signed import CheckpointCheck
 from shared.audit.signing import CheckpointKeys
 from shared.audit.storage import LogStore
+from shared.audit.watching import Watch
 from shared.journal.agenda import Agenda
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
@@ -35,6 +41,8 @@ class Audit:
         reader: Reads them.
         exports: Export periods of them.
         feed: Gives them out in their order, page by page.
+        monitor: Looks for differences and alerts.
+        rebuilder: Makes the index equal to the tiles again.
     """
 
     log: AuditLog
@@ -43,6 +51,8 @@ class Audit:
     reader: LogReader
     exports: LogExports
     feed: LogFeed
+    monitor: Monitor
+    rebuilder: IndexRebuilder
 
 
 def build_audit(
@@ -80,4 +90,24 @@ def build_audit(
     checkpoints = Checkpoints(records, log, store, keys, recovery, agenda, announce)
     reader = LogReader(log, checkpoints, store, journal)
     exports = LogExports(reader, keys, Periods(log))
-    return Audit(log, checkpoints, keys, reader, exports, LogFeed(reader))
+    checks = CheckpointCheck(records, store, keys, runtime)
+    monitor = Monitor(
+        log,
+        store,
+        checks,
+        journal,
+        agenda,
+        Watch(records, journal, sealer, rules(settings.audit_downloads_per_hour)),
+        LogKeeper(store, runtime),
+        every=timedelta(days=settings.audit_monitor_days),
+    )
+    return Audit(
+        log,
+        checkpoints,
+        keys,
+        reader,
+        exports,
+        LogFeed(reader),
+        monitor,
+        IndexRebuilder(log, store, checks, journal),
+    )

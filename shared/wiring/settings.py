@@ -127,6 +127,10 @@ class Settings(BaseSettings):
         audit_retention_days: How long the tiles of audit logs, which hold every entry, cannot be removed.
         audit_index_days: How long the index keeps an entry, by which the audit log is searched; it can be
             made anew from the tiles.
+        audit_monitor_schedule: When the audit logs that have grown, or are due, are compared with all that
+            the service has of them.
+        audit_monitor_days: Within so many days each audit log is compared as a whole.
+        audit_downloads_per_hour: So many documents that one user opens within an hour raise an alert.
         audit_log_host: What the name of every audit log begins with, which its checkpoints carry. It must
             never change; unset: the host of ``public_base_url``.
         primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
@@ -199,6 +203,9 @@ class Settings(BaseSettings):
     audit_key_rotation_days: int = Field(default=365, ge=91, le=3_650)
     audit_retention_days: int = Field(default=3_653, ge=1, le=36_500)
     audit_index_days: int = Field(default=3_653, ge=30, le=36_500)
+    audit_monitor_schedule: Schedule = "40 */5 * * * *"
+    audit_monitor_days: int = Field(default=30, ge=1, le=366)
+    audit_downloads_per_hour: int = Field(default=200, ge=1, le=2_000)
     audit_log_host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\[\]-]+$")] | None = None
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None

@@ -14,7 +14,17 @@ from datetime import timedelta
 import pytest
 
 from shared.base.errors import Conflict, NotFound
-from shared.base.events import DATA, Event, EventData, EventType, NoData, ReleasedData, VersionData
+from shared.base.events import (
+    DATA,
+    AlertData,
+    DifferenceData,
+    Event,
+    EventData,
+    EventType,
+    NoData,
+    ReleasedData,
+    VersionData,
+)
 from shared.base.partitions import Partition
 from shared.base.topology import Subscription, load_topology
 from shared.ports.bus import Delivery
@@ -34,6 +44,10 @@ DATA_OF_MODEL: dict[type[EventData], EventData] = {
     NoData: NoData(),
     VersionData: VersionData(version=3),
     ReleasedData: ReleasedData(objects=("ten_a/doc_1/1",), replicas=("ten_a/doc_1/2",)),
+    DifferenceData: DifferenceData(
+        kind="tile", difference="changed", object="tile/0/000", position=7, count=1
+    ),
+    AlertData: AlertData(rule="refusals", severity="warning", count=50, seconds=600, user=""),
 }
 
 

@@ -54,6 +54,41 @@ OPERATION: Final[Mapping[Action, Description]] = MappingProxyType(
             details={"entries": int, "form": str},
             optional=frozenset({"entries", "form"}),
         ),
+        Action.AUDIT_DIFFERENCE: Description(
+            "The monitor found that an audit log is not what was signed; in the tenant's log and in the"
+            " operator's",
+            by=SYSTEM,
+            details={
+                "kind": str,
+                "difference": str,
+                "object": str,
+                "position": int,
+                "count": int,
+                "log": str,
+            },
+            optional=frozenset({"object", "position", "count"}),
+            outcomes=("failed",),
+        ),
+        Action.AUDIT_ALERT: Description(
+            "There were so many entries of a kind within so many seconds that a rule raises an alert;"
+            " `entry` is the last of them",
+            by=SYSTEM,
+            resource=("usr", ""),
+            details={"rule": str, "severity": str, "count": int, "seconds": int, "entry": str},
+        ),
+        Action.AUDIT_REBUILD: Description(
+            "The index of an audit log was rebuilt from its bundles, in the tenant's log and in the"
+            " operator's",
+            by=SYSTEM,
+            details={
+                "log": str,
+                "start": int,
+                "end": int,
+                "created": int,
+                "replaced": int,
+                "removed": int,
+            },
+        ),
         Action.AUDIT_EXPORT: Description(
             "A period of the audit log was exported", details={"format": str, "entries": int}
         ),

@@ -8,7 +8,17 @@ import pytest
 
 from shared.audit.log import AuditLog
 from shared.base.errors import InvalidEvent
-from shared.base.events import DATA, Event, EventData, EventType, NoData, ReleasedData, VersionData
+from shared.base.events import (
+    DATA,
+    AlertData,
+    DifferenceData,
+    Event,
+    EventData,
+    EventType,
+    NoData,
+    ReleasedData,
+    VersionData,
+)
 from shared.base.partitions import Partition
 from shared.base.topology import load_topology
 from shared.documents.staged import StagedContentSealer
@@ -60,6 +70,10 @@ def event(event_type: EventType) -> Event:
         NoData: NoData(),
         VersionData: VersionData(version=1),
         ReleasedData: ReleasedData(),
+        DifferenceData: DifferenceData(
+            kind="tile", difference="changed", object="tile/0/000", position=7, count=1
+        ),
+        AlertData: AlertData(rule="refusals", severity="warning", count=50, seconds=600, user=""),
     }
     return Event(
         id="evt_1",
