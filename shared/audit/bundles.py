@@ -204,8 +204,7 @@ class TreeCheck:
                     await self._check_copy(read, path, full)
 
     def _is_last(self, path: TilePath) -> bool:
-        assert path.level is not None  # noqa: S101 - bundles are no upper tiles
-        nodes = self.piece.end >> (HEIGHT * path.level)
+        nodes = self.piece.end >> (HEIGHT * (path.level or 0))
         return nodes == path.index * WIDTH + path.width
 
     async def _check_copy(self, read: Read, path: TilePath, full: _Items) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import mmap
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +61,7 @@ class Demo:
             self.read_range(token, larger)
             self.damage_and_repair(token, document)
             self.show_audit_log(token, document)
+            self.verify_audit_log(token)
             self.try_others(operator, document)
 
     def create_tenant(self) -> tuple[str, str]:
@@ -235,6 +239,32 @@ class Demo:
                     entry["actor"]["kind"],
                 )
             )
+
+    def verify_audit_log(self, token: str) -> None:
+        """Export the log, and have the command verify the file with the log's key alone."""
+        with stage("Export the log, and verify it with the command, without the server") as done:
+            [key] = [
+                item["vkey"]
+                for item in self.client.get("audit/keys", token)["items"]
+                if item["type"] == "ed25519"
+            ]
+
+            def exported() -> bytes | None:
+                answer = self.http.get("audit/export", headers=bearer(token))
+                return answer.content if answer.status_code == 200 else None
+
+            export = wait_until(exported, "the first checkpoint")
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "log.ndjson"
+                file.write_bytes(export)
+                verified = subprocess.run(  # noqa: S603 - our own command
+                    [sys.executable, "-m", "client", "audit", "verify", str(file), "--key", key],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            check(verified.returncode == 0, f"the log is proved ({verified.stderr.strip()})")
+            done(verified.stdout.partition(" of the log ")[0])
 
     def try_others(self, operator: str, document: str) -> None:
         """Those who may not read the document ask for it."""

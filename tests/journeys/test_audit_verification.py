@@ -85,16 +85,21 @@ def test_a_log_is_verified_pinned_and_seen_to_grow(customer: Customer, tmp_path:
     verified = customer.run("audit", "verify", customer.log, "--key", key)
     assert verified.code == 0, verified.out + verified.err
     assert len(verified.out.splitlines()) == 1
-    pinned = customer.run("audit", "pin", customer.log, "--key", key)
-    assert pinned.code == 0, pinned.out + pinned.err
-    customer.work(300)
-    again = customer.run("audit", "verify", customer.log)
-    assert again.code == 0, again.out + again.err
-
     proof = tmp_path / "entry.tlog-proof"
     proof.write_bytes(customer.get(f"{customer.log}/inclusion", position=3).content)
     one = customer.run("audit", "verify", proof, "--key", key)
     assert one.code == 0, one.out + one.err
+    pinned = customer.run("audit", "pin", customer.log, "--key", key, "--json")
+    assert pinned.code == 0, pinned.out + pinned.err
+    kept = pinned.events_of("pinned")[0]["size"]
+    customer.work(300)
+    again = customer.run("audit", "verify", customer.log)
+    assert again.code == 0, again.out + again.err
+
+    export = tmp_path / "log.ndjson"
+    export.write_bytes(customer.get("audit/export", kept=kept).content)
+    exported = customer.run("audit", "verify", export)
+    assert exported.code == 0, exported.out + exported.err
 
     other = key.replace(key[-2], "A" if key[-2] != "A" else "B")
     wrong = customer.run("audit", "verify", customer.log, "--key", other)
@@ -128,7 +133,7 @@ def test_a_bundle_that_was_changed_is_named(
     key = customer.key()
     assert customer.run("audit", "verify", customer.log, "--key", key).code == 0
     folder = customer.server.data / "backup" / "audit" / customer.tenant / "tile" / "entries"
-    rewritten(folder / "000", change)
+    rewritten(folder / "000=", change)
     wrong = customer.run("audit", "verify", customer.log, "--key", key)
     assert wrong.code == 1
     assert "tile/entries/000" in wrong.out + wrong.err, wrong.out + wrong.err

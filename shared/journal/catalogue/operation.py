@@ -66,7 +66,7 @@ OPERATION: Final[Mapping[Action, Description]] = MappingProxyType(
                 "count": int,
                 "log": str,
             },
-            optional=frozenset({"object", "position", "count"}),
+            optional=frozenset({"object", "position", "count", "log"}),
             outcomes=("failed",),
         ),
         Action.AUDIT_ALERT: Description(
