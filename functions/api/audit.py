@@ -19,6 +19,7 @@ from shared.audit.export import ExportForm
 from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
 from shared.base.errors import NotFound
+from shared.base.partitions import OPERATOR
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
 from shared.journal.entries import Action, Outcome
@@ -47,7 +48,13 @@ Form = Annotated[
 ]
 Id = Annotated[str | None, Query(max_length=64)]
 Moment = Annotated[AwareDatetime | None, Query()]
-Log = Annotated[str, Path(max_length=64, description="The tenant whose log it is: your own.")]
+Log = Annotated[
+    str,
+    Path(
+        pattern=rf"^({OPERATOR}|ten_[0-9a-z]{{26}})$",
+        description="The tenant whose log it is: your own.",
+    ),
+]
 Kept = Annotated[
     int | None,
     Query(

@@ -11,6 +11,9 @@ _FORM: Final = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": Fa
 _SORTED: Final = json.JSONEncoder(**_FORM, sort_keys=True)  # type: ignore[arg-type]
 _UNSORTED: Final = json.JSONEncoder(**_FORM)  # type: ignore[arg-type]
 
+MAX_DEPTH: Final = 64
+"""Objects and arrays within each other; an entry has three."""
+
 MAX_INTEGER: Final = 1 << 53
 """Integers up to here, of either sign, are exact in every JSON implementation (RFC 7493 section 2.2)."""
 
@@ -25,23 +28,22 @@ def canonical_json(value: object) -> bytes:
         ValueError: The value holds something else, an integer beyond 2**53, or a lone surrogate, or is
             nested too deeply.
     """
-    try:
-        _check(value)
-        text = _SORTED.encode(value)
-        # ASCII has one order in every encoding, and a log appends thousands of entries a second.
-        if not text.isascii():
-            text = _UNSORTED.encode(_in_order(value))
-        return text.encode("utf-8")
-    except RecursionError:
-        raise ValueError("a value that is nested too deeply has no canonical JSON") from None
+    _check(value)
+    text = _SORTED.encode(value)
+    # ASCII has one order in every encoding, and a log appends thousands of entries a second.
+    if not text.isascii():
+        text = _UNSORTED.encode(_in_order(value))
+    return text.encode("utf-8")
 
 
-def _check(value: object) -> None:
+def _check(value: object, depth: int = 0) -> None:
     """Refuse what has no canonical JSON here.
 
     Raises:
         ValueError: The value holds such.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError("a value that is nested too deeply has no canonical JSON")
     if isinstance(value, str | bool) or value is None:
         return
     if isinstance(value, int):
@@ -52,10 +54,10 @@ def _check(value: object) -> None:
             if not isinstance(key, str):
                 raise ValueError("a key that is not a string has no canonical JSON")
             if type(one) is not str:  # nearly all are
-                _check(one)
+                _check(one, depth + 1)
     elif isinstance(value, list | tuple):
         for one in value:
-            _check(one)
+            _check(one, depth + 1)
     else:
         raise ValueError(f"a {type(value).__name__} has no canonical JSON")
 

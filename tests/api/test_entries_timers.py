@@ -17,6 +17,7 @@ from tests.support.app import TARGET, App
 from tests.support.damage import flip
 from tests.support.entries import Fact, Recorder, in_order, system
 from tests.support.uploads import begin
+from tests.support.webhooks import WEBHOOK
 
 pytestmark = pytest.mark.anyio
 
@@ -202,6 +203,25 @@ async def a_log_has_grown(world: World) -> Sequence[Fact]:
     await world.document()
     world.after(timedelta(minutes=2))
     return [system("key.create", "new key", log="operator")]
+
+
+@timer("audit_monitor")
+async def a_log_is_what_was_signed(world: World) -> Sequence[Fact]:
+    await world.document()
+    world.after(timedelta(minutes=2))
+    await world.app.services.audit.checkpoints.run()
+    world.after(timedelta(hours=2))
+    return ()
+
+
+@timer("webhooks")
+async def what_is_pushed_is_no_entry(world: World) -> Sequence[Fact]:
+    await world.post("webhooks", WEBHOOK)
+    await world.document()
+    world.after(timedelta(minutes=2))
+    await world.app.services.audit.checkpoints.run()
+    world.after(timedelta(minutes=2))
+    return ()
 
 
 @timer("audit_key_rotation")

@@ -53,7 +53,7 @@ async def test_the_containers_of_backups_are_asked_for_their_environment(monkeyp
         Runtime(FakeClock(), system_entropy),
     )
     said = await adapters.environments()
-    assert len(said) == 5
+    assert len(said) == 6
     assert said["the container backup"] == "https://backup-account-url.example.com/backup"
     assert said["the container backup-keys"] == (
         "https://backup-keys-account-url.example.com/backup-keys"

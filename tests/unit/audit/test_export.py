@@ -179,12 +179,14 @@ async def test_every_action_is_an_event_of_the_schema(data: AuditData) -> None:
     by = Principal(TENANT, "usr_someone", (), Origin("2001:db8::7", None, "zebra/1", "req_1"))
     for action in Action:
         resource = "doc_" + "0" * 26
-        for entry in (
-            journal.entry(action, resource, by=by, details={"size": 1, "roles": ["reader"]}),
-            journal.entry(action, tenant=TENANT, failed="damaged"),
-            journal.entry(action, by=by, refused="forbidden"),
+        told = {"size": 1, "roles": ["reader"]}
+        for entry, change in (
+            (journal.entry(Action.DOCUMENT_LIST, resource, by=by), {"details": told}),
+            (journal.entry(Action.DOCUMENT_LIST, tenant=TENANT), {"outcome": "failed"}),
+            (journal.entry(Action.DOCUMENT_LIST, by=by), {"outcome": "refused"}),
         ):
-            await journal.commit(entry)
+            # Whatever release made it, and whatever the catalogue says of the action today.
+            await journal.commit(entry.model_copy(update={"action": action, **change}))
     for part in ("main", "0000-00", "1970-01"):
         await audit.log.append_pending(Partition(TENANT, part))
     await audit.checkpoints.publish(TENANT)

@@ -162,7 +162,7 @@ async def test_mass_download(log: Watched) -> None:
         ((Action.DOCUMENT_HOLD, {}), (Action.DOCUMENT_RELEASE, {})),
         ((Action.TARGET_CHANGE, {}), (Action.TARGET_DELETE, {})),
         ((Action.KEY_DELETE, {"by": SYSTEM}), (Action.KEY_DELETE, {})),
-        ((Action.DOCUMENT_RELEASE, {"refused": "forbidden"}), (Action.DOCUMENT_RELEASE, {})),
+        ((Action.REQUEST, {"refused": "forbidden"}), (Action.DOCUMENT_RELEASE, {})),
         (
             (Action.USER_CHANGE, {"details": {"roles": ["member"], "disabled": 0}}),
             (Action.USER_CHANGE, {"details": {"roles": ["administrator"], "disabled": 0}}),

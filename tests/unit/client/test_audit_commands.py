@@ -352,7 +352,7 @@ class TestPin:
         later = build_log(901)
         ran = folder.verify(folder.export(700, 710, log=later))
         assert ran.code == 1
-        assert "export again with since=600, or verify the log's URL" in ran.err
+        assert "export again with kept=600, or verify the log's URL" in ran.err
         ran = folder.verify(folder.export(700, 710, log=later, grown_from=600))
         assert (ran.code, "only appended to" in ran.out) == (0, True)
         assert (

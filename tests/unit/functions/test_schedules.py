@@ -21,6 +21,7 @@ CALLS = {
     "audit_checkpoints": "audit.checkpoints.run",
     "audit_key_rotation": "audit.keys.rotate",
     "webhooks": "webhooks.timer.run",
+    "audit_monitor": "audit.monitor.run",
     "backup": "backups.timer.run",
     "backup_verification": "backups.verifications.run",
     "restore": "backups.restore_timer.run",

@@ -31,7 +31,8 @@ def emitted() -> set[str]:
     found: set[str] = set()
     for package in ("functions", "shared", "standalone"):
         for path in (ROOT / package).rglob("*.py"):
-            if path.parent.name == "catalogue":
+            # These describe every action, former ones included.
+            if path.parent.name == "catalogue" or path.name == "ocsf.py":
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
