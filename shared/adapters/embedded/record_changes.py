@@ -32,7 +32,8 @@ _OVERWRITE: Final = (
     " ON CONFLICT (partition, kind, id) DO UPDATE SET etag = excluded.etag, body = excluded.body,"
     " fields = excluded.fields, expires_at = excluded.expires_at, changed = excluded.changed"
 )
-_FIELDS: Final = "INSERT INTO fields (partition, kind, field, value, id)"
+_FIELDS: Final = "INSERT OR IGNORE INTO fields (partition, kind, field, value, id)"
+"""A row that somebody has put there must not keep a record from being written."""
 
 _Value = str | bytes | int | None
 

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -252,3 +253,26 @@ async def test_what_an_upgrade_moves_is_overwritten(version_2, clock, monkeypatc
     await store.close()
     left = version_2.read_bytes()
     assert not [each for each in deleted if f"wrapped-{each}".encode() in left]
+
+
+async def test_an_index_row_that_somebody_added_keeps_no_record_from_being_written(
+    file: Path, clock: FakeClock
+) -> None:
+    store = SqliteRecords(file, clock)
+    await store.commit(HERE, [Create(document(1))])
+    with closing(sqlite3.connect(file)) as database:
+        database.executemany(
+            "INSERT INTO fields (partition, kind, field, value, id) VALUES (?, ?, ?, ?, ?)",
+            [(str(HERE), "document", "state", "live", f"doc_{number:06}") for number in (1, 2, 3)],
+        )
+        database.commit()
+    indexed = [
+        Record(HERE, "document", f"doc_{number:06}", {"number": number}, {"state": "live"})
+        for number in (2, 3)
+    ]
+    await store.commit(HERE, [Create(record) for record in indexed])
+    changed = await store.get(HERE, "document", "doc_000001")
+    await store.commit(HERE, [Replace(replace(changed, index={"state": "live"}))])
+    found = await store.query(HERE, "document", where={"state": "live"})
+    assert [record.body["number"] for record in found.records] == [1, 2, 3]
+    await store.close()
