@@ -76,10 +76,10 @@ async def tenant_key_rotation(timer: func.TimerRequest) -> None:
     await (await ready_services()).key_rotation.run()
 
 
-@blueprint.function_name("audit_checkpoints")
+@blueprint.function_name("audit_checkpoint")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE%")
 @measured
-async def audit_checkpoints(timer: func.TimerRequest) -> None:
+async def audit_checkpoint(timer: func.TimerRequest) -> None:
     """Put what was appended to the audit logs into tiles, and sign it."""
     await (await ready_services()).audit.checkpoints.run()
 

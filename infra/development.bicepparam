@@ -18,7 +18,7 @@ param retention = {
 }
 param watch = {
   alertAddress: 'operations@strongroom.example'
-  monthlyBudget: 300
+  monthlyBudget: 325
   budgetStart: '2026-12-01'
   defenderPlans: []
 }

@@ -136,7 +136,7 @@ class WebhookTurns:
         if state == "active":
             await self._save(status, failed)
             return failed.next_at or now
-        _log.error("webhook.failed %s: %s", webhook.id, state)
+        _log.warning("webhook.failed %s: %s", webhook.id, state)
         tenant = status.partition.tenant
         entry = self.reader.journal.entry(
             Action.WEBHOOK_FAIL,

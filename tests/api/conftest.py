@@ -11,6 +11,7 @@ import pytest
 
 from shared.access.permissions import STAFF_ROLES, Role
 from shared.access.principal import Principal
+from shared.audit.signing import WRAPPING_KEY
 from shared.base.partitions import OPERATOR
 from tests.support.app import App, Opened, SeededApp, open_app
 
@@ -34,6 +35,10 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> SeededApp:
                 for role in sorted(roles):
                     # With a temporary password: one that is chosen takes two more hashes.
                     await app.services.accounts.create(administrator, role.value, (role,), None)
+            # Making a key takes a second, and each test would make these.
+            key_vault = app.services.adapters.key_vault
+            await key_vault.create(OPERATOR, "wrap")
+            await key_vault.create(WRAPPING_KEY, "wrap")
             await app.settle()
             return SeededApp(data, *tenants)
 

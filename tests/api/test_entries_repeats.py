@@ -11,6 +11,7 @@ from tests.support.app import TARGET, App
 from tests.support.entries import Fact, Recorder, ok, refused
 from tests.support.routes import CONTENT, Victim, furnish
 from tests.support.uploads import begin, put
+from tests.support.webhooks import WEBHOOK
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +102,7 @@ async def test_a_request_under_the_key_of_another_is_an_entry(
             ok("user.read", "new usr"),
         ),
         ("targets", {"json": other}, auth, ok("target.read", "new tgt")),
+        ("webhooks", {"json": WEBHOOK}, auth, ok("webhook.read", "new whk")),
         (
             "backups/verifications",
             {"json": {}},
@@ -150,6 +152,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "uploads": {"size": 2},
     "users": {"username": "berta"},
     "targets": {"name": "Another"},
+    "webhooks": {"name": "Another"},
     "backups/verifications": {"set": "set_" + "0" * 26},
     "tenants": {"slug": "delta"},
 }

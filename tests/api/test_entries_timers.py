@@ -198,7 +198,7 @@ async def something_changed(world: World) -> Sequence[Fact]:
     ]
 
 
-@timer("audit_checkpoints")
+@timer("audit_checkpoint")
 async def a_log_has_grown(world: World) -> Sequence[Fact]:
     await world.document()
     world.after(timedelta(minutes=2))

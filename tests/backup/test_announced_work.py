@@ -78,8 +78,10 @@ async def test_no_work_is_lost(
     announced: list[Task] = []
     announce = Agenda.announce
 
-    async def and_a_timer_looks(agenda: Agenda, task: Task, partition: Partition) -> None:
-        await announce(agenda, task, partition)
+    async def and_a_timer_looks(
+        agenda: Agenda, task: Task, partition: Partition, within: timedelta | None = None
+    ) -> None:
+        await announce(agenda, task, partition, within)
         announced.append(task)
         await run_timers(backed_up)
 

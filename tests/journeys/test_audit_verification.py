@@ -80,7 +80,7 @@ def customer(server: ServerProcess, tmp_path: Path) -> Iterator[Customer]:
 
 
 def test_a_log_is_verified_pinned_and_seen_to_grow(customer: Customer, tmp_path: Path) -> None:
-    customer.work(270)
+    customer.work(20)
     key = customer.key()
     verified = customer.run("audit", "verify", customer.log, "--key", key)
     assert verified.code == 0, verified.out + verified.err
@@ -92,7 +92,7 @@ def test_a_log_is_verified_pinned_and_seen_to_grow(customer: Customer, tmp_path:
     pinned = customer.run("audit", "pin", customer.log, "--key", key, "--json")
     assert pinned.code == 0, pinned.out + pinned.err
     kept = pinned.events_of("pinned")[0]["size"]
-    customer.work(300)
+    customer.work(257)
     again = customer.run("audit", "verify", customer.log)
     assert again.code == 0, again.out + again.err
 
@@ -125,18 +125,19 @@ def edit(entries: list[bytes]) -> list[bytes]:
     return [*entries[:7], entries[7].replace(b"allowed", b"refused"), *entries[8:]]
 
 
-@pytest.mark.parametrize("change", [drop, swap, edit])
-def test_a_bundle_that_was_changed_is_named(
-    customer: Customer, change: Callable[[list[bytes]], list[bytes]]
-) -> None:
-    customer.work(260)
+def test_a_bundle_that_was_changed_is_named(customer: Customer) -> None:
+    customer.work(256)
     key = customer.key()
-    assert customer.run("audit", "verify", customer.log, "--key", key).code == 0
     folder = customer.server.data / "backup" / "audit" / customer.tenant / "tile" / "entries"
-    rewritten(folder / "000=", change)
-    wrong = customer.run("audit", "verify", customer.log, "--key", key)
-    assert wrong.code == 1
-    assert "tile/entries/000" in wrong.out + wrong.err, wrong.out + wrong.err
+    bundle = folder / "000="
+    kept = bundle.read_bytes()
+    for change in (drop, swap, edit):
+        rewritten(bundle, change)
+        wrong = customer.run("audit", "verify", customer.log, "--key", key)
+        assert wrong.code == 1
+        assert "tile/entries/000" in wrong.out + wrong.err, wrong.out + wrong.err
+        bundle.write_bytes(kept)
+    assert customer.run("audit", "verify", customer.log, "--key", key).code == 0
 
 
 def test_records_that_were_changed_are_not_signed(customer: Customer) -> None:

@@ -206,7 +206,16 @@ async def test_contents_pass_through_the_functions_both_ways(
         assert (await http.head(f"documents/{document}/content")).status_code == 200
         for path in ("health", "openapi.json", "docs", "docs/swagger-ui.css", "auth/account"):
             assert (await http.get(path)).status_code == 200, path
-        of_a_tenant = ("users", "policy", "documents", "targets", "backups", "restores", "audit")
+        of_a_tenant = (
+            "users",
+            "policy",
+            "documents",
+            "targets",
+            "backups",
+            "restores",
+            "audit",
+            "webhooks",
+        )
         for path in (*of_a_tenant, f"uploads/upl_{'0' * 26}"):
             assert (await http.get(path)).status_code in {200, 404}, path
         for path in ("tenants", "dead-letters?subscription=audit"):

@@ -23,7 +23,7 @@ from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 
 DATABASE = "strongroom-journey"
-STORES = ("primary", "replica", "staging", "backup", "backup-keys")
+STORES = ("primary", "replica", "staging", "backup", "backup-keys", "audit")
 """The containers, each of an account of its own, which a setting names."""
 
 

@@ -79,7 +79,9 @@ class MemoryRecords:
             (
                 record
                 for key in self._records
-                if key[:2] == (partition, kind)
+                # Most differ in kind, and comparing texts is cheaper than comparing partitions.
+                if key[1] == kind
+                and key[0] == partition
                 and (record := self._live(key)) is not None
                 and all(record.index.get(name) == value for name, value in conditions)
                 and (after is None or (key[2] < after if descending else key[2] > after))

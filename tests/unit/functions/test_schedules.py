@@ -18,7 +18,7 @@ CALLS = {
     "target_copies": "target_timer.run",
     "token_key_rotation": "tokens.rotate",
     "tenant_key_rotation": "key_rotation.run",
-    "audit_checkpoints": "audit.checkpoints.run",
+    "audit_checkpoint": "audit.checkpoints.run",
     "audit_key_rotation": "audit.keys.rotate",
     "webhooks": "webhooks.timer.run",
     "audit_monitor": "audit.monitor.run",
