@@ -23,8 +23,11 @@ from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 
 DATABASE = "strongroom-journey"
-STORES = ("primary", "replica", "staging", "backup", "backup-keys", "audit")
-"""The containers, each of an account of its own, which a setting names."""
+ACCOUNTS = ("primary", "replica", "staging", "backup", "backup-keys")
+"""The accounts that settings name; each has a container of its name."""
+
+STORES = (*ACCOUNTS, "audit")
+"""The containers: the backups' account has that of the audit logs as well."""
 
 
 class Profile(Protocol):
@@ -92,7 +95,7 @@ class Azure:
         self._deploy()
         self.settings = {
             "profile": "azure",
-            **{f"{store.replace('-', '_')}_account_url": account for store in STORES},
+            **{f"{store.replace('-', '_')}_account_url": account for store in ACCOUNTS},
             "cosmos_database": DATABASE,
             "cosmos_endpoint": f"https://127.0.0.1:{machine().cosmosdb()}",
             "key_vault_url": key_vault.url,
