@@ -18,9 +18,10 @@ from shared.audit.signing import OVERLAP
 from shared.audit.tree import StoredTree, tree_head
 from shared.base.errors import Damaged, NotFound, Unavailable
 from shared.base.partitions import Partition
+from shared.base.streams import single
 from shared.crypto import merkle
-from shared.crypto.checkpoints import parse_checkpoint
-from shared.crypto.notes import SignatureType, parse_note
+from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
+from shared.crypto.notes import Note, SignatureType, parse_note
 from shared.crypto.tiles import WIDTH, TilePath, decode_bundle, parse_tile_path, tiles_of_growth
 from shared.journal.entries import Action, canonical
 from shared.journal.journal import Journal
@@ -413,3 +414,51 @@ def test_paths_are_the_specification_s() -> None:
     assert (
         str(parse_tile_path("tile/entries/x001/x234/067.p/3")) == "tile/entries/x001/x234/067.p/3"
     )
+
+
+async def test_a_key_of_the_vault_that_somebody_else_rotated_is_named(data: AuditData) -> None:
+    audit = await grow(data, 1)
+    await data.vault.rotate("audit-checkpoints")
+    audit = await grow(data, 1)
+    newest = await audit.reader.checkpoint(TENANT)
+    known = await audit.keys.verifiers(ORIGIN)
+    note = parse_note(newest.note.encode())
+    assert len(note.verified_by(known[0][1])) == 3
+    assert [key.until is None for key, _ in known] == [True, False]
+
+
+@pytest.mark.parametrize("damage", ["of nobody", "malformed", "another root"])
+async def test_a_log_whose_checkpoint_is_not_what_was_signed_is_not_taken_up(
+    data: AuditData, damage: str
+) -> None:
+    audit = await grow(data, 3)
+    size = (await audit.reader.checkpoint(TENANT)).tree.size
+    name = f"{TENANT}/checkpoints/{size:020d}"
+    note = await audit.checkpoints.store.read_checkpoint(TENANT, size)
+    if damage == "another root":
+        text = Checkpoint(ORIGIN, size, bytes(32)).encode()
+        note = Note(text, tuple(await audit.keys.sign(ORIGIN, text))).encode()
+    else:
+        note = note[:-40] if damage == "malformed" else note.split(b"\n\n")[0] + b"\n\n" + OTHERS
+    data.clock.advance(timedelta(days=91).total_seconds())
+    await data.store.delete(name)
+    until = data.clock.now() + timedelta(days=1)
+    await data.store.put(name, single(note), retain_until=until)
+    data.records = await without_checkpoint(data)
+    audit, journal = data.process()
+    await act(journal, 1)
+    with pytest.raises(Damaged):
+        await audit.log.append_pending(MAIN)
+
+
+OTHERS = "— someone else ".encode() + b"AAAAAAAAAAAA\n"
+
+
+async def without_checkpoint(data: AuditData) -> MemoryRecords:
+    """The records as a backup has them."""
+    kept = MemoryRecords(data.clock)
+    for partition in (MAIN, log_part(TENANT, 0), Partition("operator")):
+        for record in (await data.records.changes(partition)).records:
+            if record.kind != "audit-checkpoint":
+                await restore(kept, record)
+    return kept
