@@ -388,3 +388,39 @@ async def test_pushing_does_not_make_the_log_grow(
         await publish(app, alpha)
         await push(app)
     assert (len(await app.entries(alpha)), len(app.collectors.sent)) == (before, sent)
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("turns", Unavailable("The store does not respond.")),
+        ("turns", ValueError("zebra")),
+        ("store", Unavailable("The store does not respond.")),
+    ],
+)
+async def test_a_turn_that_fails_is_taken_again(
+    app: App,
+    alpha: str,
+    auth: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    error: Exception,
+) -> None:
+    await set_up(app, auth)
+    await publish(app, alpha)
+    timer = app.services.webhooks.timer
+    of = type(timer.turns if part == "turns" else timer.store)
+    name = "take" if part == "turns" else "of_tenant"
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, name, fail)
+        await push(app)
+    assert app.collectors.sent == []
+    assert "webhook.turn-failed" in caplog.text
+    assert "zebra" not in caplog.text
+    await push(app)
+    assert app.collectors.sent
