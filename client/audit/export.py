@@ -166,20 +166,6 @@ class Export:
             raise NotProved(f"the line is malformed: {error}", where, position) from None
 
 
-def verify_export(lines: Iterable[bytes], trust: Trust, kept: Checkpoint | None = None) -> Proved:
-    """Verify an export.
-
-    Args:
-        lines: Of the export, each with its end.
-        trust: Who must have signed.
-        kept: An earlier checkpoint of the log, to prove that it only grew since.
-
-    Raises:
-        NotProved: Something is wrong or missing.
-    """
-    return Export(lines).verify(trust, kept)
-
-
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     """The lines of a file, each with its end; a line that is too long is cut, and has none."""
     while line := file.readline(MAX_LINE + 1):

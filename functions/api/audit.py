@@ -23,6 +23,7 @@ from shared.base.partitions import OPERATOR
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
 from shared.journal.entries import Action, Outcome
+from shared.wiring.services import Services
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
 
@@ -235,8 +236,7 @@ async def list_log_keys(services: ServicesDep, principal: PrincipalDep) -> LogKe
 @requires(Permission.AUDIT_READ)
 async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant: Log) -> Response:
     """Get the newest signed statement of the log's size and root (C2SP tlog-checkpoint)."""
-    check_log(principal, tenant)
-    await services.audit.reader.note_read(principal, "checkpoint")
+    await begin_reading(services, principal, tenant, "checkpoint")
     newest = await services.audit.reader.checkpoint(tenant)
     return _text(newest.note.encode(), ALWAYS_ASK)
 
@@ -251,8 +251,7 @@ async def prove_inclusion(
     services: ServicesDep, principal: PrincipalDep, tenant: Log, position: Position
 ) -> Response:
     """Get the proof that the entry at a position is in the log, as a .tlog-proof file (C2SP tlog-proof)."""
-    check_log(principal, tenant)
-    await services.audit.reader.note_read(principal, "inclusion")
+    await begin_reading(services, principal, tenant, "inclusion")
     proof = await services.audit.reader.inclusion(tenant, position)
     return _text(proof.encode(), ALWAYS_ASK)
 
@@ -263,8 +262,7 @@ async def prove_consistency(
     services: ServicesDep, principal: PrincipalDep, tenant: Log, size: Position
 ) -> ConsistencyView:
     """Get the newest checkpoint and the proof that the log begins with what it held at an earlier size."""
-    check_log(principal, tenant)
-    await services.audit.reader.note_read(principal, "consistency")
+    await begin_reading(services, principal, tenant, "consistency")
     newest, hashes = await services.audit.reader.consistency(tenant, size)
     return ConsistencyView(checkpoint=newest.note, hashes=[each.hex() for each in hashes])
 
@@ -283,22 +281,22 @@ async def get_tile(
     path: Annotated[str, Path(max_length=64)],
 ) -> Response:
     """Get a tile of hashes or a bundle of entries (C2SP tlog-tiles). It never changes."""
-    check_log(principal, tenant)
-    await services.audit.reader.note_read(principal, "tiles")
+    await begin_reading(services, principal, tenant, "tiles")
     content = await services.audit.reader.tile(tenant, f"tile/{path}")
     return Response(
         content, media_type="application/octet-stream", headers={"Cache-Control": FOREVER}
     )
 
 
-def check_log(principal: Principal, tenant: str) -> None:
-    """Refuse the log of another tenant, as if there were none.
+async def begin_reading(services: Services, principal: Principal, tenant: str, form: str) -> None:
+    """Before a log is read piece by piece: refuse that of another tenant, and put it into the log.
 
     Raises:
-        NotFound: It is not the caller's.
+        NotFound: It is not the caller's: there is none for them.
     """
     if tenant != principal.tenant:
         raise NotFound("There is no such log.")
+    await services.audit.reader.note_read(principal, form)
 
 
 def _text(content: bytes, caching: str) -> Response:

@@ -14,12 +14,18 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.audit.findings import Difference, Finding, Piece, Read
-from shared.audit.integration import root_of
 from shared.audit.storage import HASH_BYTES, LogStore
 from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
 from shared.crypto import merkle
-from shared.crypto.tiles import HEIGHT, WIDTH, TileError, TilePath, decode_bundle
+from shared.crypto.tiles import (
+    HEIGHT,
+    WIDTH,
+    TileError,
+    TilePath,
+    decode_bundle,
+    tile_root,
+)
 from shared.journal.entries import Entry
 
 READ_AT_ONCE: Final = 16
@@ -82,7 +88,7 @@ class TreeCheck:
             read.hashes += hashes or [None] * width(bundle)
             read.entries += _parsed(entries, hashes, width(bundle))
             if hashes:
-                node = root_of(b"".join(hashes)) if len(hashes) == WIDTH else None
+                node = tile_root(b"".join(hashes)) if len(hashes) == WIDTH else None
             elif above is not None:
                 node = above
             else:
@@ -131,7 +137,7 @@ class TreeCheck:
         if len(items.hashes) != items.path.width:
             return False
         if items.path.width == WIDTH:
-            return above is not None and root_of(b"".join(items.hashes)) == above
+            return above is not None and tile_root(b"".join(items.hashes)) == above
         for position, leaf in enumerate(items.hashes, start=items.path.index * WIDTH):
             frontier = merkle.append(frontier, position, leaf)
         return merkle.root(frontier) == self.piece.root

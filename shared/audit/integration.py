@@ -18,12 +18,11 @@ from shared.base.models import JsonObject
 from shared.crypto import merkle
 from shared.crypto.canonical import canonical_json
 from shared.crypto.tiles import (
-    HEIGHT,
     WIDTH,
     TilePath,
     decode_bundle,
     encode_bundle,
-    hash_in,
+    tile_root,
 )
 from shared.journal.collections import Collection
 from shared.ports.records import MAX_PAGE, RecordStore
@@ -153,7 +152,7 @@ class Integration:
             written.append((TilePath(0, index, len(leaves)), b"".join(tile)))
             if len(leaves) == WIDTH:
                 await self._keep_span(tenant, index, entries)
-                hashes.append(root_of(written[-1][1]))
+                hashes.append(tile_root(written[-1][1]))
         written += await self._upper_tiles(tenant, first, hashes)
         await at_once(lambda each: self.store.write_tile(tenant, *each), written, BUNDLES_AT_ONCE)
         return tree_head(size, frontier)
@@ -184,7 +183,7 @@ class Integration:
                 )
                 written.append((path, tile))
                 if path.width == WIDTH:
-                    above.append(root_of(tile))
+                    above.append(tile_root(tile))
             level, first, hashes = level + 1, index, above
         return written
 
@@ -203,9 +202,3 @@ class Integration:
             await self.records.commit(part, [self._spans.create(part, span)])
         except Conflict:
             return  # it follows from the entries, and so is the same
-
-
-def root_of(tile: bytes) -> bytes:
-    """The root of the subtree whose leaves a full tile holds: a hash of the tile above."""
-    half = HEIGHT - 1
-    return merkle.node_hash(hash_in(tile, half, 0), hash_in(tile, half, 1))

@@ -15,9 +15,10 @@ from shared.audit.tree import StoredTree
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import Partition
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.crypto.tiles import WIDTH
 from shared.journal.collections import Collection
-from shared.journal.entries import Action, Entry, canonical
+from shared.journal.entries import Action, Entry
 from shared.ports.records import MAX_PAGE, Record, RecordStore
 
 SLACK: Final = timedelta(days=1)
@@ -230,7 +231,7 @@ class RowCheck:
 def leaf_of(entry: Entry) -> bytes | None:
     """The leaf hash of an entry of a row; None where no log can hold such an entry."""
     try:
-        return merkle.leaf_hash(canonical(entry.model_dump(mode="json")))
+        return merkle.leaf_hash(canonical_json(entry.model_dump(mode="json")))
     except ValueError:
         return None
 

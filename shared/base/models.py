@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 JsonObject = dict[str, Any]
+
+TAG_DIGITS: Final = 32
+"""Hexadecimal digits of an entity tag."""
 
 
 def encode(data: bytes) -> str:
@@ -49,3 +53,12 @@ class Model(BaseModel):
     """The base of what is kept in records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaggedModel(Model):
+    """What clients change under an entity tag."""
+
+    @property
+    def tag(self) -> str:
+        """The entity tag: equal values have the same one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:TAG_DIGITS]

@@ -14,7 +14,7 @@ _UNSORTED: Final = json.JSONEncoder(**_FORM)  # type: ignore[arg-type]
 MAX_DEPTH: Final = 64
 """Objects and arrays within each other; an entry has three."""
 
-MAX_INTEGER: Final = 1 << 53
+MAX_INTEGER: Final = (1 << 53) - 1
 """Integers up to here, of either sign, are exact in every JSON implementation (RFC 7493 section 2.2)."""
 
 
@@ -25,7 +25,7 @@ def canonical_json(value: object) -> bytes:
         value: Of dicts with string keys, lists, tuples, strings, booleans, None and integers.
 
     Raises:
-        ValueError: The value holds something else, an integer beyond 2**53, or a lone surrogate, or is
+        ValueError: The value holds something else, an integer beyond 2**53 - 1, or a lone surrogate, or is
             nested too deeply.
     """
     _check(value)
@@ -48,7 +48,7 @@ def _check(value: object, depth: int = 0) -> None:
         return
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise ValueError("an integer beyond 2**53 has no canonical JSON")
+            raise ValueError("an integer beyond 2**53 - 1 has no canonical JSON")
     elif isinstance(value, dict):
         for key, one in value.items():
             if not isinstance(key, str):

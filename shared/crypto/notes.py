@@ -256,13 +256,6 @@ def sign_ed25519(key: Ed25519PrivateKey, name: str, text: str) -> NoteSignature:
     return NoteSignature(name, verifier.key_id, key.sign(text.encode()))
 
 
-def cosign_ed25519(key: Ed25519PrivateKey, name: str, text: str, at: int) -> NoteSignature:
-    """Cosign a checkpoint (cosignature/v1, type 0x04) at a POSIX time in seconds."""
-    verifier = VerifierKey(name, SignatureType.COSIGNATURE_V1, key.public_key().public_bytes_raw())
-    signature = key.sign(cosignature_v1_message(text, at))
-    return NoteSignature(name, verifier.key_id, at.to_bytes(TIME_SIZE, "big") + signature)
-
-
 def cosign_ml_dsa_44(key: MLDSA44PrivateKey, name: str, text: str, at: int) -> NoteSignature:
     """Cosign a checkpoint (ML-DSA-44, type 0x06) at a POSIX time in seconds, or 0 to state none."""
     verifier = VerifierKey(name, SignatureType.ML_DSA_44, key.public_key().public_bytes_raw())

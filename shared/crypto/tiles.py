@@ -179,27 +179,6 @@ def tile_root(tile: bytes) -> bytes:
     return _perfect_root(tile)
 
 
-def tiles_of_growth(old_size: int, new_size: int) -> list[TilePath]:
-    """The tiles that exist when a tree has grown and did not before, from the lowest level up.
-
-    Args:
-        old_size: Leaves before.
-        new_size: Leaves after; no fewer.
-    """
-    tiles = []
-    level = 0
-    while new_size:
-        if new_size > old_size:
-            tiles += [
-                TilePath(level, index, min(WIDTH, new_size - index * WIDTH))
-                for index in range(old_size // WIDTH, (new_size - 1) // WIDTH + 1)
-            ]
-        old_size //= WIDTH
-        new_size //= WIDTH
-        level += 1
-    return tiles
-
-
 def _perfect_root(hashes: bytes) -> bytes:
     """The root over some consecutive hashes, whose number is a power of two."""
     while len(hashes) > HASH_SIZE:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from operator import not_
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
-from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
+from shared.base.models import Base64UrlBytes, Model, UtcDatetime
 
 MAX_ENTRY_BYTES: Final = 65_535
 """Of an entry in its canonical form, sealed fields included: C2SP tlog-tiles counts them in 16 bits."""
@@ -19,9 +18,6 @@ MAX_DETAILS_BYTES: Final = 16_384
 
 MAX_USER_AGENT: Final = 256
 """Characters; a client may send any."""
-
-MAX_INTEGER: Final = (1 << 53) - 1
-"""The largest integer that every reader of JSON keeps as it is (RFC 7493 section 2.2)."""
 
 Outcome = Literal["allowed", "refused", "failed"]
 
@@ -178,35 +174,3 @@ class Entry(Model):
     trace: str = ""
     details: Details = Field(default_factory=dict)
     sealed: SealedFacts | None = Field(None, exclude_if=not_)
-
-
-def canonical(fields: JsonObject) -> bytes:
-    """The bytes of an entry that the log's tree hashes: its canonical JSON (RFC 8785), UTF-8.
-
-    Args:
-        fields: The entry as JSON, which is how records hold it.
-
-    Raises:
-        ValueError: It has a fraction, an integer beyond ``MAX_INTEGER``, or half a surrogate pair.
-    """
-    return json.dumps(_ordered(fields), separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _utf_16(name: str) -> bytes:
-    return name.encode("utf-16-be")
-
-
-def _ordered(value: Any) -> Any:
-    """A JSON value with its members in the order of RFC 8785 section 3.2.3: by UTF-16 code units."""
-    if isinstance(value, str):  # nearly all are
-        return value
-    if isinstance(value, dict):
-        return {name: _ordered(value[name]) for name in sorted(value, key=_utf_16)}
-    if isinstance(value, list):
-        return [_ordered(item) for item in value]
-    if isinstance(value, float):
-        # Section 3.2.2.3 writes numbers as ECMAScript does; an entry counts and never measures.
-        raise ValueError("an audit entry holds no fractions")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError("an audit entry holds no integers beyond 2**53 - 1")
-    return value

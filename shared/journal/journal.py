@@ -14,6 +14,7 @@ from shared.base import telemetry
 from shared.base.errors import FAILURES, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.partitions import Partition, partition_of
+from shared.crypto.canonical import canonical_json
 from shared.journal.catalogue.table import check_described
 from shared.journal.collections import Collection
 from shared.journal.entries import (
@@ -24,7 +25,6 @@ from shared.journal.entries import (
     Details,
     Entry,
     Outcome,
-    canonical,
 )
 from shared.journal.outbox import Outbox
 from shared.ports.clock import Runtime
@@ -83,7 +83,7 @@ class Journal:
         details = details or {}
         outcome: Outcome = "refused" if refused else "failed" if failed else "allowed"
         check_described(action, outcome, details)
-        if len(canonical(details)) > MAX_DETAILS_BYTES:
+        if len(canonical_json(details)) > MAX_DETAILS_BYTES:
             raise ValueError(
                 f"the details of an audit entry have at most {MAX_DETAILS_BYTES} bytes"
             )

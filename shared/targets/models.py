@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
 from shared.base.leases import lasts
-from shared.base.models import Base64UrlBytes, JsonObject, Model, UtcDatetime
+from shared.base.models import Base64UrlBytes, JsonObject, Model, TaggedModel, UtcDatetime
 from shared.ports.targets import TargetAddress, TargetCredentials
 from shared.targets.format import TargetManifest
-
-TAG_DIGITS: Final = 32
 
 LONGEST_PAUSE: Final = timedelta(hours=6)
 """Between two tries of what fails."""
@@ -70,7 +67,7 @@ class TargetConfiguration(Model):
         )
 
 
-class Target(Model):
+class Target(TaggedModel):
     """External storage that a tenant owns and configured for its backups.
 
     Attributes:
@@ -90,11 +87,6 @@ class Target(Model):
     state: State = "active"
     created_at: UtcDatetime
     created_by: str
-
-    @property
-    def tag(self) -> str:
-        """The entity tag of what there is to change: of equal targets the same."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:TAG_DIGITS]
 
 
 _WELL: Final = {"attempts": 0, "failed_since": None, "next_at": None}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.base.models import Base64UrlBytes, Model, TaggedModel, UtcDatetime
 
 MAX_WEBHOOKS: Final = 10
 """Of one tenant."""
 
 MAX_NAME: Final = 64
-TAG_DIGITS: Final = 32
 
 OVERLAP: Final = timedelta(hours=24)
 """How long the secret before signs as well after a rotation."""
@@ -69,7 +67,7 @@ class WebhookConfiguration(Model):
         return self.model_copy(update={"secrets": (WebhookSecret(key=key), former)})
 
 
-class Webhook(Model):
+class Webhook(TaggedModel):
     """A collector of a tenant's, and what is pushed there.
 
     Attributes:
@@ -90,11 +88,6 @@ class Webhook(Model):
     state: State = "active"
     created_at: UtcDatetime
     created_by: str
-
-    @property
-    def tag(self) -> str:
-        """The entity tag of what there is to change: of equal webhooks the same."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:TAG_DIGITS]
 
 
 class TenantWebhooks(Model):

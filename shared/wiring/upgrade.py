@@ -37,10 +37,10 @@ from shared.base.events import Event
 from shared.base.models import JsonObject
 from shared.base.partitions import Partition, partition_of
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.documents.months import MONTH_KIND
 from shared.documents.naming import former_day
 from shared.journal.agenda import Agenda, Task
-from shared.journal.entries import canonical
 from shared.journal.idempotency import RESERVATION_KIND
 from shared.journal.journal import ENTRY_KIND
 from shared.journal.outbox import RELAY_AFTER
@@ -171,7 +171,7 @@ class _Upgrade:
         for (raw,) in rows:
             body = json.loads(raw)
             entry = body["entry"]
-            leaf = merkle.leaf_hash(canonical(entry))
+            leaf = merkle.leaf_hash(canonical_json(entry))
             frontier = merkle.append(frontier, size, leaf)
             resource = entry["resource"]
             into = log_part(tenant, size // PART_ENTRIES)

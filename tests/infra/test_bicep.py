@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.infra.snapshots import ENVIRONMENTS, INFRA
+from tests.support.required import require
 
 TEMPLATES = sorted(INFRA.glob("*.bicep")) + sorted(INFRA.glob("modules/*.bicep"))
 PARAMETERS = sorted(INFRA.glob("*.bicepparam"))
@@ -23,9 +24,13 @@ def _bicep() -> str | None:
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("bicep")
 
 
-needs_bicep = pytest.mark.skipif(
-    _bicep() is None, reason="there is no Bicep CLI here: the templates were not compiled"
-)
+@pytest.fixture
+def bicep() -> None:
+    """The Bicep CLI must be there; see ``require``."""
+    require(_bicep() is not None, "there is no Bicep CLI here: the templates were not compiled")
+
+
+needs_bicep = pytest.mark.usefixtures("bicep")
 
 
 def _run(*arguments: str | Path) -> str:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from shared.crypto import merkle, tiles
 from shared.crypto.canonical import canonical_json
 from shared.crypto.checkpoints import Checkpoint
+from shared.crypto.cosignatures import TIME_SIZE, cosignature_v1_message
 from shared.crypto.log_proofs import LogProof
 from shared.crypto.notes import (
     Note,
@@ -25,6 +26,21 @@ from shared.crypto.notes import (
     cosign_ml_dsa_44,
     sign_ed25519,
 )
+
+REFERENCE_LEAVES = [
+    bytes.fromhex(text)
+    for text in (
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    )
+]
+"""Of the reference implementation's test: google/certificate-transparency, merkle_tree_test.cc."""
 
 ORIGIN = "strongroom.example.com/log/acme"
 AT = 1_790_000_000
@@ -145,7 +161,7 @@ class BuiltLog:
         """Everything that is below the log's URL, by path."""
         size = self.size if size is None else size
         files = {"checkpoint": self.note(size).encode()}
-        for path in tiles.tiles_of_growth(0, size):
+        for path in tiles_of_growth(0, size):
             files[str(path)] = self.tree.tile(path)
             if path.level == 0:
                 bundle = tiles.TilePath(None, path.index, path.width)
@@ -208,3 +224,31 @@ def build_large_log(size: int) -> BuiltLog:
 def encoded(row: dict[str, Any]) -> bytes:
     """A line of NDJSON."""
     return json.dumps(row).encode() + b"\n"
+
+
+def tiles_of_growth(old_size: int, new_size: int) -> list[tiles.TilePath]:
+    """The tiles that exist when a tree has grown and did not before, from the lowest level up.
+
+    Args:
+        old_size: Leaves before.
+        new_size: Leaves after; no fewer.
+    """
+    found = []
+    level = 0
+    while new_size:
+        if new_size > old_size:
+            found += [
+                tiles.TilePath(level, index, min(tiles.WIDTH, new_size - index * tiles.WIDTH))
+                for index in range(old_size // tiles.WIDTH, (new_size - 1) // tiles.WIDTH + 1)
+            ]
+        old_size //= tiles.WIDTH
+        new_size //= tiles.WIDTH
+        level += 1
+    return found
+
+
+def cosign_ed25519(key: Ed25519PrivateKey, name: str, text: str, at: int) -> NoteSignature:
+    """Cosign a checkpoint (cosignature/v1, type 0x04) at a POSIX time in seconds."""
+    verifier = VerifierKey(name, SignatureType.COSIGNATURE_V1, key.public_key().public_bytes_raw())
+    signature = key.sign(cosignature_v1_message(text, at))
+    return NoteSignature(name, verifier.key_id, at.to_bytes(TIME_SIZE, "big") + signature)

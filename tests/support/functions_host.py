@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import pytest
 
 from shared.ports.bus import Delivery
 from tests.support.process import ROOT, environment
+from tests.support.required import require
 
 PACKAGES: Final = ROOT / ".functions-worker"
 """Where ``make test`` installs what ``requirements-worker.txt`` pins."""
@@ -39,15 +39,8 @@ SECONDS: Final = 60
 
 
 def require_worker() -> None:
-    """Azure's worker must be installed.
-
-    Without it the test skips and says so; with ``STRONGROOM_REQUIRE_EMULATORS=1`` it fails.
-    """
-    if not PACKAGES.exists():
-        reason = "Azure's Python worker is not installed; make test installs it"
-        if os.environ.get("STRONGROOM_REQUIRE_EMULATORS") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    """Azure's worker must be installed; see ``require``."""
+    require(PACKAGES.exists(), "Azure's Python worker is not installed; make test installs it")
 
 
 class FunctionsHost(httpx.BaseTransport):

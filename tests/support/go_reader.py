@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.support.process import ROOT
+from tests.support.required import require
 
 SOURCE: Final = ROOT / "tests" / "support" / "go" / "logreader"
 PACKAGES: Final = Path("/usr/share/gocode")
@@ -18,15 +17,11 @@ PACKAGES: Final = Path("/usr/share/gocode")
 
 
 def require_go() -> None:
-    """Go and its module packages must be installed.
-
-    Without them the test skips and says so; with ``STRONGROOM_REQUIRE_EMULATORS=1`` it fails.
-    """
-    if shutil.which("go") is None or not (PACKAGES / "src/golang.org/x/mod/sumdb").exists():
-        reason = "Go is not installed: apt-get install golang-go golang-golang-x-mod-dev"
-        if os.environ.get("STRONGROOM_REQUIRE_EMULATORS") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    """Go and its module packages must be installed; see ``require``."""
+    require(
+        shutil.which("go") is not None and (PACKAGES / "src/golang.org/x/mod/sumdb").exists(),
+        "Go is not installed: apt-get install golang-go golang-golang-x-mod-dev",
+    )
 
 
 def build_reader(folder: Path) -> Path:

@@ -10,24 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.support.process import ROOT
+from tests.support.required import require
 
 PACKAGES: Final = ROOT / ".log-readers"
 """Where ``make test`` installs what ``requirements-readers.txt`` pins."""
 
 
 def require_readers() -> None:
-    """The readers must be installed.
-
-    Without them the test skips and says so; with ``STRONGROOM_REQUIRE_EMULATORS=1`` it fails.
-    """
-    if not PACKAGES.exists():
-        reason = "the readers of logs are not installed; make test installs them"
-        if os.environ.get("STRONGROOM_REQUIRE_EMULATORS") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    """The readers must be installed; see ``require``."""
+    require(PACKAGES.exists(), "the readers of logs are not installed; make test installs them")
 
 
 def read_and_cosign(

@@ -8,9 +8,10 @@ from typing import Final
 from shared.base.ids import PREFIXES
 from shared.base.models import JsonObject
 from shared.base.partitions import OPERATOR
+from shared.crypto.canonical import MAX_INTEGER
 from shared.journal.catalogue.description import ANY_ID, Description
 from shared.journal.catalogue.table import CATALOGUE
-from shared.journal.entries import MAX_INTEGER, MAX_USER_AGENT
+from shared.journal.entries import MAX_USER_AGENT
 
 SCHEMA_ID: Final = "urn:strongroom:schema:audit-entry"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import pytest
+from tests.support.required import require
 
 from .tls import Certificate
 
@@ -25,14 +24,10 @@ START_SECONDS = 60
 def require_node() -> str:
     """The path of Node, with the packages of ``package-lock.json`` installed beside this file.
 
-    Without Node the test skips and says so; with ``STRONGROOM_REQUIRE_EMULATORS=1`` it fails.
+    Both must be there; see ``require``.
     """
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        reason = "the Azure emulators need Node.js and npm, which are not installed"
-        if os.environ.get("STRONGROOM_REQUIRE_EMULATORS") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    node, npm = shutil.which("node") or "", shutil.which("npm") or ""
+    require(bool(node and npm), "the Azure emulators need Node.js and npm, which are not installed")
     installed = FOLDER / "node_modules" / ".package-lock.json"
     lock = FOLDER / "package-lock.json"
     # Test processes that start together must not install into one folder at once.

@@ -16,11 +16,12 @@ from shared.adapters.embedded.folders import TEMPORARY_PREFIX
 from shared.audit.tree import StoredTree
 from shared.base.partitions import OPERATOR
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.crypto.checkpoints import parse_checkpoint
 from shared.crypto.notes import parse_note
 from shared.documents.models import Document, Version
 from shared.documents.naming import GRACE, SWEEP_WINDOW
-from shared.journal.entries import Entry, canonical
+from shared.journal.entries import Entry
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import system_entropy
 from shared.wiring.services import Services, build
@@ -149,7 +150,7 @@ async def _check_log(services: Services, data: Path, tenant: str) -> None:
     roots = [merkle.EMPTY_ROOT]
     for position, body in enumerate(logged):
         leaf = merkle.leaf_hash(
-            canonical(Entry.model_validate(body["entry"]).model_dump(mode="json"))
+            canonical_json(Entry.model_validate(body["entry"]).model_dump(mode="json"))
         )
         frontier = merkle.append(frontier, position, leaf)
         roots.append(merkle.root(frontier))

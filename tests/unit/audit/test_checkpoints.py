@@ -20,14 +20,16 @@ from shared.base.errors import Damaged, NotFound, Unavailable
 from shared.base.partitions import Partition
 from shared.base.streams import single
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
 from shared.crypto.notes import Note, SignatureType, parse_note
-from shared.crypto.tiles import WIDTH, TilePath, decode_bundle, parse_tile_path, tiles_of_growth
-from shared.journal.entries import Action, canonical
+from shared.crypto.tiles import WIDTH, TilePath, decode_bundle, parse_tile_path
+from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.records import Create, Delete, Replace
 from shared.wiring.audit import Audit
 from tests.support.audit import HOST, AuditData
+from tests.support.audit_logs import tiles_of_growth
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -80,7 +82,7 @@ async def leaves_of(data: AuditData) -> list[bytes]:
             if cursor is None:
                 break
     rows.sort(key=lambda body: int(body["position"]))
-    return [canonical(body["entry"]) for body in rows]
+    return [canonical_json(body["entry"]) for body in rows]
 
 
 async def check(data: AuditData, audit: Audit) -> int:
@@ -142,7 +144,7 @@ async def test_a_tile_of_the_third_level_begins_when_one_of_the_second_is_full(
     leaves = []
     for position in range(size, size + WIDTH + 3):
         entry = data.process()[1].entry(Action.DOCUMENT_LIST, tenant=TENANT)
-        leaves.append(merkle.leaf_hash(canonical(entry.model_dump(mode="json"))))
+        leaves.append(merkle.leaf_hash(canonical_json(entry.model_dump(mode="json"))))
         part = log_part(TENANT, 0)
         record = logged_record(part, entry.model_dump(mode="json"), position, data.clock.now())
         await data.records.commit(part, [Create(replace(record, expires_at=None))])

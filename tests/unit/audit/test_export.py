@@ -21,10 +21,11 @@ from shared.audit.periods import Period
 from shared.base.errors import Damaged, NotFound
 from shared.base.partitions import OPERATOR, Partition
 from shared.crypto import merkle
+from shared.crypto.canonical import canonical_json
 from shared.crypto.checkpoints import parse_checkpoint
 from shared.crypto.notes import VerifierKey, parse_note
 from shared.crypto.tiles import WIDTH
-from shared.journal.entries import Action, canonical
+from shared.journal.entries import Action
 from shared.journal.journal import Journal
 from shared.ports.records import Delete
 from shared.wiring.audit import Audit
@@ -79,7 +80,7 @@ def prove(export: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             leaves.append(row["raw_data"].encode())
         else:
             assert row["position"] == position
-            leaves.append(canonical(row["entry"]))
+            leaves.append(canonical_json(row["entry"]))
     left, right = (
         [bytes.fromhex(node) for node in last["proof"][side]] for side in ("left", "right")
     )

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.crypto.checkpoints import Checkpoint
-from shared.crypto.notes import Note, NoteSignature, SignatureType, VerifierKey, cosign_ed25519
-from tests.support.audit_logs import AT, ORIGIN, BuiltLog, LogKey, build_log
+from shared.crypto.notes import Note, NoteSignature, SignatureType, VerifierKey
+from tests.support.audit_logs import AT, ORIGIN, BuiltLog, LogKey, build_log, cosign_ed25519
 from tests.support.cli import Ran, invoke
 from tests.support.emulators.servers import HttpServer, Request, Response
 from tests.support.fake_api import problem

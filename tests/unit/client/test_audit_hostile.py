@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from client.audit.export import verify_export
+from client.audit.export import Export
 from client.audit.inclusion import InclusionProof
 from client.audit.log import Log
 from client.audit.problems import NotProved
@@ -69,15 +69,14 @@ def verify_log(log: BuiltLog, trust: Trust, one: Tampered) -> object:
 
 def verify_lines(log: BuiltLog, trust: Trust, one: Tampered) -> object:
     assert one.lines is not None
-    return verify_export(one.lines, trust)
+    return Export(one.lines).verify(trust)
 
 
 def test_what_was_not_changed_is_proved(log: BuiltLog, trust: Trust) -> None:
     assert Log(log.files().get).verify(trust, log.checkpoint(KEPT)).growth.proved
     for ocsf in (False, True):
-        proved = verify_export(
-            log.export(START, END, ocsf=ocsf), trust, log.checkpoint(KEPT // 2 + 106)
-        )
+        export = Export(log.export(START, END, ocsf=ocsf))
+        proved = export.verify(trust, log.checkpoint(KEPT // 2 + 106))
         assert (proved.start, proved.end) == (START, END)
 
 

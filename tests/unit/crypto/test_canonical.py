@@ -64,7 +64,7 @@ def test_the_example_of_section_3_2_2_byte_for_byte() -> None:
         ),
         ({"Unnormalized Unicode": "A\u030a"}, '{"Unnormalized Unicode":"A\u030a"}'),
         ("\b\t\n\f\r\x00\x1f\x7f\u2028", '"\\b\\t\\n\\f\\r\\u0000\\u001f\x7f\u2028"'),
-        ([0, -1, MAX_INTEGER, -MAX_INTEGER], "[0,-1,9007199254740992,-9007199254740992]"),
+        ([0, -1, MAX_INTEGER, -MAX_INTEGER], "[0,-1,9007199254740991,-9007199254740991]"),
         ((), "[]"),
     ],
 )
@@ -110,3 +110,19 @@ def test_nesting_is_refused_before_the_interpreter_gives_up(depth: int) -> None:
         value = {"a": value}
     with pytest.raises(ValueError, match="nested too deeply"):
         canonical_json(value)
+
+
+SHORT = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+
+
+def test_every_character_is_written_as_rfc_8785_has_it() -> None:
+    """Section 3.2.2.2."""
+    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    escaped = [
+        SHORT.get(point, f"\\u{point:04x}" if point < 32 else chr(point)) for point in points
+    ]
+    assert (
+        canonical_json({"a": "".join(map(chr, points))}) == f'{{"a":"{"".join(escaped)}"}}'.encode()
+    )
+    with pytest.raises(ValueError, match="surrogate"):
+        canonical_json({"a": "\ud800"})

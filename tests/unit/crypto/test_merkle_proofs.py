@@ -9,25 +9,13 @@ import pytest
 
 from shared.crypto import merkle
 from shared.crypto.merkle import ProofError
-from tests.support.audit_logs import TextbookTree
+from tests.support.audit_logs import REFERENCE_LEAVES, TextbookTree
 
 SIZES = 2_000
 
 # Leaves and proofs of the reference implementation's test (google/certificate-transparency,
 # cpp/merkletree/merkle_tree_test.cc), which counts leaves from 1.
-LEAVES = [
-    merkle.leaf_hash(bytes.fromhex(text))
-    for text in (
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    )
-]
+LEAVES = [merkle.leaf_hash(leaf) for leaf in REFERENCE_LEAVES]
 A, B, C, D, E, F, G = (
     "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
     "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",

@@ -21,7 +21,6 @@ from shared.crypto.notes import (
     NoteSignature,
     SignatureType,
     VerifierKey,
-    cosign_ed25519,
     cosign_ml_dsa_44,
     ecdsa_digest,
     ecdsa_signature,
@@ -29,6 +28,7 @@ from shared.crypto.notes import (
     parse_signature,
     sign_ed25519,
 )
+from tests.support.audit_logs import cosign_ed25519
 
 # golang.org/x/mod/sumdb/note/note_test.go
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

