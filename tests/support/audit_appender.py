@@ -1,8 +1,9 @@
 """One of several processes that append to one audit log, in the environment that the settings name.
 
-``python -m tests.support.audit_appender make`` makes a tenant and prints its id. ``… append TENANT SECONDS``
-appends, integrates and signs for so long and prints the ids of the entries that were acknowledged.
-``… show TENANT`` prints what the log then holds: its entries in their order, and every checkpoint.
+``python -m tests.support.audit_appender make`` makes a tenant and prints its id.
+``… append TENANT SECONDS`` appends, integrates and signs for so long, and prints the ids of the entries
+that were acknowledged. ``… show TENANT`` prints what the log then holds: its entries in their order, and
+every checkpoint.
 """
 
 from __future__ import annotations
