@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -383,6 +384,21 @@ def test_a_target_that_fails_and_recovery_without_the_operator(operations: Opera
         if path.is_file()
     }
     assert new.items() <= recovered.items()
+
+
+def test_a_difference_in_an_audit_log(operations: Operations) -> None:
+    # What happened before is signed once the server has run.
+    log = f"{operations.server.api}/audit/log/{operations.story.tenant}/checkpoint"
+    auth = operations.token()
+    wait_until(lambda: httpx.get(log, headers=auth).is_success, "a checkpoint")
+    operations.stop()
+    with sqlite3.connect(operations.folder / "data" / "records.db") as records:
+        condition = "WHERE kind = 'audit-logged' AND partition LIKE ?"
+        ours = (f"{operations.story.tenant}/log-%",)
+        lost = records.execute(f"DELETE FROM records {condition}", ours).rowcount
+    assert lost > 10
+    said = operations.follow("A difference in an audit log")
+    assert said == f"{lost} rows created, 0 replaced, 0 removed.\n"
 
 
 def test_a_drill(operations: Operations) -> None:
