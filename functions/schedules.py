@@ -108,6 +108,14 @@ async def audit_monitor(timer: func.TimerRequest) -> None:
     await (await ready_services()).audit.monitor.run()
 
 
+@blueprint.function_name("grant_expiry")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_GRANT_EXPIRY_SCHEDULE%")
+@measured
+async def grant_expiry(timer: func.TimerRequest) -> None:
+    """Say in the audit logs which staff grants are over."""
+    await (await ready_services()).grants.timer.run()
+
+
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
 @measured

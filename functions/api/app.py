@@ -14,10 +14,12 @@ from functions.api import (
     backups,
     dead_letters,
     documents,
+    grants,
     pages,
     policy,
     problems,
     restores,
+    staff_grants,
     targets,
     tenants,
     uploads,
@@ -37,7 +39,7 @@ PREFIX: Final = API
 
 CAPABILITIES: Final = (
     *(auth, tenants, users, policy, documents, uploads, targets),
-    *(backups, restores, audit, webhooks, dead_letters),
+    *(backups, restores, audit, webhooks, dead_letters, grants, staff_grants),
 )
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
 
 from fastapi import Path, Query, Request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect
@@ -103,7 +110,16 @@ class PageView(BaseModel, Generic[View]):
 
 def id_path(prefix: str) -> object:
     """Return the declaration of a path parameter that is an id with this prefix."""
-    return Path(pattern=rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", description=f"`{prefix}_...`")
+    return Path(pattern=_id_pattern(prefix), description=f"`{prefix}_...`")
+
+
+def id_pattern(prefix: str) -> object:
+    """Return the declaration of a field that is an id with this prefix."""
+    return StringConstraints(pattern=_id_pattern(prefix))
+
+
+def _id_pattern(prefix: str) -> str:
+    return rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
 
 
 def binary(media_type: str) -> dict[str, Any]:

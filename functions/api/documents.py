@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -14,13 +13,16 @@ from functions.api.bodies import (
     Cursor,
     Limit,
     PageView,
-    binary,
-    body_stream,
     id_path,
 )
-from functions.api.conditional import evaluate
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.digests import Digests
+from functions.api.document_content import (
+    CONTENT_BODY,
+    CONTENT_RESPONSES,
+    RANGE_RESPONSE,
+    arriving_content,
+    content_response,
+)
 from functions.api.document_views import DeletionView, DocumentView
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import (
@@ -32,17 +34,11 @@ from functions.api.request_headers import (
     idempotency_key_for,
 )
 from functions.api.response_headers import (
-    digest_header,
-    disposition_header,
     etag_header,
     response_headers,
 )
 from shared.access.permissions import Permission
-from shared.base.buffers import Buffer
-from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
-from shared.documents.sealing import checked_content
 from shared.journal.idempotency import IdempotencyKey
-from shared.wiring.services import Services
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
@@ -67,30 +63,13 @@ Erase = Annotated[
 ]
 KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("documents"))]
 
-_BINARY: Final = binary("application/octet-stream")
-_CONTENT_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "description": "The content. Its `Content-Type` is kept as the document's media type.",
-        **_BINARY,
-    }
-}
-_CONTENT_HEADERS: Final = ("Accept-Ranges", "Content-Disposition", "ETag", "Repr-Digest")
-_CONTENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: _BINARY | response_headers(*_CONTENT_HEADERS),
-    304: {"description": "Not modified"} | response_headers(*_CONTENT_HEADERS),
-}
-_RANGE_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
-    206: _BINARY | response_headers(*_CONTENT_HEADERS, "Content-Range")
-}
-
 
 @router.post(
     "",
     status_code=201,
     summary="Upload a document",
     responses={201: response_headers("ETag", "Location")},
-    openapi_extra=_CONTENT_BODY,
+    openapi_extra=CONTENT_BODY,
 )
 @requires(Permission.DOCUMENTS_WRITE)
 async def upload_document(
@@ -106,7 +85,7 @@ async def upload_document(
     created = await services.documents.create(
         principal,
         description,
-        _content(request, services, digests),
+        arriving_content(request, services, digests),
         digests.get("sha256"),
         key,
     )
@@ -157,7 +136,7 @@ async def list_document_versions(
     "/{document}/content",
     summary="Upload a new version of a document",
     responses={200: response_headers("ETag")},
-    openapi_extra=_CONTENT_BODY,
+    openapi_extra=CONTENT_BODY,
 )
 @requires(Permission.DOCUMENTS_WRITE)
 async def upload_document_version(
@@ -176,7 +155,7 @@ async def upload_document_version(
         document,
         preceding,
         description,
-        _content(request, services, digests),
+        arriving_content(request, services, digests),
         digests.get("sha256"),
     )
     response.headers["ETag"] = etag_header(created.etag)
@@ -188,14 +167,14 @@ async def upload_document_version(
     "/{document}/content",
     summary="Download a document's content",
     response_class=StreamingResponse,
-    responses=_CONTENT_RESPONSES | _RANGE_RESPONSE,
+    responses=CONTENT_RESPONSES | RANGE_RESPONSE,
 )
 @router.head(
     "/{document}/content",
     name="get_document_content_headers",
     summary="Get the headers of a document's content",
     response_class=StreamingResponse,
-    responses=_CONTENT_RESPONSES,
+    responses=CONTENT_RESPONSES,
 )
 @requires(Permission.DOCUMENTS_READ)
 async def download_document_content(
@@ -211,31 +190,17 @@ async def download_document_content(
     Each read is in the audit log before the first byte is sent.
     """
     found = await services.reader.find(principal, document, number)
-    size = found.version.size
-    headers = {
-        "ETag": etag_header(found.etag),
-        "Accept-Ranges": "bytes",
-        "Repr-Digest": digest_header(found.names.sha256),
-        "Content-Disposition": disposition_header(found.names.name),
-        "Content-Type": found.names.media_type,
-    }
-    outcome = evaluate(request.method, conditions, found.etag, size)
-    match outcome.status:
-        case 412:
-            raise PreconditionFailed("The document has another version now; read it first.")
-        case 416:
-            raise RangeNotSatisfiable(f"The content has {size} bytes.", size)
-        case 304:
-            await services.reader.record_read(principal, found)
-            return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(outcome.end - outcome.start)
-    if request.method == "HEAD":
+
+    async def record_read() -> None:
         await services.reader.record_read(principal, found)
-        return Response(headers=headers)
-    if outcome.status == 206:
-        headers["Content-Range"] = f"bytes {outcome.start}-{outcome.end - 1}/{size}"
-    stream = await services.reader.open(principal, found, outcome.start, outcome.end)
-    return StreamingResponse(stream, outcome.status, headers)
+
+    return await content_response(
+        request.method,
+        conditions,
+        found,
+        record_read,
+        lambda start, end: services.reader.open(principal, found, start, end),
+    )
 
 
 @router.delete("/{document}", summary="Delete a document")
@@ -288,10 +253,3 @@ async def release_document(
 ) -> None:
     """End the legal hold on a document. A hold on your whole tenant stays: see the policy."""
     await services.trash.release(principal, document)
-
-
-def _content(request: Request, services: Services, digests: Digests) -> AsyncIterator[Buffer]:
-    """Return the body as it arrives, within its limit; but for SHA-256, its digests are checked here."""
-    content = body_stream(request, services.settings.max_direct_upload_bytes)
-    others = {name: digest for name, digest in digests.items() if name != "sha256"}
-    return checked_content(content, others) if others else content

@@ -50,6 +50,7 @@ from shared.base.errors import (
 from shared.base.ids import PREFIXES, is_id
 from shared.base.partitions import OPERATOR
 from shared.journal.entries import ANONYMOUS, Action
+from shared.keys.gate import act_as, as_the_service
 
 PERMISSION_FIELD: Final = "x-permission"
 """In the OpenAPI document: the permission that an operation requires, or ``PUBLIC``."""
@@ -123,6 +124,10 @@ class GuardedRoute(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(received: Request) -> Response:
+            with as_the_service():
+                return await admitted(received)
+
+        async def admitted(received: Request) -> Response:
             request = _with_joined_lines(received)
             record_route(request, self.path)
             claim: Claim = request.scope[CLAIM]
@@ -194,6 +199,8 @@ class GuardedRoute(APIRoute):
             self._limit_address(request)
             raise
         request.state.principal = principal
+        if principal.kind == "employee":
+            act_as(principal.user)
         limits_of(request).user.take(principal.user)
         check(principal.roles, permission)
 

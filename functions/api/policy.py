@@ -1,4 +1,4 @@
-"""The policy of the caller's tenant: trash, retention and verification of backups, legal hold."""
+"""The policy of the caller's tenant: trash, backups, legal hold, access of the operator's staff."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from shared.policy.models import (
     HourlySets,
     MonthlySets,
     Retention,
+    StaffAccess,
     TenantPolicy,
     TrashDays,
     VerificationDays,
@@ -51,6 +52,15 @@ class PolicyView(Body):
     legal_hold: Annotated[
         bool, Field(description="Nothing of the tenant is deleted, erased or pruned.")
     ]
+    # Not strict, as JSON has no enumerations.
+    staff_access: Annotated[
+        StaffAccess,
+        Field(
+            strict=False,
+            description="What an employee needs to see data of yours, for one support case: a second "
+            "employee's `approval`, your `consent` besides, or `forbidden`, which ends every grant.",
+        ),
+    ]
 
     @classmethod
     def of(cls, policy: TenantPolicy) -> PolicyView:
@@ -65,6 +75,7 @@ class PolicyView(Body):
             retention=Retention(**self.retention.model_dump()),
             verification_days=self.verification_days,
             legal_hold=self.legal_hold,
+            staff_access=self.staff_access,
         )
 
 
@@ -73,7 +84,7 @@ class PolicyView(Body):
 async def get_policy(
     services: ServicesDep, principal: PrincipalDep, response: Response
 ) -> PolicyView:
-    """Get how long the trash and the backups of your tenant are kept, and whether it is held."""
+    """Get how long trash and backups are kept, whether your tenant is held, and what staff may see."""
     return _tagged(await services.policies.read(principal), response)
 
 

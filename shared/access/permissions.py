@@ -33,6 +33,13 @@ class Permission(StrEnum):
     TENANTS_READ = "tenants.read"
     TENANTS_MANAGE = "tenants.manage"
     EVENTS_MANAGE = "events.manage"
+    GRANTS_REQUEST = "grants.request"
+    GRANTS_APPROVE = "grants.approve"
+    GRANTS_READ = "grants.read"
+    GRANTS_REVOKE = "grants.revoke"
+    GRANTS_CONSENT = "grants.consent"
+    REVIEWS_MANAGE = "reviews.manage"
+    EVIDENCE_READ = "evidence.read"
 
 
 class Role(StrEnum):
@@ -66,6 +73,8 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,
             Permission.WEBHOOKS_MANAGE,
+            Permission.GRANTS_CONSENT,
+            Permission.REVIEWS_MANAGE,
         }
     ),
     Role.MEMBER: frozenset(
@@ -88,9 +97,20 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.EVENTS_MANAGE,
+            Permission.GRANTS_REQUEST,
+            Permission.GRANTS_APPROVE,
+            Permission.GRANTS_READ,
+            Permission.GRANTS_REVOKE,
         }
     ),
-    Role.SUPPORT: frozenset({Permission.OWN_ACCOUNT, Permission.TENANTS_READ}),
+    Role.SUPPORT: frozenset(
+        {
+            Permission.OWN_ACCOUNT,
+            Permission.TENANTS_READ,
+            Permission.GRANTS_REQUEST,
+            Permission.GRANTS_READ,
+        }
+    ),
     Role.OFFICER: frozenset(
         {
             Permission.OWN_ACCOUNT,
@@ -98,14 +118,30 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.BACKUPS_READ,
             Permission.USERS_READ,
             Permission.AUDIT_READ,
+            Permission.GRANTS_READ,
+            Permission.GRANTS_REVOKE,
+            Permission.REVIEWS_MANAGE,
+            Permission.EVIDENCE_READ,
         }
     ),
 }
 """All that each role may do. A permission applies within the user's own tenant; employees' tenant is
-the operator's, so no employee's role reaches a customer's documents."""
+the operator's, so no employee's role reaches a customer's documents: for that they need a grant."""
 
 STAFF_ROLES: Final = frozenset({Role.OPERATOR, Role.SUPPORT, Role.OFFICER})
 """The roles of the operator's employees; all others are for the users of tenants."""
+
+SEPARATED: Final = (
+    frozenset({Role.OFFICER, Role.OPERATOR}),
+    frozenset({Role.OFFICER, Role.SUPPORT}),
+)
+"""Roles that nobody has together: who reviews what others may do and have done is none of them."""
+
+
+def separated(roles: Iterable[Role]) -> tuple[Role, ...] | None:
+    """Two roles that one person must not have together; None where there are none."""
+    held = frozenset(roles)
+    return next((tuple(sorted(pair)) for pair in SEPARATED if pair <= held), None)
 
 
 def may(roles: Iterable[Role], permission: Permission) -> bool:
@@ -127,10 +163,13 @@ def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:
     """Check the roles that a user of a tenant is to have.
 
     Raises:
-        InvalidInput: There are none, one is repeated, or one is not for users of this tenant.
+        InvalidInput: There are none, one is repeated, one is not for users of this tenant, or two must not
+            be one person's.
     """
     if not roles or len(set(roles)) != len(roles):
         raise InvalidInput("Send at least one role, and each role once.")
     allowed = STAFF_ROLES if tenant == OPERATOR else frozenset(Role) - STAFF_ROLES
     if not set(roles) <= allowed:
         raise InvalidInput(f"The roles of this tenant are: {', '.join(sorted(allowed))}.")
+    if pair := separated(roles):
+        raise InvalidInput(f"Nobody has both of these roles: {', '.join(pair)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from shared.access.permissions import Role
@@ -36,10 +37,13 @@ class Principal:
     """An authenticated user and the request they make.
 
     Attributes:
-        tenant: The tenant whose records they can reach; ``OPERATOR`` for an employee.
+        tenant: The tenant whose records they can reach; for an employee ``OPERATOR``, unless they act under
+            a grant.
         user: The id of the user.
         roles: The roles of the user.
         origin: Where the request came from.
+        signed_in_at: When they gave their password; None where no token stands for them.
+        grant: The id of the staff grant under which an employee acts in a customer's tenant; empty: none.
         confirm: Reads again whether the user may still act, and raises ``TokenRevoked`` where not. What
             takes long, such as content that arrives, is followed by it right before the commit.
     """
@@ -48,6 +52,8 @@ class Principal:
     user: str
     roles: tuple[Role, ...]
     origin: Origin = Origin()
+    signed_in_at: datetime | None = None
+    grant: str = ""
     confirm: Callable[[], Awaitable[None]] = field(
         default=_nothing_to_confirm, compare=False, repr=False
     )
@@ -55,4 +61,4 @@ class Principal:
     @property
     def kind(self) -> Literal["user", "employee"]:
         """Whether the user belongs to a customer or to the operator."""
-        return "employee" if self.tenant == OPERATOR else "user"
+        return "employee" if self.tenant == OPERATOR or self.grant else "user"

@@ -36,14 +36,14 @@ from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged
 from shared.base.models import JsonObject
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto import merkle
 from shared.crypto.canonical import canonical_json
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, remove_all
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Entry
-from shared.journal.journal import ENTRY_KIND, entries_waiting
+from shared.journal.journal import ENTRY_KIND, Journal, entries_waiting
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change, Create, Delete, RecordStore
 
@@ -80,6 +80,7 @@ class AuditLog:
         records: Where entries wait and logs have their index.
         agenda: Where each log that has grown is put, for its checkpoint.
         sealer: Seals the personal data of entries.
+        journal: Copies entries into another log.
         runtime: Waits between attempts where several processes append to one log.
         index_days: How long the index keeps an entry; the tiles keep it longer.
         checkpoint_seconds: What is appended in a time window of this length gets one checkpoint.
@@ -90,6 +91,7 @@ class AuditLog:
     records: RecordStore
     agenda: Agenda
     sealer: EntrySealer
+    journal: Journal
     runtime: Runtime
     index_days: int
     checkpoint_seconds: int
@@ -170,6 +172,9 @@ class AuditLog:
             return 0
         within = timedelta(seconds=self.checkpoint_seconds)
         await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), within)
+        # Before they are appended: whatever is killed when, no entry is in one of the two logs alone.
+        for entry in entries:
+            await self._copy(entry)
         sealed = await self.sealer.seal(partition.tenant, entries)
         try:
             head = await self._append(partition, part, sealed)
@@ -178,6 +183,13 @@ class AuditLog:
             raise
         await self._complete(head)
         return len(entries)
+
+    async def _copy(self, entry: JsonObject) -> None:
+        """What is about a staff grant is in the tenant's log and in the operator's."""
+        if not entry.get("grant") or entry.get("source"):
+            return
+        to = entry["details"]["tenant"] if entry["tenant"] == OPERATOR else OPERATOR
+        await self.journal.copy(Entry.model_validate(entry), to)
 
     async def _append(
         self,

@@ -33,7 +33,7 @@ from shared.crypto.metadata import metadata_associated_data, open_metadata, seal
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action, Entry, SealedFacts
 from shared.journal.journal import Journal
-from shared.policy.models import TenantPolicy
+from shared.policy.models import StaffAccess, TenantPolicy
 from shared.ports.records import Change, RecordStore
 
 LOOK_BACK: Final = timedelta(days=7)
@@ -46,7 +46,9 @@ SALT_BYTES: Final = 32
 
 _WITH_ADDRESS: Final = frozenset({Action.SIGN_IN, Action.REQUEST, Action.REQUESTS_REFUSED})
 
-_LESS: Final = ("trash_days", "hourly", "daily", "monthly", "yearly", "legal_hold")
+_LESS: Final = (
+    *("trash_days", "hourly", "daily", "monthly", "yearly", "legal_hold", "staff_access"),
+)
 """Numbers of a policy that protect less when they are lower."""
 
 _log = logging.getLogger("strongroom.audit")
@@ -186,6 +188,8 @@ def _act(
         is_new = use_network(networks, entry.actor.id, network, entry.time)
     if allowed and entry.action is Action.POLICY_CHANGE:
         numbers = {name: n for name, n in entry.details.items() if isinstance(n, int)}
+        if isinstance(access := entry.details.get("staff_access"), str):
+            numbers["staff_access"] = _rank(access)
         weakens = _is_weaker(numbers, _DEFAULTS | policy)
         policy.update(numbers)
     return Act(entry, network, is_new, weakens)
@@ -213,7 +217,13 @@ def _numbers(policy: TenantPolicy) -> dict[str, int]:
         **policy.retention.model_dump(),
         "verification_days": policy.verification_days,
         "legal_hold": int(policy.legal_hold),
+        "staff_access": _rank(policy.staff_access),
     }
+
+
+def _rank(access: str) -> int:
+    """How much a policy of staff access protects; 0: the least, and what is unknown."""
+    return next((rank for rank, each in enumerate(StaffAccess) if each == access), 0)
 
 
 _DEFAULTS: Final = _numbers(TenantPolicy())

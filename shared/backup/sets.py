@@ -27,10 +27,10 @@ from shared.base import telemetry
 from shared.base.errors import Conflict, Damaged, NotFound, StrongroomError
 from shared.base.partitions import MAIN, Partition
 from shared.base.streams import single
-from shared.documents.months import DocumentMonths
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
+from shared.journal.months import DOCUMENT_MONTHS, Months
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.models import WrappedIntermediateKey, intermediate_keys_of
 from shared.keys.names import tenant_key_name
@@ -80,13 +80,13 @@ class BackupSets:
     runtime: Runtime
     _states: Collection[BackupState] = field(init=False)
     _keys: Collection[WrappedIntermediateKey] = field(init=False)
-    _months: DocumentMonths = field(init=False)
+    _months: Months = field(init=False)
 
     def __post_init__(self) -> None:
         records = self._records
         self._states = states_of(records)
         self._keys = intermediate_keys_of(records)
-        self._months = DocumentMonths(records)
+        self._months = Months(records, DOCUMENT_MONTHS)
 
     @property
     def _records(self) -> RecordStore:

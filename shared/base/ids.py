@@ -11,7 +11,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-PREFIXES: Final = ("doc", "drl", "rst", "set", "ten", "tgt", "upl", "usr", "ver", "whk")
+PREFIXES: Final = (
+    "doc",
+    "drl",
+    "grt",
+    "rev",
+    "rst",
+    "set",
+    "ten",
+    "tgt",
+    "upl",
+    "usr",
+    "ver",
+    "whk",
+)
 """The prefixes of ids that requests and audit entries name."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

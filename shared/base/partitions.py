@@ -1,8 +1,8 @@
 """Partitions: the records that one commit can change together.
 
-A partition never grows with a tenant's age. A document lies in the month of its id, so its partition
-is found from the id alone; users, keys and settings lie in ``main``; an audit log in parts of a fixed
-number of entries. ``docs/decisions/0022-small-partitions.md`` has the arithmetic.
+A partition never grows with a tenant's age. A document, or a grant, lies in the month of its id, so its
+partition is found from the id alone; users, keys and settings lie in ``main``; an audit log in parts of a
+fixed number of entries. ``docs/decisions/0022-small-partitions.md`` has the arithmetic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OPERATOR: Final = "operator"
 MAIN: Final = "main"
 """The part of a tenant that holds its users, keys and settings."""
 
-_BY_MONTH: Final = frozenset({"doc", "upl"})
+_BY_MONTH: Final = frozenset({"doc", "grt", "upl"})
 """The prefixes of ids whose records lie in the month of the id."""
 
 
@@ -67,10 +67,10 @@ def partition_of(tenant: str, id: str) -> Partition:
 
     Args:
         tenant: Whose it is.
-        id: Of a document or an upload: its month. Any other id, or none: ``MAIN``.
+        id: Of a document, an upload or a grant: its month. Any other id, or none: ``MAIN``.
 
     Raises:
-        ValueError: It begins like the id of a document or an upload and is not one.
+        ValueError: It begins like the id of one of these and is not one.
     """
     if id.partition("_")[0] in _BY_MONTH:
         return Partition(tenant, month_of(id))

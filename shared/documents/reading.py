@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from shared.access.permissions import Permission, check
@@ -48,9 +48,22 @@ class DocumentReader:
     opener: ContentOpener
 
     async def page(
-        self, principal: Principal, *, limit: int, cursor: str | None, trashed: bool = False
+        self,
+        principal: Principal,
+        *,
+        limit: int,
+        cursor: str | None,
+        trashed: bool = False,
+        keep: Callable[[DocumentVersion], bool] | None = None,
     ) -> Listing[DocumentVersion]:
         """A page of the caller's tenant's documents, or of its trash, newest first.
+
+        Args:
+            principal: Who asks.
+            limit: How many at most.
+            cursor: From the page before.
+            trashed: The trash.
+            keep: Which of them to show, and with it none that is damaged; None: all.
 
         Raises:
             Forbidden: The trash is for those who may delete and recover documents.
@@ -59,18 +72,21 @@ class DocumentReader:
         if trashed:
             check(principal.roles, Permission.DOCUMENTS_DELETE)
         page = await self.store.documents(principal.tenant, limit, cursor, trashed=trashed)
-        await self.journal.commit(
-            self.journal.entry(
-                Action.DOCUMENT_LIST, by=principal, details={"documents": len(page.items)}
-            )
-        )
         found = [
             (stored.value, stored.value.current)
             for stored in page.items
             if stored.value.current is not None
         ]
         items, damaged = await self._named(principal.tenant, found)
-        return Listing(items, page.cursor, [*page.damaged, *(each.id for each, _ in damaged)])
+        unreadable = [*page.damaged, *(each.id for each, _ in damaged)]
+        shown = len(page.items)
+        if keep is not None:
+            items, unreadable = [item for item in items if keep(item)], []
+            shown = len(items)
+        await self.journal.commit(
+            self.journal.entry(Action.DOCUMENT_LIST, by=principal, details={"documents": shown})
+        )
+        return Listing(items, page.cursor, unreadable)
 
     async def find(
         self, principal: Principal, document: str, number: int | None = None

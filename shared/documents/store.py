@@ -13,11 +13,11 @@ from shared.base.events import Event
 from shared.base.models import Model
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Upload, Version
-from shared.documents.months import DocumentMonths
 from shared.documents.naming import sweep_due
 from shared.documents.timing import GRANT_LIFETIME, erasure_due, expiry_due
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, StoredPage, page_across
+from shared.journal.months import DOCUMENT_MONTHS, Months
 from shared.ports.records import Change, RecordStore
 
 DOCUMENT_KIND: Final = "document"
@@ -86,7 +86,7 @@ class DocumentRecords:
     agenda: Agenda
     _documents: Collection[Document] = field(init=False)
     _versions: Collection[Version] = field(init=False)
-    months: DocumentMonths = field(init=False)
+    months: Months = field(init=False)
     _erasures: Collection[Erasure] = field(init=False)
     uploads: Collection[Upload] = field(init=False)
 
@@ -102,7 +102,7 @@ class DocumentRecords:
         self._versions = Collection(
             self.records, Version, VERSION_KIND, missing="The document has no such version."
         )
-        self.months = DocumentMonths(self.records)
+        self.months = Months(self.records, DOCUMENT_MONTHS)
         self._erasures = Collection(self.records, Erasure, ERASURE_KIND, lambda erasure: erasure.id)
         self.uploads = Collection(
             self.records,

@@ -48,6 +48,7 @@ class User(Model):
         security_version: Raised to revoke the user's tokens: those of an earlier version are void.
             Releases before 0.2 stored it as ``security_epoch``.
         created_at: When the user was added.
+        account_of: The id of the first account of the person whose this is; empty: this is their first.
     """
 
     id: str
@@ -61,6 +62,12 @@ class User(Model):
         default=1, validation_alias=AliasChoices("security_version", "security_epoch")
     )
     created_at: UtcDatetime
+    account_of: str = ""
+
+    @property
+    def person(self) -> str:
+        """Stands for the person: the id of their first account."""
+        return self.account_of or self.id
 
 
 class UsernameReservation(Model):

@@ -134,7 +134,14 @@ class SignIn:
                 raise revoked
 
         await confirm()
-        return Principal(claims.tenant, claims.user, claims.roles, origin, confirm)
+        return Principal(
+            claims.tenant,
+            claims.user,
+            claims.roles,
+            origin,
+            signed_in_at=claims.issued_at,
+            confirm=confirm,
+        )
 
     async def change_password(self, principal: Principal, password: str, new_password: str) -> None:
         """Replace the caller's password; all their tokens are void at once.

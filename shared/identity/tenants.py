@@ -118,13 +118,21 @@ class Tenants:
             raise Conflict(_SLUG_TAKEN) from None
         return CreatedTenant(tenant, new.temporary)
 
+    async def load(self, tenant: str) -> Tenant:
+        """A tenant.
+
+        Raises:
+            NotFound: There is no such tenant.
+        """
+        return (await self._tenants.get(DIRECTORY, tenant)).value
+
     async def read(self, principal: Principal, tenant: str) -> Tenant:
         """A tenant.
 
         Raises:
             NotFound: There is no such tenant.
         """
-        found = (await self._tenants.get(DIRECTORY, tenant)).value
+        found = await self.load(tenant)
         await self.journal.commit(self.journal.entry(Action.TENANT_READ, tenant, by=principal))
         return found
 

@@ -52,12 +52,14 @@ class TokenSubject:
         user: Their id.
         roles: That they had when it was issued.
         security_version: That they had when it was issued.
+        issued_at: When that was: they had just given their password.
     """
 
     tenant: str
     user: str
     roles: tuple[Role, ...]
     security_version: int
+    issued_at: datetime
 
 
 @dataclass(slots=True)
@@ -122,7 +124,9 @@ class Tokens:
             now=self.runtime.now(),
         )
         roles = tuple(Role(role) for role in claims.roles)
-        return TokenSubject(claims.tenant, claims.user, roles, claims.security_version)
+        return TokenSubject(
+            claims.tenant, claims.user, roles, claims.security_version, claims.issued_at
+        )
 
     async def rotate(self) -> bool:
         """Add a key to the ring and drop those whose tokens have all expired; False if it is too soon."""

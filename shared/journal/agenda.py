@@ -53,6 +53,7 @@ class Task(StrEnum):
     CHECKPOINT = "checkpoint"
     PUSH_WEBHOOKS = "push-webhooks"
     MONITOR_LOG = "monitor-log"
+    END_GRANTS = "end-grants"
 
 
 LONGEST_LEAD: Final = {

@@ -104,6 +104,20 @@ class Action(StrEnum):
     WEBHOOK_REPLAY = "webhook.replay"
     WEBHOOK_DELETE = "webhook.delete"
     WEBHOOK_FAIL = "webhook.fail"
+    GRANT_REQUEST = "grant.request"
+    GRANT_BREAK_GLASS = "grant.break-glass"
+    GRANT_APPROVE = "grant.approve"
+    GRANT_CONSENT = "grant.consent"
+    GRANT_DECLINE = "grant.decline"
+    GRANT_NARROW = "grant.narrow"
+    GRANT_RETURN = "grant.return"
+    GRANT_REVOKE = "grant.revoke"
+    GRANT_CASE_CLOSE = "grant.case-close"
+    GRANT_EXPIRE = "grant.expire"
+    GRANT_USE = "grant.use"
+    GRANT_READ = "grant.read"
+    GRANT_LIST = "grant.list"
+    GRANT_REPORT = "grant.report"
     EVENTS_READ = "events.read"
     EVENTS_REPLAY = "events.replay"
     KEY_REWRAP = "key.rewrap"
@@ -154,6 +168,7 @@ class Entry(Model):
         request: The id of the request, which its response carried; empty where no request did it.
         trace: The trace id of the request.
         grant: The id of the staff grant under which it was done; empty: none was needed.
+        source: Of a copy: whose log has the same entry, a tenant's id or ``operator``; empty: this is it.
         details: Facts that are not secret, such as sizes, versions and roles; never a name.
         sealed: In the log: address and user agent; None where there is neither.
     """
@@ -171,6 +186,7 @@ class Entry(Model):
     user_agent: str = Field("", exclude_if=not_)
     request: str = Field("", exclude_if=not_)
     grant: str = Field("", exclude_if=not_)
+    source: str = Field("", exclude_if=not_)
     trace: str = ""
     details: Details = Field(default_factory=dict)
     sealed: SealedFacts | None = Field(None, exclude_if=not_)

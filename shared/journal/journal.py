@@ -7,12 +7,15 @@ of it is durable; the events are on their way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 from shared.access.principal import Origin, Principal
 from shared.base import telemetry
-from shared.base.errors import FAILURES, Interrupted, StrongroomError
+from shared.base.errors import FAILURES, Conflict, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
+from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import Partition, partition_of
 from shared.crypto.canonical import canonical_json
 from shared.journal.catalogue.table import check_described
@@ -31,6 +34,22 @@ from shared.ports.clock import Runtime
 from shared.ports.records import Change, RecordStore
 
 ENTRY_KIND: Final = "audit"
+COPIED_KIND: Final = "audit-copied"
+
+COPIES_KNOWN: Final = timedelta(days=30)
+"""Longer than an entry can wait to be appended to its log."""
+
+
+class Copied(Model):
+    """That an entry of another log was put into this one.
+
+    Attributes:
+        id: Of the entry.
+        expires_at: When nobody tries again any more.
+    """
+
+    id: str
+    expires_at: UtcDatetime
 
 
 class Journal:
@@ -51,6 +70,13 @@ class Journal:
         self._environment = environment
         self._runtime = runtime
         self._entries = entries_waiting(records)
+        self._copied = Collection(
+            records,
+            Copied,
+            COPIED_KIND,
+            lambda copied: copied.id,
+            expires_at=lambda c: c.expires_at,
+        )
 
     def entry(
         self,
@@ -62,6 +88,7 @@ class Journal:
         origin: Origin | None = None,
         refused: str = "",
         failed: str = "",
+        grant: str = "",
         details: Details | None = None,
     ) -> Entry:
         """An audit entry for the present moment.
@@ -74,6 +101,7 @@ class Journal:
             origin: Where the request came from, where ``by`` does not say.
             refused: The slug of the error that refused it.
             failed: The slug of the error that made it fail.
+            grant: The id of the staff grant that it is about; for a principal who acts under one, that one.
             details: Facts that are neither secret nor a name.
 
         Raises:
@@ -90,6 +118,7 @@ class Journal:
         if isinstance(by, Principal):
             tenant = tenant or by.tenant
             origin = origin or by.origin
+            grant = grant or by.grant
             by = Actor(kind=by.kind, id=by.user)
         if tenant is None:
             raise ValueError("an audit entry belongs to a tenant")
@@ -107,6 +136,7 @@ class Journal:
             address=origin.address,
             user_agent=origin.user_agent,
             request=origin.request,
+            grant=grant,
             trace=origin.traceparent.split("-")[1] if origin.traceparent else "",
             details=details,
         )
@@ -120,6 +150,7 @@ class Journal:
         by: Principal | Actor,
         tenant: str | None = None,
         origin: Origin | None = None,
+        grant: str = "",
         details: Details | None = None,
     ) -> None:
         """Put into the audit log what an error refused or made fail, unless it is there already.
@@ -131,6 +162,7 @@ class Journal:
             by: See ``entry``.
             tenant: See ``entry``.
             origin: See ``entry``.
+            grant: See ``entry``.
             details: See ``entry``.
         """
         if error.audited:
@@ -144,6 +176,7 @@ class Journal:
             origin=origin,
             refused="" if failed else error.slug,
             failed=error.slug if failed else "",
+            grant=grant,
             details=details,
         )
         await self.commit(entry)
@@ -234,6 +267,31 @@ class Journal:
                 *self._outbox.changes(partition, events or [self._recorded(entries[0], partition)]),
             ],
         )
+
+    async def copy(self, entry: Entry, tenant: str) -> None:
+        """Put an entry that is about a staff grant into another log as well, once.
+
+        Args:
+            entry: As it was committed.
+            tenant: Whose log.
+        """
+        copy = entry.model_copy(update={"tenant": tenant, "source": entry.tenant})
+        partition = partition_of(tenant, entry.resource)
+        event = self._recorded(copy, partition)
+        await self._outbox.prepare(partition)
+        with suppress(Conflict):  # it is there, or was, until it was appended to the log
+            await self._records.commit(
+                partition,
+                [
+                    self._entries.create(partition, copy),
+                    self._copied.create(
+                        partition,
+                        Copied(id=entry.id, expires_at=self._runtime.now() + COPIES_KNOWN),
+                    ),
+                    *self._outbox.changes(partition, [event]),
+                ],
+            )
+            self._outbox.schedule_publish([event])
 
     async def announce(self, partition: Partition, events: Sequence[Event]) -> None:
         """Make events durable whose cause was committed with its audit entry before.

@@ -21,6 +21,7 @@ from shared.journal.collections import Collection
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
+from shared.keys.gate import KeyGate
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.memory import KeyMemory
 from shared.keys.models import Epoch, EpochKey, epochs_of
@@ -53,13 +54,14 @@ class _Room:
 
 @dataclass(slots=True)
 class EpochKeys:
-    """Gives out epoch keys, keeping each in memory for a few minutes."""
+    """Gives out epoch keys, keeping each in memory for a few minutes; to whom, the gate says each time."""
 
     records: RecordStore
     key_vault: KeyVault
     journal: Journal
     intermediates: IntermediateKeys
     runtime: Runtime
+    gate: KeyGate = field(default_factory=KeyGate)
     _epochs: Collection[Epoch] = field(init=False, repr=False)
     _memory: KeyMemory[EpochKey] = field(init=False, repr=False)
     _rooms: dict[str, _Room] = field(init=False, repr=False, default_factory=dict)
@@ -101,8 +103,10 @@ class EpochKeys:
 
         Raises:
             Damaged: The epoch, or a key that wraps it, is gone or not what it was.
+            Forbidden: It is for an employee, and no live grant of theirs is for this tenant.
             Unavailable: The key vault or the record store does not respond.
         """
+        await self.gate.admit(tenant)
         return await self._memory.get((tenant, epoch), lambda: self._unwrap(tenant, epoch))
 
     async def of_all(self, tenant: str, epochs: Iterable[str]) -> Mapping[str, EpochKey]:

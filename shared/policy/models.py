@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -17,6 +18,14 @@ MonthlySets = Annotated[int, Field(ge=0, le=1_200)]
 YearlySets = Annotated[int, Field(ge=0, le=100)]
 TrashDays = Annotated[int, Field(ge=0, le=90)]
 VerificationDays = Annotated[int, Field(ge=1, le=90)]
+
+
+class StaffAccess(StrEnum):
+    """Which employees may see a tenant's data, from the least protection to the most."""
+
+    APPROVAL = "approval"
+    CONSENT = "consent"
+    FORBIDDEN = "forbidden"
 
 
 class Retention(Model):
@@ -101,9 +110,12 @@ class TenantPolicy(Model):
         retention: Of backup sets.
         verification_days: Within so many days every object of the backups is read and checked.
         legal_hold: Nothing of the tenant is deleted, erased or pruned, whatever else the policy says.
+        staff_access: Whether a grant takes a second employee's approval, the tenant's consent besides, or
+            there are none; also for those that are live.
     """
 
     trash_days: TrashDays = 30
     retention: Retention = Retention()
     verification_days: VerificationDays = 30
     legal_hold: bool = False
+    staff_access: StaffAccess = StaffAccess.APPROVAL

@@ -85,6 +85,7 @@ class Policies:
                 **policy.retention.model_dump(),
                 "verification_days": policy.verification_days,
                 "legal_hold": int(policy.legal_hold),
+                "staff_access": policy.staff_access.value,
             },
         )
 

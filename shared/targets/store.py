@@ -11,10 +11,10 @@ from typing import Final
 
 from shared.base.errors import Conflict, NotFound
 from shared.base.partitions import MAIN, Partition, partition_of
-from shared.documents.months import DocumentMonths
 from shared.journal.agenda import Agenda, AgendaItem, Task, after_commit, end_of_window
 from shared.journal.collections import Collection, Stored, StoredPage
 from shared.journal.contention import retry_conflicts
+from shared.journal.months import DOCUMENT_MONTHS, Months
 from shared.ports.clock import Runtime
 from shared.ports.records import RecordStore
 from shared.targets.models import Target, TargetPlaces, TargetStatus, WaitingCopy
@@ -117,7 +117,7 @@ class TargetRecords:
     statuses: Collection[TargetStatus] = field(init=False)
     copies: Collection[WaitingCopy] = field(init=False)
     places: Collection[TargetPlaces] = field(init=False)
-    _months: DocumentMonths = field(init=False)
+    _months: Months = field(init=False)
 
     def __post_init__(self) -> None:
         self.targets = Collection(
@@ -138,7 +138,7 @@ class TargetRecords:
             lambda copy: copy.id,
             index_of=lambda copy: {"target": copy.target},
         )
-        self._months = DocumentMonths(self.records)
+        self._months = Months(self.records, DOCUMENT_MONTHS)
 
     async def of_tenant(self, tenant: str) -> StoredPage[Target]:
         """A tenant's targets, oldest first; one read where there are none."""

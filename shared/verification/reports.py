@@ -16,10 +16,10 @@ from shared.base.errors import Damaged, Forbidden, InvalidInput, NotFound
 from shared.base.ids import is_id
 from shared.base.listing import Listing
 from shared.base.partitions import MAIN, Partition
-from shared.documents.months import DocumentMonths
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
+from shared.journal.months import DOCUMENT_MONTHS, Months
 from shared.ports.clock import Runtime
 from shared.restore.drills import DrillReport, drills_of
 from shared.verification.findings import Finding, Verification, verifications_of
@@ -79,12 +79,12 @@ class BackupReports:
     parts: PartBackup
     runtime: Runtime
     _verifications: Collection[Verification] = field(init=False)
-    _months: DocumentMonths = field(init=False)
+    _months: Months = field(init=False)
 
     def __post_init__(self) -> None:
         records = self.parts.records
         self._verifications = verifications_of(records)
-        self._months = DocumentMonths(records)
+        self._months = Months(records, DOCUMENT_MONTHS)
 
     async def page(
         self, principal: Principal, tenant: str | None, *, limit: int, cursor: str | None

@@ -82,6 +82,7 @@ def build_audit(
         records,
         agenda,
         sealer,
+        journal,
         runtime,
         settings.audit_index_days,
         settings.audit_checkpoint_seconds,

@@ -56,7 +56,9 @@ def scratch_maker(
             ContentReader(ContentOpener(blobs, blobs, epochs, environment)),
             runtime,
         )
-        audit_log = AuditLog(records, agenda, sealer, runtime, index_days=1, checkpoint_seconds=60)
+        audit_log = AuditLog(
+            records, agenda, sealer, journal, runtime, index_days=1, checkpoint_seconds=60
+        )
         tenants = TenantRestorer(
             RecordRestorer(records), restorer, TenantCopier(restorer), audit_log
         )

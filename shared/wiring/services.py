@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 
@@ -32,6 +32,7 @@ from shared.journal.idempotency import Idempotency
 from shared.journal.journal import Journal
 from shared.journal.outbox import Outbox
 from shared.keys.epochs import EpochKeys
+from shared.keys.gate import GatedKeyVault, KeyGate
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.rotation import KeyRotation
 from shared.keys.tenants import TenantKeys
@@ -45,6 +46,7 @@ from shared.webhooks.store import WebhookRecords
 from shared.wiring.adapters import Adapters
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
+from shared.wiring.grants import GrantServices, build_grants
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
 from shared.wiring.telemetry import start_telemetry
@@ -69,6 +71,7 @@ class Services:
     sign_in: SignIn
     key_rotation: KeyRotation
     policies: Policies
+    grants: GrantServices
     backups: Backups
     reader: DocumentReader
     documents: Documents
@@ -124,6 +127,8 @@ def build(
     topology = load_topology()
     if adapters is None:
         adapters = profile_adapters(settings, topology, runtime)
+    gate = KeyGate()
+    adapters = replace(adapters, key_vault=GatedKeyVault(adapters.key_vault, gate))
     records, key_vault = adapters.records, adapters.key_vault
     environment = settings.environment
 
@@ -133,7 +138,7 @@ def build(
     idempotency = Idempotency(records, runtime)
     hasher = PasswordHasher(runtime)
     intermediates = IntermediateKeys(records, key_vault, journal, runtime)
-    epochs = EpochKeys(records, key_vault, journal, intermediates, runtime)
+    epochs = EpochKeys(records, key_vault, journal, intermediates, runtime, gate)
     key_rotation = KeyRotation(
         records,
         key_vault,
@@ -189,6 +194,9 @@ def build(
         runtime,
         max_bytes=max(settings.max_direct_upload_bytes, settings.max_staged_upload_bytes),
     )
+    grants = build_grants(
+        epochs, environment, journal, accounts, tenants, policies, agenda, idempotency, reader
+    )
     return Services(
         settings=settings,
         topology=topology,
@@ -204,6 +212,7 @@ def build(
         sign_in=SignIn(journal, accounts, tenants, tokens, Lockout(records, runtime), runtime),
         key_rotation=key_rotation,
         policies=policies,
+        grants=grants,
         backups=build_backups(
             adapters,
             environment,

@@ -129,6 +129,7 @@ class Settings(BaseSettings):
             made anew from the tiles.
         audit_monitor_schedule: When the audit logs that have grown, or are due, are compared with all that
             the service has of them.
+        grant_expiry_schedule: When the audit logs are told which staff grants are over.
         audit_monitor_days: Within so many days each audit log is compared as a whole.
         audit_downloads_per_hour: So many documents that one user opens within an hour raise an alert.
         audit_log_host: What the name of every audit log begins with, which its checkpoints carry. It must
@@ -204,6 +205,7 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(default=3_653, ge=1, le=36_500)
     audit_index_days: int = Field(default=3_653, ge=30, le=36_500)
     audit_monitor_schedule: Schedule = "40 */5 * * * *"
+    grant_expiry_schedule: Schedule = "25 * * * * *"
     audit_monitor_days: int = Field(default=30, ge=1, le=366)
     audit_downloads_per_hour: int = Field(default=200, ge=1, le=2_000)
     audit_log_host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\[\]-]+$")] | None = None

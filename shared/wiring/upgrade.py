@@ -38,11 +38,11 @@ from shared.base.models import JsonObject
 from shared.base.partitions import Partition, partition_of
 from shared.crypto import merkle
 from shared.crypto.canonical import canonical_json
-from shared.documents.months import MONTH_KIND
 from shared.documents.naming import former_day
 from shared.journal.agenda import Agenda, Task
 from shared.journal.idempotency import RESERVATION_KIND
 from shared.journal.journal import ENTRY_KIND
+from shared.journal.months import DOCUMENT_MONTHS
 from shared.journal.outbox import RELAY_AFTER
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Create, Record, RecordStore
@@ -105,7 +105,10 @@ class _Upgrade:
         for partition in sorted(self._months):
             await self._write(
                 Record(
-                    Partition(partition.tenant), MONTH_KIND, partition.part, {"id": partition.part}
+                    Partition(partition.tenant),
+                    DOCUMENT_MONTHS,
+                    partition.part,
+                    {"id": partition.part},
                 )
             )
         await self._flush()

@@ -29,6 +29,7 @@ POLICY_FACTS: dict[str, Any] = {
     "yearly": 3,
     "verification_days": 10,
     "legal_hold": 0,
+    "staff_access": "approval",
 }
 
 

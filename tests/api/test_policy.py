@@ -16,6 +16,7 @@ DEFAULTS = {
     "retention": {"hourly": 24, "daily": 30, "monthly": 12, "yearly": 7},
     "verification_days": 30,
     "legal_hold": False,
+    "staff_access": "approval",
 }
 
 
@@ -43,6 +44,7 @@ async def test_a_policy_is_the_default_until_it_is_set(
         **POLICY["retention"],
         "verification_days": 10,
         "legal_hold": 0,
+        "staff_access": "approval",
     }
 
 

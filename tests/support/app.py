@@ -44,6 +44,7 @@ POLICY: dict[str, Any] = {
     "retention": {"hourly": 48, "daily": 14, "monthly": 6, "yearly": 3},
     "verification_days": 10,
     "legal_hold": False,
+    "staff_access": "approval",
 }
 """A valid policy, and not the default one."""
 

@@ -19,8 +19,8 @@ from shared.adapters.memory.targets import MemoryTargets
 from shared.base.errors import StrongroomError
 from shared.base.events import EventType
 from shared.base.partitions import Partition
-from shared.documents.months import DocumentMonths
 from shared.journal.idempotency import Idempotency
+from shared.journal.months import DOCUMENT_MONTHS, Months
 from shared.ports.clock import Runtime
 from shared.ports.targets import ProbeStep, TargetAddress, TargetCredentials
 from shared.targets.models import TargetStatus, WaitingCopy
@@ -159,7 +159,7 @@ class TargetData(DocumentData):
         store = self.start().services.targets.store
         return [
             stored.value
-            for month in await DocumentMonths(store.records).of(TENANT)
+            for month in await Months(store.records, DOCUMENT_MONTHS).of(TENANT)
             async for stored in store.copies.scan(Partition(TENANT, month))
         ]
 

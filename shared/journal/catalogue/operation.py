@@ -17,7 +17,8 @@ OPERATION: Final[Mapping[Action, Description]] = MappingProxyType(
     {
         Action.POLICY_READ: Description("The policy was read"),
         Action.POLICY_CHANGE: Description(
-            "The policy was set; `legal_hold` is 1 or 0", details=dict.fromkeys(_POLICY, int)
+            "The policy was set; `legal_hold` is 1 or 0",
+            details=dict.fromkeys(_POLICY, int) | {"staff_access": str},
         ),
         Action.KEY_CREATE: Description(
             "An epoch key, an intermediate key, the first token key or the first key of checkpoints was"

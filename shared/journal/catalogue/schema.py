@@ -54,6 +54,10 @@ MEMBERS: Final[Mapping[str, tuple[str, JsonObject]]] = {
         {"pattern": f"^req_{_ULID}$"},
     ),
     "grant": ("The staff grant under which it was done.", {"minLength": 1}),
+    "source": (
+        "Of a copy: whose log has the same entry, a tenant's id or `operator`.",
+        {"minLength": 1},
+    ),
     "trace": (
         "The trace id of the request, which may be the client's; else empty.",
         {"pattern": "^([0-9a-f]{32})?$"},
@@ -66,7 +70,7 @@ MEMBERS: Final[Mapping[str, tuple[str, JsonObject]]] = {
 }
 """Of an entry: what each is for, and what its text is like."""
 
-LEFT_OUT_IF_EMPTY: Final = ("user_agent", "request", "grant", "sealed")
+LEFT_OUT_IF_EMPTY: Final = ("user_agent", "request", "grant", "source", "sealed")
 
 
 def entry_schema() -> JsonObject:

@@ -13,11 +13,12 @@ from shared.journal.catalogue.accounts import ACCOUNTS
 from shared.journal.catalogue.backups import BACKUPS
 from shared.journal.catalogue.content import CONTENT
 from shared.journal.catalogue.description import Description
+from shared.journal.catalogue.grants import GRANTS
 from shared.journal.catalogue.operation import OPERATION
 from shared.journal.catalogue.webhooks import WEBHOOKS
 from shared.journal.entries import Action, Details
 
-_ALL: Final = {**ACCOUNTS, **CONTENT, **BACKUPS, **OPERATION, **WEBHOOKS}
+_ALL: Final = {**ACCOUNTS, **CONTENT, **BACKUPS, **OPERATION, **WEBHOOKS, **GRANTS}
 
 CATALOGUE: Final[Mapping[Action, Description]] = {action: _ALL[action] for action in Action}
 """In the order of ``Action``; an action that is not described fails here."""

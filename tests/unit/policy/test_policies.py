@@ -94,6 +94,7 @@ async def test_a_change_is_kept_audited_and_of_one_tenant(
         "yearly": 30,
         "verification_days": 1,
         "legal_hold": 1,
+        "staff_access": "approval",
     }
 
 

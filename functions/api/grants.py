@@ -1,0 +1,57 @@
+"""Staff grants, for the tenant whose data they are about: see them, consent to them, end them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+
+from functions.api.bodies import Cursor, Limit, PageView, id_path
+from functions.api.dependencies import PrincipalDep, ServicesDep
+from functions.api.grant_views import GrantView
+from functions.api.guard import GuardedRoute, requires
+from shared.access.permissions import Permission
+
+router = APIRouter(prefix="/grants", tags=["grants"], route_class=GuardedRoute)
+
+GrantId = Annotated[str, id_path("grt")]
+
+
+@router.get("", summary="List staff grants for your data")
+@requires(Permission.GRANTS_CONSENT)
+async def list_grants(
+    services: ServicesDep, principal: PrincipalDep, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[GrantView]:
+    """List every grant and request for data of your tenant, newest first: who, why, what, until when."""
+    page = await services.grants.grants.page(principal, limit=limit, cursor=cursor)
+    return PageView.of(page, GrantView.of)
+
+
+@router.get("/{grant}", summary="Get a staff grant for your data")
+@requires(Permission.GRANTS_CONSENT)
+async def get_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
+    """Get a grant. `GET /audit?grant=` has everything that was done under it."""
+    return GrantView.of(await services.grants.grants.read(principal, grant))
+
+
+@router.post("/{grant}/consent", summary="Consent to a staff grant")
+@requires(Permission.GRANTS_CONSENT)
+async def consent_to_grant(
+    grant: GrantId, services: ServicesDep, principal: PrincipalDep
+) -> GrantView:
+    """Consent to a request. It takes a sign-in within the last 10 minutes."""
+    return GrantView.of(await services.grants.grants.consent(principal, grant))
+
+
+@router.post("/{grant}/decline", summary="Refuse a staff grant")
+@requires(Permission.GRANTS_CONSENT)
+async def refuse_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
+    """Turn a request for your data down."""
+    return GrantView.of(await services.grants.grants.decline(principal, grant))
+
+
+@router.delete("/{grant}", summary="Revoke a staff grant")
+@requires(Permission.GRANTS_CONSENT)
+async def revoke_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
+    """End a grant at once: the next request under it is refused, and what is being sent stops."""
+    return GrantView.of(await services.grants.grants.end(principal, grant))
