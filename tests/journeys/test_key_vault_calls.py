@@ -64,12 +64,8 @@ class Deployment:
         self._data = data
         self._vault = vault
         self._bus = MemoryBus(load_topology(), self.clock, os.urandom)
-        self._kept = {
-            "records": MemoryRecords(self.clock),
-            "primary": MemoryBlobs(self.clock),
-            "bus": self._bus,
-            "source": self._bus,
-        }
+        self._records = MemoryRecords(self.clock)
+        self._primary = MemoryBlobs(self.clock)
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[App]:
@@ -78,8 +74,14 @@ class Deployment:
 
         def with_key_vault(settings: Settings) -> Adapters:
             embedded = embedded_adapters(settings, load_topology(), Runtime(self.clock, os.urandom))
-            key_vault = AzureKeys(clients, self._vault.url)
-            return dataclasses.replace(embedded, **self._kept, key_vault=key_vault)
+            return dataclasses.replace(
+                embedded,
+                records=self._records,
+                primary=self._primary,
+                bus=self._bus,
+                source=self._bus,
+                key_vault=AzureKeys(clients, self._vault.url),
+            )
 
         async with open_app(
             self._data, self.clock, with_key_vault, requests_per_minute=1_000_000
