@@ -183,7 +183,8 @@ class Grants:
                 raise
             return await self._described((await self.store.get(made)).value)
         if new.break_glass:
-            # The operators' alert looks for this line.
+            # The operators' alert looks for this line. It comes at once, as does the event above: the rule
+            # break-glass, which looks a few minutes later, adds what the logs and the tenant are told.
             _log.error("audit.alert %s by %s in %s", BREAK_GLASS_RULE, principal.user, new.tenant)
         return await self._described(grant)
 
