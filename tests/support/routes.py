@@ -79,8 +79,11 @@ class Victim:
 
     def kind(self, route: Route) -> str:
         """The name of what the route's path names: ``document``, ``user``, ..."""
-        named = re.search(r"\{(\w+)\}", route.path)
-        return named[1] if named else ""
+        return next(iter(self.kinds(route)), "")
+
+    def kinds(self, route: Route) -> list[str]:
+        """The names of all that the route's path names, in its order."""
+        return re.findall(r"\{(\w+)\}", route.path)
 
     def address(self, route: Route) -> str:
         path = re.sub(r"\{path(:path)?\}", TILE, route.path)
@@ -143,7 +146,9 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     restore = await app.http.post("restores", json={"set": made}, headers=auth)
     # Of an employee who asks for nothing else.
     await app.services.accounts.create(EMPLOYEE, "helper", (Role.SUPPORT,), None)
-    grant = await app.grant(alpha, document["id"], requester="helper")
+    grant = await app.grant(
+        alpha, document["id"], requester="helper", operations=["read", "write", "delete"]
+    )
     return Victim(
         alpha,
         document["id"],
