@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.bodies import Body, Cursor, Limit, PageView, id_path, id_pattern
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import IfMatchDep, idempotency_key_for
@@ -35,10 +35,14 @@ Roles = Annotated[
 
 
 class NewUser(Body):
-    """A user to create."""
+    """A user to create.
+
+    `account_of`: for employees alone; the id of the first account of the person who gets another one.
+    """
 
     username: Username
     roles: Roles
+    account_of: Annotated[str, id_pattern("usr")] | SkipJsonSchema[None] = None
 
 
 class UserChange(Body):
@@ -51,7 +55,10 @@ class UserChange(Body):
 
 
 class UserView(BaseModel):
-    """A user, as administrators see them."""
+    """A user, as administrators see them.
+
+    `account_of`: of an employee with several accounts, the id of their first one.
+    """
 
     id: str
     username: str
@@ -59,6 +66,7 @@ class UserView(BaseModel):
     disabled: bool
     temporary_password_until: datetime | None
     created_at: datetime
+    account_of: str | None
 
     @classmethod
     def of(cls, user: User) -> UserView:
@@ -70,6 +78,7 @@ class UserView(BaseModel):
             disabled=user.disabled,
             temporary_password_until=user.temporary_until,
             created_at=user.created_at,
+            account_of=user.account_of or None,
         )
 
 
@@ -95,7 +104,9 @@ async def create_user(
 ) -> TemporaryPasswordView:
     """Create a user in your tenant. The response holds their temporary password."""
     return TemporaryPasswordView.of(
-        await services.accounts.create(principal, body.username, body.roles, key)
+        await services.accounts.create(
+            principal, body.username, body.roles, key, body.account_of or ""
+        )
     )
 
 
