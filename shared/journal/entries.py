@@ -117,6 +117,7 @@ class Action(StrEnum):
     GRANT_USE = "grant.use"
     GRANT_READ = "grant.read"
     GRANT_LIST = "grant.list"
+    GRANT_REPORT = "grant.report"
     EVENTS_READ = "events.read"
     EVENTS_REPLAY = "events.replay"
     KEY_REWRAP = "key.rewrap"

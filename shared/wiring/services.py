@@ -195,7 +195,16 @@ def build(
         max_bytes=max(settings.max_direct_upload_bytes, settings.max_staged_upload_bytes),
     )
     grants = build_grants(
-        epochs, environment, journal, accounts, tenants, policies, agenda, idempotency, reader
+        epochs,
+        environment,
+        journal,
+        accounts,
+        tenants,
+        policies,
+        agenda,
+        idempotency,
+        reader,
+        audit.reader,
     )
     return Services(
         settings=settings,
