@@ -50,8 +50,15 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
+    primary, replica = FileBlobs(data / "primary", clock), FileBlobs(data / "replica", clock)
+    sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
+    backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
+
     async def upgrade() -> None:
         await upgrade_data_folder(data, runtime)
+        # Not only where the process writes: it may not write to a store for as long as it lives.
+        for store in (primary, replica, staging, sets, audit, backup_keys):
+            await store.remove_leftovers()
 
     async def room() -> None:
         for folder in (data, backup):
@@ -64,12 +71,12 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         await bus.close()
 
     return Adapters(
-        primary=FileBlobs(data / "primary", clock),
-        replica=FileBlobs(data / "replica", clock),
+        primary=primary,
+        replica=replica,
         staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
-        backup=FileWriteOnce(backup / "sets", clock),
-        backup_keys=FileBlobs(backup / "keys", clock, forgets=True),
-        audit=FileWriteOnce(backup / "audit", clock),
+        backup=sets,
+        backup_keys=backup_keys,
+        audit=audit,
         records=records,
         targets=targets,
         collectors=collectors,
