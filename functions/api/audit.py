@@ -10,22 +10,21 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel
 
+from functions.api import attestation
 from functions.api.bodies import Cursor, Limit, binary
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
+from functions.api.log_reading import ALWAYS_ASK, Log, begin_reading, text_response
 from shared.access.permissions import Permission
-from shared.access.principal import Principal
 from shared.audit.export import ExportForm
 from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
-from shared.base.errors import NotFound
-from shared.base.partitions import OPERATOR
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
 from shared.journal.entries import Action, Outcome
-from shared.wiring.services import Services
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
+router.include_router(attestation.router)
 
 FOREVER: Final = "private, max-age=31536000, immutable"
 """How long a client may keep a tile: it never changes."""
@@ -35,8 +34,6 @@ KINDS: Final = {
     SignatureType.ML_DSA_44: "ml-dsa-44",
     SignatureType.ECDSA: "ecdsa-p256",
 }
-
-ALWAYS_ASK: Final = "private, no-cache"
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -49,13 +46,6 @@ Form = Annotated[
 ]
 Id = Annotated[str | None, Query(max_length=64)]
 Moment = Annotated[AwareDatetime | None, Query()]
-Log = Annotated[
-    str,
-    Path(
-        pattern=rf"^({OPERATOR}|ten_[0-9a-z]{{26}})$",
-        description="The tenant whose log it is: your own.",
-    ),
-]
 Kept = Annotated[
     int | None,
     Query(
@@ -238,7 +228,7 @@ async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant:
     """Get the newest signed statement of the log's size and root (C2SP tlog-checkpoint)."""
     await begin_reading(services, principal, tenant, "checkpoint")
     newest = await services.audit.reader.checkpoint(tenant)
-    return _text(newest.note.encode(), ALWAYS_ASK)
+    return text_response(newest.note.encode(), ALWAYS_ASK)
 
 
 @router.get(
@@ -253,7 +243,7 @@ async def prove_inclusion(
     """Get the proof that the entry at a position is in the log, as a .tlog-proof file (C2SP tlog-proof)."""
     await begin_reading(services, principal, tenant, "inclusion")
     proof = await services.audit.reader.inclusion(tenant, position)
-    return _text(proof.encode(), ALWAYS_ASK)
+    return text_response(proof.encode(), ALWAYS_ASK)
 
 
 @router.get("/log/{tenant}/consistency", summary="Prove that the log has only grown")
@@ -285,21 +275,4 @@ async def get_tile(
     content = await services.audit.reader.tile(tenant, f"tile/{path}")
     return Response(
         content, media_type="application/octet-stream", headers={"Cache-Control": FOREVER}
-    )
-
-
-async def begin_reading(services: Services, principal: Principal, tenant: str, form: str) -> None:
-    """Before a log is read piece by piece: refuse that of another tenant, and put it into the log.
-
-    Raises:
-        NotFound: It is not the caller's: there is none for them.
-    """
-    if tenant != principal.tenant:
-        raise NotFound("There is no such log.")
-    await services.audit.reader.note_read(principal, form)
-
-
-def _text(content: bytes, caching: str) -> Response:
-    return Response(
-        content, media_type="text/plain; charset=utf-8", headers={"Cache-Control": caching}
     )
