@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime
 
-from functions.api import attestation
+from functions.api.audit_views import (
+    ConsistencyView,
+    FeedView,
+    LogKeysView,
+    LogView,
+    TreeHeadView,
+    VerifierKeyView,
+)
 from functions.api.bodies import Cursor, Limit, binary
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from functions.api.log_reading import ALWAYS_ASK, Log, begin_reading, text_response
 from shared.access.permissions import Permission
 from shared.audit.export import ExportForm
-from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
+from shared.crypto.timestamps import REPLY_TYPE
 from shared.journal.entries import Action, Outcome
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
-router.include_router(attestation.router)
 
 FOREVER: Final = "private, max-age=31536000, immutable"
 """How long a client may keep a tile: it never changes."""
@@ -55,64 +59,6 @@ Kept = Annotated[
     ),
 ]
 Position = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
-
-
-class TreeHeadView(BaseModel):
-    """The size of the log and the root of the Merkle tree over it (RFC 6962)."""
-
-    size: int
-    root: str
-
-
-class LogView(BaseModel):
-    """A page of entries, newest first, with their positions in the log, and the tree head."""
-
-    items: Sequence[LoggedEntry]
-    cursor: str | None
-    damaged: Sequence[str]
-    head: TreeHeadView
-
-
-class FeedView(BaseModel):
-    """A page of the feed: entries in the order of their positions. Ask for the next one with `cursor`."""
-
-    items: Sequence[LoggedEntry]
-    cursor: str
-
-
-class VerifierKeyView(BaseModel):
-    """A key that signs checkpoints of your log.
-
-    Attributes:
-        vkey: As C2SP signed-note writes a verifier key.
-        type: ``ed25519``, ``ml-dsa-44`` or ``ecdsa-p256``.
-        since: When it began to sign.
-        until: When it ceased to; null: it signs.
-    """
-
-    vkey: str
-    type: str
-    since: datetime
-    until: datetime | None
-
-
-class LogKeysView(BaseModel):
-    """The name of your log, and every key that ever signed its checkpoints, from the newest."""
-
-    origin: str
-    items: Sequence[VerifierKeyView]
-
-
-class ConsistencyView(BaseModel):
-    """The proof that the log has only grown (RFC 6962 section 2.1.2).
-
-    Attributes:
-        checkpoint: The newest one, a signed note.
-        hashes: Of the proof, hexadecimal.
-    """
-
-    checkpoint: str
-    hashes: Sequence[str]
 
 
 @router.get("", summary="List the audit log")
@@ -276,3 +222,49 @@ async def get_tile(
     return Response(
         content, media_type="application/octet-stream", headers={"Cache-Control": FOREVER}
     )
+
+
+@router.get(
+    "/log/{tenant}/witnessed",
+    summary="Get the newest cosigned checkpoint",
+    response_class=PlainTextResponse,
+)
+@requires(Permission.AUDIT_READ)
+async def get_witnessed_checkpoint(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log
+) -> Response:
+    """Get the newest checkpoint that a quorum of the operator's witnesses has cosigned, with cosignatures.
+
+    The log has usually grown since: `checkpoint` is the newest of all.
+    """
+    await begin_reading(services, principal, tenant, "witnessed")
+    return text_response(await services.attestations.witnessed(tenant), ALWAYS_ASK)
+
+
+@router.get(
+    "/log/{tenant}/timestamp",
+    summary="Get the newest time stamp",
+    response_class=Response,
+    responses={200: binary(REPLY_TYPE)},
+)
+@requires(Permission.AUDIT_READ)
+async def get_timestamp(services: ServicesDep, principal: PrincipalDep, tenant: Log) -> Response:
+    """Get the time stamp (RFC 3161, TimeStampResp) of the checkpoint at `timestamp/checkpoint`."""
+    await begin_reading(services, principal, tenant, "timestamp")
+    stamped = await services.attestations.stamped(tenant)
+    return Response(stamped.reply, media_type=REPLY_TYPE, headers={"Cache-Control": ALWAYS_ASK})
+
+
+@router.get(
+    "/log/{tenant}/timestamp/checkpoint",
+    summary="Get the checkpoint that the newest time stamp is of",
+    response_class=PlainTextResponse,
+)
+@requires(Permission.AUDIT_READ)
+async def get_stamped_checkpoint(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log
+) -> Response:
+    """Get the checkpoint whose bytes the time stamp at `timestamp` is of."""
+    await begin_reading(services, principal, tenant, "timestamp-checkpoint")
+    stamped = await services.attestations.stamped(tenant)
+    return text_response(stamped.note.encode(), ALWAYS_ASK)
