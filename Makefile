@@ -63,8 +63,8 @@ $(READERS)/.installed: requirements-readers.txt $(INSTALLED)
 test: $(INSTALLED) $(WORKER)/.installed $(READERS)/.installed ## run all tests (COVERAGE=1: and measure their coverage)
 	$(PY) -m pytest -n 4 $(if $(COVERAGE),--cov --cov-report=term)
 
-faults: $(INSTALLED) ## kill the real server 50 times during uploads and look for losses
-	STRONGROOM_FAULT_KILLS=50 $(PY) -m pytest tests/faults
+faults: $(INSTALLED) ## kill the real server 50 times, append to one log from two processes for a minute; look for losses
+	STRONGROOM_FAULT_KILLS=50 STRONGROOM_APPEND_SECONDS=60 $(PY) -m pytest tests/faults
 
 check: $(INSTALLED) ## format, lint, types, layers, security, known vulnerabilities
 	$(BIN)/ruff format --check .

@@ -122,10 +122,7 @@ class Checkpoints:
             return
         due = end_of_window(self.log.runtime.now(), MONITORED_WITHIN)
         await self.agenda.add(Task.MONITOR_LOG, Partition(tenant), due)
-        tree = await self.integration.grow(tenant, before, head.size)
-        if tree != head:
-            _log.error("audit.difference in the log of %s at size %d", tenant, head.size)
-            raise Damaged("The index of the audit log does not have the root that its head says.")
+        await self.integration.grow(tenant, before, head)
         if head.size:
             await self._sign(tenant, head, stored)
 

@@ -108,14 +108,16 @@ class AuditLog:
         self._pointers = log_pointers(self.records)
 
     async def append_pending(self, partition: Partition) -> int:
-        """Append every entry that waits in a partition to its tenant's log; return how many there were.
+        """Append the entries that wait in a partition to its tenant's log; return how many there were.
 
         Raises:
             Damaged: The log's head does not agree with itself; nothing is appended to it.
             Unavailable: Others were appending to the same log all the time; try again.
         """
-        appended = 0
-        while moved := await retry_conflicts(lambda: self._move(partition), self.runtime):
+        appended, more = 0, True
+        while more:
+            # What comes meanwhile has events of its own: nobody is to be held up by others' haste.
+            moved, more = await retry_conflicts(lambda: self._move(partition), self.runtime)
             appended += moved
         return appended
 
@@ -148,8 +150,8 @@ class AuditLog:
             self._taken_up.clear()
         self._taken_up.add(tenant)
 
-    async def _move(self, partition: Partition) -> int:
-        """Move one batch; return how many entries that was."""
+    async def _move(self, partition: Partition) -> tuple[int, bool]:
+        """Move one batch; return how many entries that was, and whether there were more."""
         await self._take_up(partition.tenant)
         part = await self._current_part(partition.tenant)
         await self._complete(part.head)
@@ -163,11 +165,12 @@ class AuditLog:
             raise Damaged("An audit entry that waits to be appended is damaged.")
         # A part takes its last entry before the next one begins.
         entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
+        more = waiting.cursor is not None or len(entries) < len(waiting.records)
         if part.stored is None and part.number > 0:
             before = log_part(partition.tenant, part.number - 1)
             entries = [one for one in entries if not await self._logged.find(before, one["id"])]
         if not entries:
-            return 0
+            return 0, False
         within = timedelta(seconds=self.checkpoint_seconds)
         await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), within)
         sealed = await self.sealer.seal(partition.tenant, entries)
@@ -177,7 +180,7 @@ class AuditLog:
             await self._remove_logged(partition, part.number, entries)
             raise
         await self._complete(head)
-        return len(entries)
+        return len(entries), more
 
     async def _append(
         self,

@@ -41,7 +41,7 @@ _REFUSED: Final = frozenset("\u0640\u07fa\u302e\u302f\u3031\u3032\u3033\u3034\u3
 _JOINERS: Final = frozenset("\u200c\u200d")
 # Section 9.9: conjoining Hangul (Hangul_Syllable_Type L, V and T). Section 9.13: of what is to be ignored
 # (Default_Ignorable_Code_Point), those that are letters or marks; the others are refused by their category.
-_JAMO: Final = re.compile("[\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7c6\ud7cb-\ud7fb]")
+_JAMO: Final = re.compile("[\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7c6\ud7cb-\ud7fb]+")
 _IGNORABLE: Final = re.compile(
     "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -72,6 +72,8 @@ def canonical(text: str) -> str:
     """
     name = text.strip(" ")
     name = "".join(map(_narrow, name))
+    # Hangul that came decomposed is the same name; what then is left of its parts is refused.
+    name = _JAMO.sub(lambda parts: unicodedata.normalize("NFC", parts[0]), name)
     if not name:
         raise ValueError(_LENGTH)
     if len(name) > 4 * MAX_LENGTH:  # no name of so many characters is composed to so few

@@ -114,8 +114,8 @@ def test_every_route_passes_the_gateway() -> None:
 def test_the_alert_on_sign_ins_looks_where_people_sign_in(environment: str) -> None:
     rule = load(environment).one("Microsoft.Insights/scheduledQueryRules", "sign-in-attack")
     (query,) = (condition["query"] for condition in rule["properties"]["criteria"]["allOf"])
-    (part,) = re.findall(r'Url has "([^"]*)"', query)
-    assert part in f"{PREFIX}/auth/sign-in"
+    (start,) = re.findall(r'"http\.route"\]\) startswith "([^"]*)"', query)
+    assert f"{PREFIX}/auth/sign-in".startswith(start)
     assert f"{PREFIX}/auth/sign-in" in {path for path, _ in _routes()}
 
 

@@ -1,6 +1,6 @@
 """How often Key Vault is asked, counted at the emulator: once a tenant and process, not once a document.
 
-Content and records are in files, as it makes no difference to the keys.
+Content, records and events are in memory, as it makes no difference to the keys.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.azure.clients import AzureClients
 from shared.adapters.azure.keys import AzureKeys
+from shared.adapters.memory.blobs import MemoryBlobs
+from shared.adapters.memory.bus import MemoryBus
+from shared.adapters.memory.records import MemoryRecords
 from shared.base.partitions import OPERATOR
 from shared.base.topology import load_topology
 from shared.ports.clock import Runtime
@@ -48,18 +51,48 @@ def calls(vault: Vault) -> int:
     return vault.counts.total() - vault.counts["challenge"]
 
 
-@asynccontextmanager
-async def process(data: Path, vault: Vault, clock: FakeClock) -> AsyncIterator[App]:
-    """An app as after a start: no key is unwrapped yet, and no client open."""
-    clients = AzureClients()
+class Deployment:
+    """What outlives a process.
 
-    def with_key_vault(settings: Settings) -> Adapters:
-        embedded = embedded_adapters(settings, load_topology(), Runtime(clock, os.urandom))
-        return dataclasses.replace(embedded, key_vault=AzureKeys(clients, vault.url))
+    Args:
+        data: The data folder.
+        vault: The key vault.
+    """
 
-    async with open_app(data, clock, with_key_vault, requests_per_minute=1_000_000) as app:
-        yield app
-    await clients.close()
+    def __init__(self, data: Path, vault: Vault) -> None:
+        self.clock = FakeClock()
+        self._data = data
+        self._vault = vault
+        self._bus = MemoryBus(load_topology(), self.clock, os.urandom)
+        self._records = MemoryRecords(self.clock)
+        self._primary = MemoryBlobs(self.clock)
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[App]:
+        """An app as after a start: no key is unwrapped yet, and no client open."""
+        clients = AzureClients()
+
+        def with_key_vault(settings: Settings) -> Adapters:
+            embedded = embedded_adapters(settings, load_topology(), Runtime(self.clock, os.urandom))
+            return dataclasses.replace(
+                embedded,
+                records=self._records,
+                primary=self._primary,
+                bus=self._bus,
+                source=self._bus,
+                key_vault=AzureKeys(clients, self._vault.url),
+            )
+
+        async with open_app(
+            self._data, self.clock, with_key_vault, requests_per_minute=1_000_000
+        ) as app:
+            yield app
+        await clients.close()
+
+
+@pytest.fixture
+def deployment(vault: Vault, tmp_path: Path) -> Deployment:
+    return Deployment(tmp_path, vault)
 
 
 async def upload(app: App, auth: dict[str, str], number: int) -> str:
@@ -83,10 +116,9 @@ async def listed(app: App, auth: dict[str, str]) -> dict[str, str]:
 
 
 async def test_a_thousand_documents_cost_two_calls_to_seal_and_two_to_open(
-    vault: Vault, tmp_path: Path
+    vault: Vault, deployment: Deployment
 ) -> None:
-    clock = FakeClock()
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         auth = await app.auth(await app.tenant("acme"))
         before = calls(vault)
         documents = {await upload(app, auth, number) for number in range(DOCUMENTS)}
@@ -94,7 +126,7 @@ async def test_a_thousand_documents_cost_two_calls_to_seal_and_two_to_open(
         # None at all would mean that the emulator was not asked, and nothing was counted.
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         before = calls(vault)
         for document in documents:
             opened = await app.http.get(f"documents/{document}/content", headers=auth)
@@ -103,40 +135,39 @@ async def test_a_thousand_documents_cost_two_calls_to_seal_and_two_to_open(
 
 
 async def test_a_thousand_documents_of_a_thousand_days_cost_two_calls_to_list(
-    vault: Vault, tmp_path: Path
+    vault: Vault, deployment: Deployment
 ) -> None:
-    clock = FakeClock()
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         tenant = await app.tenant("acme")
         documents: dict[str, str] = {}
         for number in range(DOCUMENTS):
             document = await upload(app, await app.auth(tenant), number)
             documents[document] = f"paper-{number}.txt"
-            clock.advance(DAY)
+            deployment.clock.advance(DAY)
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         auth = await app.auth(tenant)
         before = calls(vault)
         assert await listed(app, auth) == documents
         assert 1 <= calls(vault) - before <= AT_MOST, vault.counts
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         employee = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
         await app.services.key_rotation.begin(employee, tenant)
         documents[await upload(app, auth, DOCUMENTS)] = f"paper-{DOCUMENTS}.txt"
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         auth = await app.auth(tenant)  # the token keys have a root of their own
         before = calls(vault)
         assert await listed(app, auth) == documents
         assert calls(vault) - before == AT_MOST, vault.counts  # a rotation is under way
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         before = calls(vault)
         await app.services.key_rotation.run()
         assert calls(vault) - before <= 10, vault.counts  # however many epochs it rewraps
 
-    async with process(tmp_path, vault, clock) as app:
+    async with deployment.process() as app:
         auth = await app.auth(tenant)  # the token keys have a root of their own
         before = calls(vault)
         assert await listed(app, auth) == documents

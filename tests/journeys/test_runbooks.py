@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -383,6 +384,23 @@ def test_a_target_that_fails_and_recovery_without_the_operator(operations: Opera
         if path.is_file()
     }
     assert new.items() <= recovered.items()
+
+
+def test_a_difference_in_an_audit_log(operations: Operations) -> None:
+    path = f"{operations.server.api}/audit/log/{operations.story.tenant}/checkpoint"
+    auth = operations.token()
+    wait_until(lambda: httpx.get(path, headers=auth).is_success, "a checkpoint")
+    signed = int(httpx.get(path, headers=auth).text.splitlines()[1])
+    operations.stop()
+    with sqlite3.connect(operations.folder / "data" / "records.db") as records:
+        lost = records.execute(
+            "DELETE FROM records WHERE kind = 'audit-logged' AND partition LIKE ?"
+            " AND json_extract(body, '$.position') < ?",
+            (f"{operations.story.tenant}/log-%", signed),
+        ).rowcount
+    assert lost == signed > 10
+    said = operations.follow("A difference in an audit log")
+    assert said == f"{lost} rows created, 0 replaced, 0 removed.\n"
 
 
 def test_a_drill(operations: Operations) -> None:

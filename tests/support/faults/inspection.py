@@ -95,7 +95,7 @@ def check_answers(http: httpx.Client, token: str, operator: str, ledger: Ledger)
         assert (answer["state"], answer["document"]) == ("sealed", document)
     for subscription in SUBSCRIPTIONS:
         letters = _get(http, f"dead-letters?subscription={subscription}", operator)["items"]
-        assert not letters
+        assert not letters, letters
 
 
 async def check_data(data: Path, tenant: str, ledger: Ledger) -> None:

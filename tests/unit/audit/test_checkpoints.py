@@ -148,12 +148,11 @@ async def test_a_tile_of_the_third_level_begins_when_one_of_the_second_is_full(
         part = log_part(TENANT, 0)
         record = logged_record(part, entry.model_dump(mode="json"), position, data.clock.now())
         await data.records.commit(part, [Create(replace(record, expires_at=None))])
-    grown = await audit.checkpoints.integration.grow(
-        TENANT, tree_head(size, frontier), size + WIDTH + 3
-    )
+    before = tree_head(size, frontier)
     for number, leaf in enumerate(leaves):
         frontier = merkle.append(frontier, size + number, leaf)
-    assert grown == tree_head(size + WIDTH + 3, frontier)
+    after = tree_head(size + WIDTH + 3, frontier)
+    await audit.checkpoints.integration.grow(TENANT, before, after)
     last = subtree(leaves[:WIDTH])
     assert await store.read_tile(TENANT, TilePath(1, 0)) == b"".join([*roots, last])
     assert await store.read_tile(TENANT, TilePath(2, 0, 1)) == subtree([*roots, last])
@@ -388,6 +387,33 @@ async def test_what_was_lost_or_changed_is_never_signed(data: AuditData, lost: s
     with pytest.raises(Damaged):
         await audit.checkpoints.publish(TENANT)
     assert await audit.reader.checkpoint(TENANT) == before
+
+
+@pytest.mark.parametrize("position", [0, 257, 299, 300, 309])
+async def test_an_entry_that_was_changed_in_the_index_gets_into_no_tile(
+    data: AuditData, position: int
+) -> None:
+    audit = await grow(data, 300)
+    audit, journal = data.process()
+    await act(journal, 10)
+    await audit.log.append_pending(MAIN)
+    before = [info.name async for info in data.store.list("")]
+    page = await data.records.query(
+        log_part(TENANT, 0), LOGGED_KIND, where={"bundle": str(position // WIDTH)}, limit=1_000
+    )
+    (record,) = (one for one in page.records if one.body["position"] == position)
+    changed = record.body | {"entry": record.body["entry"] | {"outcome": "refused"}}
+    await data.records.commit(log_part(TENANT, 0), [Replace(replace(record, body=changed))])
+    if position == 0:  # its tile is full, and read no more
+        await audit.checkpoints.publish(TENANT)
+    else:
+        with pytest.raises(Damaged):
+            await audit.checkpoints.publish(TENANT)
+        assert [info.name async for info in data.store.list("")] == before
+        now = await data.records.get(log_part(TENANT, 0), LOGGED_KIND, record.id)
+        await data.records.commit(log_part(TENANT, 0), [Replace(replace(now, body=record.body))])
+        await audit.checkpoints.publish(TENANT)
+    assert (await audit.reader.checkpoint(TENANT)).tree.size == 310
 
 
 async def test_a_key_vault_that_does_not_respond_holds_nothing_else_up(

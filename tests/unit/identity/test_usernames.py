@@ -58,7 +58,7 @@ REFUSED = [
     ("a\u00b7b", "RFC 5892 appendix A.3"),
     ("\u0627\u0661\u06f1", "RFC 5892 appendix A.8"),
     ("\u0640\u0627", "RFC 5892 section 2.6: ARABIC TATWEEL"),
-    ("\u1100\u1161", "RFC 8264 section 9.9: conjoining Hangul"),
+    ("\u1113\u1161", "RFC 8264 section 9.9: conjoining Hangul"),
     ("\ufb01n", "RFC 8264 section 9.17: a ligature"),
     ("\u212aevin", "RFC 8264 section 9.17: KELVIN SIGN"),
     ("\U0001d41admin", "RFC 8264 section 9.17: MATHEMATICAL BOLD SMALL A"),
@@ -104,15 +104,12 @@ def test_no_character_is_accepted_in_two_forms() -> None:
     """A kept name is kept as it is: for every character, marks beside a letter."""
     accepted = 0
     for character in map(chr, range(sys.maxunicode + 1)):
-        if unicodedata.category(character) in {"Cn", "Co", "Cs"}:
-            with pytest.raises(ValueError):
-                canonical(character)
-            continue
-        is_mark = unicodedata.category(character).startswith("M")
+        category = unicodedata.category(character)
         try:
-            kept = canonical(f"a{character}" if is_mark else character)
+            kept = canonical(f"a{character}" if category.startswith("M") else character)
         except ValueError:
             continue
+        assert category not in {"Cn", "Co", "Cs"}
         assert canonical(kept) == kept
         accepted += 1
     assert accepted > 100_000
@@ -121,6 +118,8 @@ def test_no_character_is_accepted_in_two_forms() -> None:
 @given(st.text(max_size=12))
 @example("\u0130\u0301")
 @example("\u03a3\u03a3")
+@example("\uac00")
+@example("\uac01\uac00")
 def test_a_kept_name_is_kept_in_each_of_its_forms(text: str) -> None:
     try:
         kept = canonical(text)

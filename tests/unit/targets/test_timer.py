@@ -253,7 +253,7 @@ async def test_a_copy_that_does_not_end_in_time_waits_alone(
         await put(self, name, *content)  # type: ignore[arg-type]
 
     monkeypatch.setattr(MemoryTarget, "put", hangs)
-    monkeypatch.setattr(turns, "COPY_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "COPY_SECONDS", 0.5)
     await data.work(process)
     (waiting,) = await data.waiting()
     assert (waiting.document, waiting.attempts) == (slow.document.id, 1)
