@@ -172,7 +172,7 @@ def test_witnesses_and_an_authority_are_let_through_and_set(tmp_path: Path) -> N
         *("--deployment-name", "strongroom", "--location", "westeurope"),
     )
     found = json.loads((tmp_path / "infra" / "staging.snapshot.json").read_text())
-    kinds = {each["type"]: each["properties"] for each in found["predictedResources"]}
+    kinds = {each["type"]: each.get("properties", {}) for each in found["predictedResources"]}
     group = kinds["Microsoft.Network/firewallPolicies/ruleCollectionGroups"]
     rules = {rule["name"]: rule for each in group["ruleCollections"] for rule in each["rules"]}
     rule = rules["witnesses-and-time-stamps"]
