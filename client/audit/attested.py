@@ -73,7 +73,7 @@ def find_cosigned(fetch: Fetch, newest: Note, trust: Trust) -> Cosigned:
         note = read_note(fetch, WITNESSED_PATH)
         if note is None:
             raise
-    signed = trust.verify(note)
+    signed = trust.verify(note, where=WITNESSED_PATH)
     checkpoint, present = signed.checkpoint, parse_checkpoint(newest.text)
     if checkpoint.origin != present.origin:
         raise NotProved(f"of the log {checkpoint.origin}, not {present.origin}", WITNESSED_PATH)
@@ -103,7 +103,7 @@ def find_stamped(
         NotProved: There is none, it does not verify, or it is of more entries than are verified.
     """
     note, reply = _read_stamp(fetch)
-    stamped = Trust.of(*trust.keys).verify(note).checkpoint
+    stamped = Trust.of(*trust.keys).verify(note, where=STAMPED_PATH).checkpoint
     try:
         timestamp = verify_timestamp(reply, note.encode(), roots)
     except TimestampError as error:

@@ -52,12 +52,15 @@ class Trust:
         """The trusted keys of logs."""
         return tuple(log.key for log in self.policy.logs)
 
-    def verify(self, note: Note, offered: Sequence[VerifierKey] = ()) -> Signed:
+    def verify(
+        self, note: Note, offered: Sequence[VerifierKey] = (), where: str = CHECKPOINT
+    ) -> Signed:
         """Verify a checkpoint's signatures.
 
         Args:
             note: The checkpoint.
             offered: Keys that came with it. Their signatures must verify, and prove nothing.
+            where: What to call it where it is not proved.
 
         Raises:
             QuorumMissed: Only cosignatures are missing.
@@ -68,20 +71,20 @@ class Trust:
             trusted = tuple(witness.key for witness in self.policy.witnesses)
             signed = note.verified_by((*self.keys, *trusted, *offered))
         except ValueError as error:
-            raise NotProved(str(error), CHECKPOINT) from None
+            raise NotProved(str(error), where) from None
         # The root of no entries is known.
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            raise NotProved("the root of a log without entries is wrong", CHECKPOINT)
+            raise NotProved("the root of a log without entries is wrong", where)
         signers = tuple(key for key in signed if key in self.keys and key.name == checkpoint.origin)
         witnesses = tuple(key for key in signed if key in trusted)
         if not signers:
             logs = [key for key in signed if key in self.keys]
-            raise NotProved(_untrusted(checkpoint, logs, note), CHECKPOINT)
+            raise NotProved(_untrusted(checkpoint, logs, note), where)
         if not self.policy.is_met(witnesses):
             raise QuorumMissed(
                 f"cosigned by {len(witnesses)} of the {len(trusted)} witnesses that you gave, which is "
                 "no quorum of them",
-                CHECKPOINT,
+                where,
             )
         others = tuple(key for key in signed if key not in signers and key not in witnesses)
         return Signed(checkpoint, signers, witnesses, others)

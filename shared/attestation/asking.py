@@ -11,7 +11,7 @@ from shared.attestation.models import WitnessStatus
 from shared.audit.checkpoints import Checkpoints
 from shared.audit.signing import CheckpointKeys
 from shared.audit.tree import StoredTree
-from shared.base.errors import Unavailable
+from shared.base.errors import StrongroomError, Unavailable
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
 from shared.crypto.merkle import ProofError, verify_consistency
 from shared.crypto.notes import Note, NoteSignature
@@ -109,6 +109,12 @@ class WitnessClient:
             _log.warning("audit.witness-unavailable %s: %s", witness.name, error)
         except (_Refused, ValueError) as error:
             _log.warning("audit.witness-refused %s of %s: %s", witness.name, tree.tenant, error)
+        except StrongroomError:
+            raise
+        except Exception as error:
+            # Whatever becomes of one witness must not keep the others' cosignatures from being kept.
+            kind = type(error).__qualname__
+            _log.error("audit.witness-failed %s of %s: %s", witness.name, tree.tenant, kind)
         return Asked(status.failed(self.runtime.now()), is_silent=is_silent)
 
     async def _cosigned(
@@ -138,9 +144,11 @@ class WitnessClient:
             if response.media_type != SIZE_TYPE:
                 raise _Refused("the status 409 without a size")
             size = parse_size(response.body)
-            if size == old:
+            if size == old == checkpoint.size:
                 # It has this size under another root: two checkpoints of the log disagree.
                 raise _Difference(f"the witness {witness.name} has another one of {old} entries")
+            if size == old:
+                raise _Refused("the status 409 with the size that it was sent")
             if size > checkpoint.size:
                 await self._refuse_ahead(tree.tenant, witness, size)
             old, root = size, ""

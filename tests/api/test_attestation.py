@@ -128,6 +128,7 @@ async def test_a_quorum_cosigns_and_each_witness_sees_the_log_grow(
 
 
 FAILURES = [
+    RuntimeError("what no one expects"),
     Unavailable("The service did not respond in time."),
     PostResponse(404, "text/plain", b"unknown"),
     PostResponse(403, "text/plain", b"no"),
@@ -139,6 +140,7 @@ FAILURES = [
     PostResponse(200, "text/plain", b"\xff\xfe\n"),
     PostResponse(200, "text/plain", b"<html>no</html>\n"),
     PostResponse(409, "text/plain", b"1\n"),
+    PostResponse(409, SIZE_TYPE, b"0\n"),
     PostResponse(409, SIZE_TYPE, b"many\n"),
     PostResponse(409, SIZE_TYPE, b"1"),
     PostResponse(409, SIZE_TYPE, b"\xff\n"),
