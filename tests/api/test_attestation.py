@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from shared.crypto.timestamps import REPLY_TYPE, verify_timestamp
 from shared.crypto.witnessing import SIZE_TYPE
 from shared.ports.posting import PostResponse
 from tests.support.app import App, Opened, problem
-from tests.support.attestation import one_line
+from tests.support.attestation import announce, one_line
 from tests.support.records import find_records
 from tests.support.timestamping import TestAuthority, require_openssl
 from tests.support.webhooks import publish
@@ -418,6 +419,130 @@ async def test_a_time_stamp_that_does_not_verify_is_not_kept(
         await turn(app, HOUR + 60)
         assert (await get(app, alpha, "timestamp")).status_code == 200
         assert len(app.poster.posted) == 6
+
+
+async def test_an_authority_that_is_down_is_left_alone_for_a_while(
+    opened: Opened, alpha: str, beta: str, authority: TestAuthority
+) -> None:
+    async with stamped(opened, authority) as app:
+        del app.poster.services[TSA]
+        for tenant in (alpha, beta):
+            await grow(app, tenant)
+        for _ in range(24 * 60):
+            await turn(app, 60)
+        assert 24 <= len(app.poster.posted) <= 2 * (24 + len(PAUSES) + 2)
+        app.poster.services[TSA] = authority.respond
+        await turn(app, HOUR + 60)
+        for tenant in (alpha, beta):
+            assert (await get(app, tenant, "timestamp")).status_code == 200
+
+
+async def test_growth_is_no_reason_to_ask_a_failing_authority_earlier(
+    opened: Opened, alpha: str, authority: TestAuthority
+) -> None:
+    async with stamped(opened, authority) as app:
+        del app.poster.services[TSA]
+        await grow(app, alpha)
+        await turn(app)
+        await grow(app, alpha)
+        await turn(app, 10)
+        assert len(app.poster.posted) == 1
+        stamps = app.services.attestations.stamps
+        newest = await app.services.audit.checkpoints.newest(alpha)
+        assert stamps is not None
+        assert newest is not None
+        app.clock.advance(HOUR)
+        assert await stamps.take(alpha, newest, {TSA}) == app.clock.now()
+        assert len(app.poster.posted) == 1, "it was silent in this run"
+
+
+async def test_a_witness_that_names_another_size_each_time_is_left(
+    opened: Opened, alpha: str
+) -> None:
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        checkpoint = await grow(app, alpha)
+        witness.responses = [PostResponse(409, SIZE_TYPE, b"%d\n" % size) for size in (1, 2, 1)]
+        await turn(app)
+        assert witness.asked == [(0, checkpoint.size), (1, checkpoint.size)]
+
+
+async def test_a_store_that_fails_is_no_fault_of_a_witness(
+    opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        await grow(app, alpha)
+        await turn(app)
+        checkpoint = await grow(app, alpha)
+
+        async def broken(*_: object) -> list[bytes]:
+            raise Unavailable("The store does not respond.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("shared.audit.tree.StoredTree.consistency", broken)
+            await turn(app)
+        assert len(witness.asked) == 1
+        await turn(app, 1)
+        assert await witnessed_size(app, alpha) == checkpoint.size, "it does not wait"
+
+
+async def test_two_processes_that_ask_at_once_keep_one_result(opened: Opened, alpha: str) -> None:
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        checkpoint = await grow(app, alpha)
+        app.clock.advance(120)
+        await asyncio.gather(*(app.services.attestations.run() for _ in range(3)))
+        await turn(app)
+        assert await witnessed_size(app, alpha) == checkpoint.size
+        await turn(app)
+        assert not list(find_records(app.data, "agenda-attest-log"))
+
+
+async def test_a_run_ends_and_what_it_did_not_come_to_stays_due(
+    opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        checkpoint = await grow(app, alpha)
+        with monkeypatch.context() as patch:
+            patch.setattr("shared.attestation.timer.RUN", timedelta(0))
+            await turn(app)
+        assert witness.asked == []
+        await turn(app)
+        assert await witnessed_size(app, alpha) == checkpoint.size
+
+
+async def test_a_log_without_a_checkpoint_is_taken_off(opened: Opened, beta: str) -> None:
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        await announce(app, beta)
+        await turn(app)
+        assert witness.asked == []
+        assert not list(find_records(app.data, "agenda-attest-log"))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_checkpoint_that_does_not_follow_what_was_cosigned_is_not_sent(
+    opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture, more: int
+) -> None:
+    """The log was set back, or written anew, in the records alone."""
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        checkpoint = await grow(app, alpha)
+        await turn(app)
+        records = app.services.adapters.records
+        logs = witnessed_logs(records)
+        stored = await logs.get(Partition(alpha), "witnessed")
+        other = Checkpoint(checkpoint.origin, checkpoint.size + more, b"\x01" * 32)
+        note = stored.value.note.replace(checkpoint.encode(), other.encode())
+        value = stored.value.model_copy(update={"note": note, "size": other.size})
+        await records.commit(Partition(alpha), [logs.replace(stored, value)])
+        await announce(app, alpha)
+        await turn(app)
+        assert len(witness.asked) == 1
+        assert f"audit.attestation-failed of the log of {alpha}: damaged" in caplog.text
+        assert list(find_records(app.data, "agenda-attest-log"))
 
 
 @pytest.mark.parametrize("path", PATHS)

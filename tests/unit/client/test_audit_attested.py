@@ -28,11 +28,14 @@ class LogServer(HttpServer):
         super().__init__(None)
         self.files = files
         self.after: dict[str, dict[str, bytes]] = {}
+        self.versions: list[dict[str, bytes]] = []
 
     def handle(self, request: Request) -> Response:
         path = request.target.removeprefix(f"{LOG_PATH}/")
         body = self.files.get(path)
         self.files |= self.after.pop(path, {})
+        if path == "timestamp" and self.versions:
+            self.files |= self.versions.pop(0)
         if body is None:
             return problem(404, "not-found", "There is none.")
         return Response(200, body, {"Content-Type": "application/octet-stream"})
@@ -257,6 +260,16 @@ class TestTimestamps:
         }
         ran = world.run("--timestamp-root", authority.root_file)
         assert (ran.code, "the first 258 entries" in ran.out) == (0, True)
+
+    def test_one_that_is_replaced_again_and_again_is_given_up(
+        self, world: World, authority: TestAuthority
+    ) -> None:
+        for number in range(5):
+            note = world.log.note(STAMPED + number).encode()
+            world.server.versions.append({"timestamp/checkpoint": note, "timestamp": b"x"})
+        world.files |= world.server.versions.pop(0)
+        ran = world.run("--timestamp-root", authority.root_file)
+        assert (ran.code, "replaced while it was read" in ran.err) == (1, True)
 
     def test_usage(self, world: World, authority: TestAuthority) -> None:
         export = world.path / "export"
