@@ -18,6 +18,7 @@ from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
 from shared.adapters.external.collectors import HttpCollectors
+from shared.adapters.external.posting import HttpPoster
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
@@ -35,6 +36,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     records = SqliteRecords(data / "records.db", clock)
     targets = ExternalTargets(runtime, settings.targets_dir)
     collectors = HttpCollectors(runtime)
+    poster = HttpPoster(runtime)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:
@@ -67,6 +69,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def close() -> None:
         await targets.close()
         await collectors.close()
+        await poster.close()
         await records.close()
         await bus.close()
 
@@ -80,6 +83,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         records=records,
         targets=targets,
         collectors=collectors,
+        poster=poster,
         key_vault=key_vault,
         bus=bus,
         source=bus,

@@ -14,10 +14,12 @@ from functions import schedules
 from shared.base.errors import Unavailable
 from shared.targets.health import FAILING_AFTER
 from tests.support.app import TARGET, App
+from tests.support.attestation import announce, name_witness
 from tests.support.damage import flip
 from tests.support.entries import Fact, Recorder, in_order, system
 from tests.support.uploads import begin
 from tests.support.webhooks import WEBHOOK
+from tests.support.witnesses import MemoryWitness
 
 pytestmark = pytest.mark.anyio
 
@@ -213,6 +215,17 @@ async def a_log_is_what_was_signed(world: World) -> Sequence[Fact]:
     world.after(timedelta(hours=2))
     # What its rules remember is sealed under the keys of whose log it is.
     return [system("key.create", f"new {kind}", log="operator") for kind in ("int", "epo")]
+
+
+@timer("audit_attestation")
+async def what_a_witness_cosigns_is_no_entry(world: World) -> Sequence[Fact]:
+    """The log would never come to rest: each entry makes a checkpoint, which is cosigned."""
+    name_witness(world.app, MemoryWitness())
+    await world.document()
+    await announce(world.app, world.tenant)
+    world.after(timedelta(minutes=2))
+    await world.app.services.audit.checkpoints.run()
+    return ()
 
 
 @timer("webhooks")

@@ -144,6 +144,7 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
         "STRONGROOM_BACKUP_VERIFICATION_SCHEDULE": workload.VERIFICATION_SECONDS,
         "STRONGROOM_RESTORE_SCHEDULE": workload.RESTORE_SECONDS,
         "STRONGROOM_TARGET_COPIES_SCHEDULE": workload.TARGET_SECONDS,
+        "STRONGROOM_AUDIT_ATTESTATION_SCHEDULE": workload.ATTESTATION_SECONDS,
         "STRONGROOM_WEBHOOKS_SCHEDULE": workload.WEBHOOKS_SECONDS,
     }
     daily = {

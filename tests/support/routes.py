@@ -14,6 +14,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from functions.api.guard import GuardedRoute
 from shared.access.permissions import Permission, Role
 from tests.support.app import BASE_URL, POLICY, TARGET, App
+from tests.support.attestation import keep_attestations
 from tests.support.webhooks import WEBHOOK
 
 TILE = "0/000.p/1"
@@ -130,6 +131,7 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     await app.services.outbox.relay()
     await app.services.backups.timer.run()
     await app.services.audit.checkpoints.run()
+    await keep_attestations(app, alpha)
     made = await app.services.backups.reader.newest(alpha)
     verification = await app.http.post("backups/verifications", json={"set": made}, headers=auth)
     restore = await app.http.post("restores", json={"set": made}, headers=auth)
