@@ -23,7 +23,7 @@ async def uploaded(app: App, auth: dict[str, str], name: str = "paper.txt") -> s
 
 
 def slug_of(answer: Any) -> str:
-    return str(answer.json()["type"]).rpartition("/")[2]
+    return str(answer.json()["type"]).rpartition(":")[2]
 
 
 async def test_a_case_from_the_request_to_the_tenants_report(
