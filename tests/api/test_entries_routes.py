@@ -149,6 +149,7 @@ SUCCESSES = [
     ),
     Success("POST /documents/{document}/recover", (ok("document.recover", "document"),)),
     Success("GET /grants", (ok("grant.list"),)),
+    Success("GET /grants/report", (ok("grant.report"),)),
     Success("GET /grants/{grant}", (ok("grant.read", "grant"),)),
     Success(
         "POST /grants/{grant}/consent",
