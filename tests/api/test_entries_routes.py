@@ -278,6 +278,7 @@ SUCCESSES = [
     ),
     Success("GET /audit/log/{tenant}/tile/{path}", (ok("audit.read", form="tiles"),)),
     Success("GET /audit/export", (ok("audit.export", format="ndjson", entries=11),)),
+    Success("GET /audit/evidence", (ok("audit.export", format="evidence", entries=11),)),
     Success("GET /audit/feed", (ok("audit.read", form="feed"),)),
     Success("POST /webhooks", (ok("webhook.create", "new whk", kinds=["audit", "documents"]),)),
     Success("GET /webhooks", (ok("webhook.list"),)),
