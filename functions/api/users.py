@@ -51,14 +51,20 @@ class UserChange(Body):
 
 
 class UserView(BaseModel):
-    """A user, as administrators see them."""
+    """A user, as administrators see them.
+
+    `suspended_roles`: those of `roles` that let do nothing until an access review confirms them.
+    `last_sign_in_at` is exact to the day.
+    """
 
     id: str
     username: str
     roles: tuple[Role, ...]
+    suspended_roles: tuple[Role, ...]
     disabled: bool
     temporary_password_until: datetime | None
     created_at: datetime
+    last_sign_in_at: datetime | None
 
     @classmethod
     def of(cls, user: User) -> UserView:
@@ -67,9 +73,11 @@ class UserView(BaseModel):
             id=user.id,
             username=user.username,
             roles=user.roles,
+            suspended_roles=user.suspended_roles,
             disabled=user.disabled,
             temporary_password_until=user.temporary_until,
             created_at=user.created_at,
+            last_sign_in_at=user.last_sign_in_at,
         )
 
 
