@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.backup.models import Manifest, PrecedingSet, object_name
-from shared.base.errors import Damaged, NotFound
+from shared.base.errors import Damaged
 from shared.base.streams import single
 from shared.keys.jws import JwsSigner
 from shared.ports.keys import KeyVault

@@ -39,6 +39,8 @@ from shared.keys.tenants import TenantKeys
 from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
+from shared.reviews.opening import Terms
+from shared.reviews.schedule import ReviewSchedule
 from shared.targets.queue import TargetQueue
 from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
@@ -47,6 +49,7 @@ from shared.wiring.adapters import Adapters
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.grants import GrantServices, build_grants
+from shared.wiring.reviews import ReviewServices, build_reviews
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
 from shared.wiring.telemetry import start_telemetry
@@ -72,6 +75,7 @@ class Services:
     key_rotation: KeyRotation
     policies: Policies
     grants: GrantServices
+    reviews: ReviewServices
     backups: Backups
     reader: DocumentReader
     documents: Documents
@@ -150,6 +154,12 @@ def build(
     )
     accounts = Accounts(records, journal, hasher, idempotency, runtime)
     tenant_keys = TenantKeys(key_vault, key_rotation)
+    terms = Terms(
+        every=timedelta(days=settings.review_days),
+        decide=timedelta(days=settings.review_decide_days),
+        lapse=timedelta(days=settings.review_suspended_days),
+    )
+    schedule = ReviewSchedule(records, agenda, runtime, terms.every)
     tenants = Tenants(
         records,
         journal,
@@ -157,6 +167,7 @@ def build(
         tenant_keys,
         idempotency,
         runtime,
+        schedule.prepare,
     )
     tokens = Tokens(records, key_vault, journal, environment, runtime)
     store = DocumentRecords(records, agenda)
@@ -197,6 +208,17 @@ def build(
     grants = build_grants(
         epochs, environment, journal, accounts, tenants, policies, agenda, idempotency, reader
     )
+    reviews = build_reviews(
+        schedule,
+        terms,
+        epochs,
+        key_vault,
+        environment,
+        journal,
+        accounts,
+        grants.grants,
+        idempotency,
+    )
     return Services(
         settings=settings,
         topology=topology,
@@ -213,6 +235,7 @@ def build(
         key_rotation=key_rotation,
         policies=policies,
         grants=grants,
+        reviews=reviews,
         backups=build_backups(
             adapters,
             environment,

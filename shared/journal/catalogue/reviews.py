@@ -21,11 +21,10 @@ REVIEWS: Final[Mapping[Action, Description]] = MappingProxyType(
             details={"kind": str},
         ),
         Action.REVIEW_DECIDE: Description(
-            "A role of a user, or a grant, was confirmed or revoked in a review; or it was tried and refused",
+            "A role of a user, or a grant, was confirmed or revoked in a review",
             resource=_REVIEW,
             details={"item": str, "user": str, "role": str, "decision": str},
-            optional=frozenset({"user", "role"}),
-            outcomes=("allowed", "refused"),
+            optional=frozenset({"role"}),
         ),
         Action.REVIEW_SUSPEND: Description(
             "Nobody decided about a role in time: it lets do nothing until somebody does",
