@@ -85,7 +85,11 @@ class Reports:
             review.id,
             tenant=review.tenant,
             grant=review.grant,
-            details={"sha256": signed.sha256, **counts.model_dump()},
+            details={
+                "sha256": signed.sha256,
+                **counts.model_dump(),
+                **({"tenant": review.of} if review.of else {}),
+            },
         )
         await self.journal.commit(
             entry,
@@ -105,7 +109,7 @@ class Reports:
         for number in range(signed.parts):
             part = (await self.store.parts.get(items_of(review), f"{number:06}")).value
             sealed = SealedConfiguration(part.epoch, part.sealed)
-            texts.append(await self.texts.open(review, f"report/{part.id}", sealed))
+            texts.append(await self.texts.open(review, f"report-{part.id}", sealed))
         content = "".join(texts).encode()
         if hashlib.sha256(content).hexdigest() != signed.sha256:
             raise Damaged("The report of a review is not the one that was signed.")
@@ -140,7 +144,7 @@ class Reports:
         for number, start in enumerate(starts):
             name = f"{number:06}"
             piece = text[start : start + PART_CHARACTERS]
-            sealed = await self.texts.seal(review, f"report/{name}", piece)
+            sealed = await self.texts.seal(review, f"report-{name}", piece)
             part = ReportPart(id=name, epoch=sealed.epoch, sealed=sealed.sealed)
             await self.store.put_part(review, part)
         return len(starts)

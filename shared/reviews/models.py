@@ -87,6 +87,7 @@ class ReviewItem(Model):
         user: The id of the user who has the role, or who asked for the grant.
         username: Theirs.
         role: The role; None: it is about a grant.
+        of: Of a grant: the id of the tenant whose data it is for.
         break_glass: It is about a grant that nobody had approved.
         since: When the user was added, or the grant asked for.
         last_used_at: The last sign-in of the user, or the last use of the grant; None: not known.
@@ -101,6 +102,7 @@ class ReviewItem(Model):
     user: str
     username: str
     role: Role | None = None
+    of: str = ""
     break_glass: bool = False
     since: UtcDatetime
     last_used_at: UtcDatetime | None = None
@@ -164,6 +166,7 @@ class Review(Model):
         decide_by: When items that nobody decided about are suspended.
         lapse_at: When they are revoked.
         grant: For a review of one grant: its id.
+        of: For a review of one grant: the id of the tenant whose data it is for.
         cursor: While gathering, where the list of users goes on.
         suspended: The step at ``decide_by`` is done.
         warned_at: When it was last logged that items are overdue.
@@ -182,6 +185,7 @@ class Review(Model):
     decide_by: UtcDatetime
     lapse_at: UtcDatetime
     grant: str = ""
+    of: str = ""
     cursor: str | None = None
     suspended: bool = False
     warned_at: UtcDatetime | None = None

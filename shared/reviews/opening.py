@@ -129,7 +129,11 @@ class Opening:
         partition = Partition(OPERATOR)
         drafted = self._drafted(OPERATOR, Kind.BREAK_GLASS, self.runtime.now(), grant.requested_at)
         review = drafted.model_copy(
-            update={"id": f"rev_{grant.id.partition('_')[2]}", "grant": grant.id}
+            update={
+                "id": f"rev_{grant.id.partition('_')[2]}",
+                "grant": grant.id,
+                "of": grant.tenant,
+            }
         )
         if await self.store.reviews.find(partition, review.id) is not None:
             return
@@ -139,7 +143,7 @@ class Opening:
             review.id,
             tenant=OPERATOR,
             grant=grant.id,
-            details={"kind": review.kind.value},
+            details={"kind": review.kind.value, "tenant": grant.tenant},
         )
         await self.journal.commit(entry, [self.store.reviews.create(partition, review)])
 

@@ -38,6 +38,7 @@ def _lines(document: dict[str, Any], sha256: str, key_version: str) -> Iterator[
     for item in document["items"]:
         yield ""
         what = f"role {item['role']}" if item["role"] else f"grant {item['grant']}"
+        what += f" for {item['tenant']}" if item["tenant"] else ""
         unapproved = ", which nobody had approved" if item["break_glass"] else ""
         yield f"{item['username'] or 'unknown'} ({item['user']}): {what}{unapproved}"
         used = item["last_used_at"] or "never"

@@ -57,6 +57,7 @@ def _item(explained: Explained) -> JsonObject:
         "username": item.username,
         "role": item.role.value if item.role else None,
         "grant": None if item.role else item.id,
+        "tenant": item.of or None,
         "break_glass": item.break_glass,
         "since": _time(item.since),
         "last_used_at": _time(item.last_used_at),

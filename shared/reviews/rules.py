@@ -61,6 +61,7 @@ def grant_item(grant: Grant, requester: User | None, now: datetime) -> ReviewIte
         id=grant.id,
         user=grant.requester,
         username="" if requester is None else requester.username,
+        of=grant.tenant,
         break_glass=grant.break_glass,
         since=grant.requested_at,
         last_used_at=grant.last_used_at,

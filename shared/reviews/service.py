@@ -229,7 +229,7 @@ class Reviews:
                 "item": item.id,
                 "user": item.user,
                 "decision": choice.value,
-                **({"role": item.role.value} if item.role else {}),
+                **({"role": item.role.value} if item.role else {"tenant": item.of}),
             },
         )
         if not applied:

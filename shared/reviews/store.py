@@ -185,7 +185,7 @@ class ReviewTexts:
         Raises:
             Unavailable: The key vault or the record store does not respond.
         """
-        return await self.sealer.seal(review.tenant, f"{review.id}/{name}", {"text": text})
+        return await self.sealer.seal(review.tenant, _bound(review, name), {"text": text})
 
     async def open(self, review: Review, name: str, sealed: SealedConfiguration) -> str:
         """The reverse of ``seal``.
@@ -194,7 +194,7 @@ class ReviewTexts:
             Damaged: It is not what was sealed.
             Unavailable: The key vault or the record store does not respond.
         """
-        return str((await self.sealer.open(review.tenant, f"{review.id}/{name}", sealed))["text"])
+        return str((await self.sealer.open(review.tenant, _bound(review, name), sealed))["text"])
 
     async def reason(self, review: Review, item: ReviewItem) -> str:
         """Why it was decided so; empty where nobody has, or another review says it.
@@ -218,6 +218,10 @@ def items_of(review: Review) -> Partition:
     if not is_id(review.id, "rev"):
         raise NotFound(MISSING)
     return Partition(review.tenant, f"review-{review.id.partition('_')[2]}")
+
+
+def _bound(review: Review, name: str) -> str:
+    return f"{review.id}-{name.replace('.', '-')}"
 
 
 def _index(item: ReviewItem) -> dict[str, str]:

@@ -10,6 +10,8 @@ from shared.journal.catalogue.description import CALLER, SYSTEM, Description
 from shared.journal.entries import Action
 
 _REVIEW: Final = ("rev",)
+_ABOUT_A_GRANT: Final = frozenset({"tenant"})
+"""Whose data a grant is for, in entries about one: they are in that tenant's log as well."""
 
 REVIEWS: Final[Mapping[Action, Description]] = MappingProxyType(
     {
@@ -18,13 +20,14 @@ REVIEWS: Final[Mapping[Action, Description]] = MappingProxyType(
             " approved (`break-glass`)",
             by=(*CALLER, *SYSTEM),
             resource=_REVIEW,
-            details={"kind": str},
+            details={"kind": str, "tenant": str},
+            optional=_ABOUT_A_GRANT,
         ),
         Action.REVIEW_DECIDE: Description(
             "A role of a user, or a grant, was confirmed or revoked in a review",
             resource=_REVIEW,
-            details={"item": str, "user": str, "role": str, "decision": str},
-            optional=frozenset({"role"}),
+            details={"item": str, "user": str, "role": str, "decision": str, "tenant": str},
+            optional=frozenset({"role"}) | _ABOUT_A_GRANT,
         ),
         Action.REVIEW_SUSPEND: Description(
             "Nobody decided about a role in time: it lets do nothing until somebody does",
@@ -51,7 +54,9 @@ REVIEWS: Final[Mapping[Action, Description]] = MappingProxyType(
                 "lapsed": int,
                 "obsolete": int,
                 "overdue": int,
+                "tenant": str,
             },
+            optional=_ABOUT_A_GRANT,
         ),
         Action.REVIEW_READ: Description(
             "A review, or a page of its items, was read", resource=_REVIEW
