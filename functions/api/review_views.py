@@ -109,11 +109,11 @@ class ItemDecisionView(BaseModel):
 class ItemView(BaseModel):
     """A role of a user, or a grant, in a review.
 
-    `role` is null for a grant, whose id is the item's; it is for data of `tenant`. `last_used_at`: the user's
-    last sign-in, to the day, or the grant's last use. `state`: `open` and `suspended` wait for a decision;
-    `lapsed`: nobody decided and it was revoked; `obsolete`: it had ended by itself, or was decided elsewhere;
-    `overdue`: nobody decided, and it stays until the next review, because nobody else manages the tenant's
-    users or reviews, or because a grant has to be explained.
+    `role` is null for a grant, whose id is the item's; it is for data of `tenant`. `last_used_at`: the
+    user's last sign-in, to the day, or the grant's last use. `state`: `open` and `suspended` wait for a
+    decision; `lapsed`: nobody decided and it was revoked; `obsolete`: it had ended by itself, or was
+    decided elsewhere; `overdue`: nobody decided, and it stays until the next review, because nobody else
+    manages the tenant's users or reviews, or because a grant has to be explained.
     """
 
     id: str

@@ -22,8 +22,8 @@ from shared.journal.idempotency import Idempotency
 from shared.journal.journal import ENTRY_KIND
 from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
-from shared.policy.models import Retention
-from shared.policy.service import Policies, RetentionBounds
+from shared.policy.models import Retention, RetentionBounds
+from shared.policy.service import Policies
 from shared.ports.records import Change, Page, Record
 from shared.reviews.opening import Terms
 from shared.reviews.schedule import ReviewSchedule
@@ -228,7 +228,7 @@ class ReviewProcess:
             policies,
             agenda,
             idempotency,
-            cast(DocumentReader, None),  # reads nothing of a document
+            cast("DocumentReader", None),  # reads nothing of a document
         )
         terms = Terms(timedelta(days=91), timedelta(days=14), timedelta(days=14))
         self.services = build_reviews(
