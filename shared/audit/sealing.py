@@ -78,13 +78,12 @@ class EntrySealer:
         ]
 
     async def _key(self, tenant: str) -> EpochKey | None:
+        if tenant == OPERATOR:
+            return await self.tenant_keys.for_operator(lambda: self.epochs.any(OPERATOR))
         try:
             return await self.epochs.any(tenant)
         except Damaged:
-            if tenant != OPERATOR:
-                return None
-            await self.tenant_keys.create(OPERATOR, self.runtime.now())
-            return await self.epochs.any(tenant)
+            return None
 
     def _opened(self, entry: Entry, key: EpochKey | None) -> Entry:
         if key is None or entry.sealed is None:
