@@ -65,6 +65,8 @@ var settings = {
   // The Functions host writes X-Forwarded-For anew, with the gateway's address where there is one.
   STRONGROOM_TRUSTED_PROXIES: '1'
   STRONGROOM_CLIENT_ADDRESS_HEADER: full ? 'Strongroom-Client-Address' : 'X-Forwarded-For'
+  // The gateway refuses the paths of staff from elsewhere; the app refuses the employees themselves.
+  STRONGROOM_STAFF_NETWORKS: join(edge.staffNetworks, ',')
   // Well within the 30 minutes for which the host renews a lock.
   STRONGROOM_LONGEST_DELIVERY_PAUSE_SECONDS: '300'
   STRONGROOM_TELEMETRY: 'azure-monitor'

@@ -119,8 +119,8 @@ POINTS_A_MINUTE = 20
 """Data points of metrics, each a line of log: of the run of a request or of a message, of a timer's run,
 and at most of one instance in a minute, after which those of one series are one."""
 
-UPLOAD = Work(15, 3, 6, 13, 2, 4, 4, 4)
-OPEN = Work(9, 2, 4, 6, 1, 1, 0, 2)
+UPLOAD = Work(12, 2, 6, 13, 2, 4, 4, 4)
+OPEN = Work(6, 1, 4, 6, 1, 1, 0, 2)
 """A direct upload and a download of a document of one block, with keys in memory."""
 
 IN_MEMORY_MINUTES = 5
@@ -148,6 +148,7 @@ TRASH_SECONDS = 600
 CHECKPOINT_SECONDS = 30
 WEBHOOKS_SECONDS = 60
 MONITOR_SECONDS = 300
+GRANTS_SECONDS = 60
 """How often the timers run, as the schedules in active.bicep say."""
 
 
@@ -164,6 +165,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / CHECKPOINT_SECONDS
     + 1 / WEBHOOKS_SECONDS
     + 1 / MONITOR_SECONDS
+    + 1 / GRANTS_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -311,6 +313,7 @@ def timers(use: Use) -> Timers:
         + 1 / CHECKPOINT_SECONDS
         + 1 / WEBHOOKS_SECONDS
         + 1 / MONITOR_SECONDS
+        + 1 / GRANTS_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,

@@ -4,9 +4,10 @@
 2. the rate limit of the client's address, where the client is not signed in;
 3. authentication;
 4. the rate limit of the user;
-5. the permission that the route requires;
-6. the form of its body, and the memory that it will hold;
-7. the size of its JSON body and, once that is there, that the user may still act.
+5. of an employee, the network that they come from;
+6. the permission that the route requires;
+7. the form of its body, and the memory that it will hold;
+8. the size of its JSON body and, once that is there, that the user may still act.
 
 A refusal, by the guard or by the service that the route calls, is in the audit log before the response
 is sent; of a flood of refusals the first one, and their count once it has ended. So is a request
@@ -40,6 +41,7 @@ from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
     FAILURES,
+    Forbidden,
     InternalError,
     Interrupted,
     InvalidInput,
@@ -202,6 +204,10 @@ class GuardedRoute(APIRoute):
         if principal.kind == "employee":
             act_as(principal.user)
         limits_of(request).user.take(principal.user)
+        if principal.kind == "employee" and not services.settings.staff.admit(
+            principal.origin.address
+        ):
+            raise Forbidden("Employees make requests from the networks of staff alone.")
         check(principal.roles, permission)
 
     async def audit(self, request: Request, error: StrongroomError) -> None:

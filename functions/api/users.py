@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
+from functions.api.bodies import Body, Cursor, Limit, PageView, id_path, id_pattern
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
 from functions.api.request_headers import IfMatchDep, idempotency_key_for
@@ -35,10 +35,14 @@ Roles = Annotated[
 
 
 class NewUser(Body):
-    """A user to create."""
+    """A user to create.
+
+    `account_of`: for employees alone; the id of the first account of the person who gets another one.
+    """
 
     username: Username
     roles: Roles
+    account_of: Annotated[str, id_pattern("usr")] | SkipJsonSchema[None] = None
 
 
 class UserChange(Body):
@@ -55,6 +59,7 @@ class UserView(BaseModel):
 
     `suspended_roles`: those of `roles` that let do nothing until an access review confirms them.
     `last_sign_in_at` is exact to the day.
+    `account_of`: of an employee with several accounts, the id of their first one.
     """
 
     id: str
@@ -65,6 +70,7 @@ class UserView(BaseModel):
     temporary_password_until: datetime | None
     created_at: datetime
     last_sign_in_at: datetime | None
+    account_of: str | None
 
     @classmethod
     def of(cls, user: User) -> UserView:
@@ -78,6 +84,7 @@ class UserView(BaseModel):
             temporary_password_until=user.temporary_until,
             created_at=user.created_at,
             last_sign_in_at=user.last_sign_in_at,
+            account_of=user.account_of or None,
         )
 
 
@@ -103,7 +110,9 @@ async def create_user(
 ) -> TemporaryPasswordView:
     """Create a user in your tenant. The response holds their temporary password."""
     return TemporaryPasswordView.of(
-        await services.accounts.create(principal, body.username, body.roles, key)
+        await services.accounts.create(
+            principal, body.username, body.roles, key, body.account_of or ""
+        )
     )
 
 

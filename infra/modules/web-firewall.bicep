@@ -16,7 +16,7 @@ param edge edgePlan
 param stagingContainer string
 
 @description('The paths that only employees use, in lower case; a test compares them with the permissions of the routes.')
-var staffPaths = ['/api/v1/tenants', '/api/v1/dead-letters', '/api/v1/auth/bootstrap']
+var staffPaths = ['/api/v1/tenants', '/api/v1/dead-letters', '/api/v1/staff-grants', '/api/v1/auth/bootstrap']
 
 @description('The rules that Microsoft keeps, against what is known to attack web services.')
 var managedRules = {

@@ -155,6 +155,19 @@ MAPPING: Final[Mapping[Action, EventType]] = {
     Action.REVIEW_REPORT: _api(_READ),
     Action.EVENTS_READ: _api(_READ),
     Action.EVENTS_REPLAY: _api(OTHER),
+    Action.GRANT_REQUEST: _entity(_CREATE),
+    Action.GRANT_BREAK_GLASS: _entity(_CREATE),
+    Action.GRANT_APPROVE: _entity(_UPDATE),
+    Action.GRANT_CONSENT: _entity(_UPDATE),
+    Action.GRANT_DECLINE: _entity(_UPDATE),
+    Action.GRANT_NARROW: _entity(_UPDATE),
+    Action.GRANT_RETURN: _entity(_UPDATE),
+    Action.GRANT_REVOKE: _entity(_UPDATE),
+    Action.GRANT_CASE_CLOSE: _entity(_UPDATE),
+    Action.GRANT_EXPIRE: _entity(_UPDATE),
+    Action.GRANT_USE: _entity(OTHER),
+    Action.GRANT_READ: _entity(_READ),
+    Action.GRANT_LIST: _api(_READ),
     Action.KEY_REWRAP: _entity(_UPDATE),
     Action.KEY_DELETE: _entity(_DELETE),
     Action.REQUEST: _api(OTHER),
@@ -247,6 +260,8 @@ def _unmapped(entry: Entry, kind: EventType) -> JsonObject:
     unmapped: JsonObject = dict(entry.details)
     if entry.grant:
         unmapped["grant"] = entry.grant
+    if entry.source:
+        unmapped["source"] = entry.source
     if entry.trace:
         unmapped["trace"] = entry.trace
     if entry.user_agent and kind.event_class is EventClass.FILE_HOSTING_ACTIVITY:

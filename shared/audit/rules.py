@@ -22,6 +22,9 @@ POWERFUL: Final = frozenset({Role.ADMINISTRATOR, Role.OPERATOR, Role.OFFICER})
 WITHOUT_GRANT: Final = frozenset({Action.TENANT_CREATE, Action.KEY_ROTATE})
 """What employees do to tenants and sees nothing of theirs."""
 
+ABOUT_GRANTS: Final = "grant."
+"""How the actions about grants begin: asking for one, and refusing one, cannot need one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Act:
@@ -52,6 +55,8 @@ class Rule:
         matches: Whether an entry counts.
         key: What entries are counted by; those with an empty one do not count.
         mark: Entries with the same mark count once.
+        told: What made the entry has told the operator at once, by a line and an event: the alert is an
+            entry of each log and, for a tenant, an event, so that nobody is told twice.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Rule:
     matches: Callable[[Act], bool]
     key: Callable[[Act], str]
     mark: Callable[[Act], str] = lambda act: act.entry.id
+    told: bool = False
 
 
 def _by_actor_or_network(act: Act) -> str:
@@ -83,6 +89,7 @@ def _is_outside_grant(act: Act) -> bool:
         and not entry.grant
         and entry.outcome == "allowed"
         and entry.action not in WITHOUT_GRANT
+        and not entry.action.startswith(ABOUT_GRANTS)
     )
 
 
@@ -143,6 +150,15 @@ def rules(downloads_per_hour: int) -> Sequence[Rule]:
             window=timedelta(hours=1),
             matches=_is_outside_grant,
             key=lambda act: act.entry.actor.id,
+        ),
+        Rule(
+            "break-glass",
+            "critical",
+            count=1,
+            window=timedelta(hours=1),
+            matches=lambda act: act.entry.action is Action.GRANT_BREAK_GLASS,
+            key=lambda act: act.entry.grant,
+            told=True,
         ),
         Rule(
             "new-network",

@@ -28,7 +28,7 @@ from shared.audit.windows import (
 from shared.base.errors import Damaged
 from shared.base.events import AlertData, Event, EventType
 from shared.base.ids import is_id
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.metadata import metadata_associated_data, open_metadata, seal_metadata
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action, Entry, SealedFacts
@@ -47,7 +47,13 @@ SALT_BYTES: Final = 32
 _WITH_ADDRESS: Final = frozenset({Action.SIGN_IN, Action.REQUEST, Action.REQUESTS_REFUSED})
 
 _LESS: Final = (
-    *("trash_days", "hourly", "daily", "monthly", "yearly", "legal_hold", "staff_access"),
+    "trash_days",
+    "hourly",
+    "daily",
+    "monthly",
+    "yearly",
+    "legal_hold",
+    "staff_access",
 )
 """Numbers of a policy that protect less when they are lower."""
 
@@ -116,10 +122,14 @@ class Watch:
             changes.append(self._states.create(Partition(record.tenant), after))
         elif stored.value != after:
             changes.append(self._states.replace(stored, after))
-        alerts = [self._alert(record.tenant, each) for each in raised[:MAX_ALERTS]]
-        await record.save(changes, [entry for entry, _ in alerts], [event for _, event in alerts])
+        alerts = [(each, *self._alert(record.tenant, each)) for each in raised[:MAX_ALERTS]]
+        await record.save(
+            changes,
+            [alert for _, alert, _ in alerts],
+            [event for each, _, event in alerts if record.tenant != OPERATOR or not each.rule.told],
+        )
         for each in raised:
-            if each.rule.severity == "critical":
+            if each.rule.severity == "critical" and not each.rule.told:
                 # The operators' alert looks for this line.
                 _log.error("audit.alert in the log of %s: %s", record.tenant, each.rule.name)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from shared.access.permissions import STAFF_ROLES, Permission, Role, may
+from shared.access.permissions import Permission, Role, check_roles, may
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, InvalidInput, PreconditionFailed
 from shared.base.listing import Listing
@@ -16,9 +16,10 @@ from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.passwords import temporary_password
 from shared.identity.models import User, UsernameReservation
 from shared.identity.passwords import PasswordHasher
+from shared.identity.persons import check_person
 from shared.identity.usernames import canonical, forms
 from shared.journal.collections import Collection, Stored
-from shared.journal.entries import Action, Entry
+from shared.journal.entries import Action, Details, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
@@ -86,8 +87,16 @@ class Accounts:
         """
         return await self.users.get(Partition(tenant), user)
 
-    async def draft(self, tenant: str, username: str, roles: tuple[Role, ...]) -> NewUser:
+    async def draft(
+        self, tenant: str, username: str, roles: tuple[Role, ...], account_of: str = ""
+    ) -> NewUser:
         """A new user with a temporary password, not yet committed.
+
+        Args:
+            tenant: Theirs.
+            username: As it was sent.
+            roles: Theirs.
+            account_of: See ``User``.
 
         Raises:
             InvalidInput: The roles do not fit the tenant, or the username is not valid.
@@ -107,6 +116,7 @@ class Accounts:
             password=await self.hasher.hash(password),
             temporary_until=now + TEMPORARY_PASSWORD_LIFETIME,
             created_at=now,
+            account_of=account_of,
         )
         partition = Partition(tenant)
         owner = UsernameReservation(user=user.id)
@@ -124,32 +134,44 @@ class Accounts:
         username: str,
         roles: tuple[Role, ...],
         key: IdempotencyKey | None,
+        account_of: str = "",
     ) -> TemporaryPassword:
         """Add a user to the caller's tenant.
 
         A repeated request returns the user as they were created, without the password.
 
+        Args:
+            principal: Who adds them.
+            username: As it was sent.
+            roles: Theirs.
+            key: Of the request.
+            account_of: The first account of the employee who gets another one; empty: it is their first.
+
         Raises:
-            Conflict: The username is taken.
+            Conflict: The username is taken, or an employee's e-mail address.
             IdempotencyKeyReused: The key belongs to a different request.
-            InvalidInput: The roles do not fit the tenant, or the username is not valid.
+            InvalidInput: The roles do not fit the tenant or the person's other accounts, the username is
+                not valid, or ``account_of`` is no employee's first account.
             TokenRevoked: The caller may no longer act; nothing was done.
         """
         partition = Partition(principal.tenant)
-        request = {"username": username, "roles": sorted(roles)}
+        request: dict[str, object] = {"username": username, "roles": sorted(roles)}
+        facts: Details = {"roles": sorted(roles)}
+        if account_of:
+            request["account_of"] = facts["account_of"] = account_of
         made = await self.idempotency.replayed(key, request, partition)
         if made is None:
-            new = await self.draft(principal.tenant, username, roles)
+            await self.check_no_employee(principal.tenant, username)
+            new = await self.draft(principal.tenant, username, roles, account_of)
             user = new.temporary.user
-            entry = self.journal.entry(
-                Action.USER_CREATE, user.id, by=principal, details={"roles": sorted(roles)}
-            )
+            person = [self.users.touch(each) for each in await check_person(self.users, user)]
+            entry = self.journal.entry(Action.USER_CREATE, user.id, by=principal, details=facts)
             remembered = self.idempotency.remember(key, request, user.id, partition)
             await principal.confirm()  # hashing may have had to wait
             try:
                 if await self.find(principal.tenant, username) is not None:
                     raise Conflict("The username is taken, maybe in a former form.")
-                await self.journal.commit(entry, [*new.changes, *remembered])
+                await self.journal.commit(entry, [*new.changes, *person, *remembered])
             except Conflict:
                 made = await self.idempotency.replayed(key, request, partition)
                 if made is None:
@@ -159,6 +181,20 @@ class Accounts:
             else:
                 return new.temporary
         return TemporaryPassword(None, as_created((await self.read(principal, made)).value, roles))
+
+    async def check_no_employee(self, tenant: str, username: str) -> None:
+        """Refuse an employee's e-mail address as the username of a tenant's user.
+
+        So nobody gets at a tenant's data as one of its users instead of under a grant. An address that an
+        employee takes later is not looked for in the tenants.
+
+        Raises:
+            Conflict: It is one.
+        """
+        if tenant == OPERATOR or "@" not in username:
+            return
+        if await self.find(OPERATOR, username) is not None:
+            raise Conflict("This username cannot be used in a tenant; choose another.")
 
     async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Listing[User]:
         """A page of the caller's tenant's users, oldest first.
@@ -199,7 +235,7 @@ class Accounts:
         Raises:
             Conflict: It is the caller's own account, it was concurrently modified, or the caller has
                 just lost the right.
-            InvalidInput: The roles do not fit the tenant.
+            InvalidInput: The roles do not fit the tenant, or the person's other accounts.
             NotFound: There is no such user.
             PreconditionFailed: The user's etag is not ``if_match``.
         """
@@ -218,19 +254,22 @@ class Accounts:
         if disabled is not None:
             changes["disabled"] = disabled
         changed = stored.value.model_copy(update=changes)
-        commit = [self.users.replace(stored, changed)]
+        read = {}
+        if roles is not None:
+            read = {each.value.id: each for each in await check_person(self.users, changed)}
         if _manages(stored.value) and not _manages(changed):
             caller = await self.load(principal.tenant, principal.user)
             if not _manages(caller.value):
                 raise Conflict("Your own account has just been changed; nothing was done.")
-            commit.append(self.users.touch(caller))
+            read[caller.value.id] = caller
         entry = self.journal.entry(
             Action.USER_CHANGE,
             user,
             by=principal,
             details={"roles": sorted(changed.roles), "disabled": int(changed.disabled)},
         )
-        await self.commit_change(entry, commit)
+        touched = [self.users.touch(each) for each in read.values()]
+        await self.commit_change(entry, [self.users.replace(stored, changed), *touched])
         return await self.load(principal.tenant, user)
 
     async def give_temporary_password(self, principal: Principal, user: str) -> TemporaryPassword:
@@ -305,16 +344,3 @@ def as_created(user: User, roles: tuple[Role, ...]) -> User:
 
 def _manages(user: User) -> bool:
     return not user.disabled and may(user.effective_roles, Permission.USERS_MANAGE)
-
-
-def check_roles(tenant: str, roles: tuple[Role, ...]) -> None:
-    """Refuse roles that a user of this tenant cannot have.
-
-    Raises:
-        InvalidInput: The list is empty, names a role twice, or names one that is not for this tenant.
-    """
-    if not roles or len(set(roles)) != len(roles):
-        raise InvalidInput("Give at least one role, each once.")
-    fitting = STAFF_ROLES if tenant == OPERATOR else frozenset(Role) - STAFF_ROLES
-    if not set(roles) <= fitting:
-        raise InvalidInput(f"Choose from these roles: {', '.join(sorted(fitting))}.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.access.networks import StaffNetworks
 from shared.access.principal import Origin, Principal
 from shared.base.errors import (
     Conflict,
@@ -46,7 +47,11 @@ class SignedIn:
 
 @dataclass(slots=True)
 class SignIn:
-    """Turns credentials into tokens, and tokens into principals."""
+    """Turns credentials into tokens, and tokens into principals.
+
+    Attributes:
+        staff_networks: From where employees may sign in.
+    """
 
     journal: Journal
     accounts: Accounts
@@ -54,6 +59,7 @@ class SignIn:
     tokens: Tokens
     lockout: Lockout
     runtime: Runtime
+    staff_networks: StaffNetworks = field(default_factory=StaffNetworks)
 
     async def sign_in(
         self,
@@ -77,7 +83,8 @@ class SignIn:
             InvalidInput: The new password is not acceptable, or there is nothing for it to replace.
             PasswordChangeRequired: The password is temporary and no new one came with it.
             RateLimited: Too many failures in a row; the username is locked for a while.
-            SignInRefused: The tenant, username or password is wrong; which of them is not said.
+            SignInRefused: The tenant, username or password is wrong, or an employee is outside the networks
+                of staff; which of them is not said.
         """
         tenant = await self.tenants.resolve(slug)
         partition = Partition(tenant or OPERATOR)
@@ -90,7 +97,10 @@ class SignIn:
             right = await self.accounts.hasher.verify(
                 password, stored.value.password if stored else None
             )
-            if stored is None or not right or not self._usable(stored.value):
+            # Only here, and without forgetting the attempt: who is elsewhere must not learn whether the
+            # password was right.
+            here = partition.tenant != OPERATOR or self.staff_networks.admit(origin.address)
+            if stored is None or not right or not self._usable(stored.value) or not here:
                 raise SignInRefused("Invalid tenant, username or password.")
             # Whatever else may be wrong with the request: it was no guess.
             await self.lockout.forget(partition, attempts_id)

@@ -91,7 +91,7 @@ class Tenants:
         A repeated request returns the same tenant, without the password.
 
         Raises:
-            Conflict: The slug is taken.
+            Conflict: The slug is taken, or the administrator's username is an employee's e-mail address.
             IdempotencyKeyReused: The key belongs to a different request.
             TokenRevoked: The caller may no longer act; nothing was done.
         """
@@ -102,7 +102,9 @@ class Tenants:
         if slug in RESERVED_SLUGS or await self.resolve(slug) is not None:
             raise Conflict(_SLUG_TAKEN)
         now = self.runtime.now()
-        tenant = Tenant(id=self.runtime.new_id("ten", now), slug=slug, created_at=now)
+        new_id = self.runtime.new_id("ten", now)
+        await self.accounts.check_no_employee(new_id, administrator)
+        tenant = Tenant(id=new_id, slug=slug, created_at=now)
         await self.keys.create(tenant.id, now)
 
         # The tenant's own partition comes first: it cannot be reached until the directory names it.

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.access.networks import StaffNetworks, parse_staff_networks
 from shared.policy.models import Retention, RetentionBounds
 
 Profile = Literal["embedded", "azure"]
@@ -32,6 +33,18 @@ Origins = Annotated[
     StringConstraints(pattern=r"^(https?://[^/?#*@\s]+( https?://[^/?#*@\s]+)*)?$", to_lower=True),
 ]
 """Origins as browsers write them, with spaces between."""
+
+
+def _networks(text: str) -> str:
+    try:
+        parse_staff_networks(text)
+    except ValueError as error:
+        raise ValueError(f"it needs networks such as 203.0.113.0/28: {error}") from None
+    return text
+
+
+Networks = Annotated[str, AfterValidator(_networks)]
+"""Networks in CIDR notation, with commas between."""
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+(/[^?#]*[^/?#])?$")]
@@ -96,6 +109,8 @@ class Settings(BaseSettings):
             it saw to ``client_address_header``; 0: the peer's address is the client's.
         client_address_header: The header in which those proxies say it. The Functions host replaces
             ``X-Forwarded-For``, so a gateway before it has to use another.
+        staff_networks: The networks, such as ``203.0.113.0/28,2001:db8::/48``, from which alone employees
+            may sign in and make requests; empty: as far as the app is concerned, from anywhere.
         cors_origins: The origins, such as ``https://app.example.com``, with spaces between, whose web
             applications may call the API from a browser; empty: none may. On Azure the template does
             not set it yet.
@@ -186,6 +201,7 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(default=30, ge=1)
     trusted_proxies: int = Field(default=0, ge=0, le=5)
     client_address_header: HeaderName = "X-Forwarded-For"
+    staff_networks: Networks = ""
     cors_origins: Origins = ""
     longest_delivery_pause_seconds: int = Field(default=0, ge=0, le=600)
     outbox_relay_schedule: Schedule = "*/15 * * * * *"
@@ -257,6 +273,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """Each of ``cors_origins``."""
         return tuple(self.cors_origins.split())
+
+    @property
+    def staff(self) -> StaffNetworks:
+        """The networks of ``staff_networks``."""
+        return parse_staff_networks(self.staff_networks)
 
     @property
     def log_host(self) -> str:

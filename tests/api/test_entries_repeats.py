@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.base.partitions import OPERATOR
-from tests.support.app import TARGET, App
+from tests.support.app import TARGET, App, grant_request
 from tests.support.entries import Fact, Recorder, ok, refused
 from tests.support.routes import CONTENT, Victim, furnish
 from tests.support.uploads import begin, put
@@ -115,6 +115,12 @@ async def test_a_request_under_the_key_of_another_is_an_entry(
             await app.auth(OPERATOR, "operator"),
             Fact("tenant.read", "new ten", {}, "operator", "employee"),
         ),
+        (
+            "staff-grants",
+            {"json": grant_request(victim.tenant, victim.document)},
+            await app.auth(OPERATOR, "helper"),
+            Fact("grant.read", "new grt", {}, "operator", "employee"),
+        ),
     ]
     with_keys = {
         path.removeprefix("/api/v1/")
@@ -137,7 +143,7 @@ async def test_a_request_under_the_key_of_another_is_an_entry(
         )
         answer = await app.http.post(path, headers=headers | key, **changed)
         assert answer.status_code == 422, (path, answer.text)
-        operator = path == "tenants"
+        operator = path in {"tenants", "staff-grants"}
         assert recorder.new(answer.headers["request-id"]) == [
             refused(
                 f"POST /{path}",
@@ -155,4 +161,5 @@ OTHER: dict[str, dict[str, Any]] = {
     "webhooks": {"name": "Another"},
     "backups/verifications": {"set": "set_" + "0" * 26},
     "tenants": {"slug": "delta"},
+    "staff-grants": {"seconds": 600},
 }

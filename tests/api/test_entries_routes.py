@@ -12,7 +12,7 @@ from fastapi.routing import iter_route_contexts
 
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
 from shared.base.partitions import OPERATOR
-from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, TARGET, App
+from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, TARGET, App, grant_request
 from tests.support.entries import Fact, Recorder, in_order, ok, refused
 from tests.support.routes import CONTENT, USERNAMES, Route, Victim, furnish, guarded, send
 
@@ -40,20 +40,37 @@ class Success:
     Attributes:
         route: Method and template, as in the OpenAPI document, without ``/api/v1``.
         facts: The entries.
-        who: A username of alpha, ``operator`` for an employee, or nobody.
+        who: A username of alpha, ``operator`` or ``helper`` for an employee, or nobody.
         request: Arguments of httpx; none: what ``Victim.request`` has.
+        grant: The name of the grant that the path names, where it does.
     """
 
     route: str
     facts: tuple[Fact, ...]
     who: str = "admin"
     request: dict[str, Any] | None = None
+    grant: str = "grant"
 
 
 def staff(action: str, resource: str = "", **details: Any) -> Fact:
     """An entry of an employee, in the operator's log."""
     return Fact(action, resource, details, "operator", "employee")
 
+
+def granted(action: str, grant: str, by: str = "employee", **narrowed: Any) -> Fact:
+    """An entry about a grant; the audit function copies it into the other log."""
+    facts = {"tenant": "tenant", "reason_code": "customer-initiated", "scope": "documents"}
+    more: dict[str, Any] = {"depth": "content", "operations": ["read"], "seconds": 3_600}
+    return Fact(action, grant, facts | more | narrowed, "operator", by)
+
+
+def under_grant(action: str, resource: str, **details: Any) -> Fact:
+    """An entry of an employee under a grant, in the tenant's log."""
+    return Fact(action, resource, details, "alpha", "employee")
+
+
+STAFF_GRANT = "/staff-grants/{grant}"
+ALL = ["delete", "read", "write"]
 
 # In an order in which each finds what it needs.
 SUCCESSES = [
@@ -131,6 +148,89 @@ SUCCESSES = [
         (ok("document.trash", "document", versions=2, erase_at="2026-01-08T00:04:00+00:00"),),
     ),
     Success("POST /documents/{document}/recover", (ok("document.recover", "document"),)),
+    Success("GET /grants", (ok("grant.list"),)),
+    Success("GET /grants/{grant}", (ok("grant.read", "grant"),)),
+    Success(
+        "POST /grants/{grant}/consent",
+        (granted("grant.consent", "asked", "user"),),
+        grant="asked",
+    ),
+    Success(
+        "POST /grants/{grant}/decline",
+        (granted("grant.decline", "other", "user"),),
+        grant="other",
+    ),
+    Success("POST /staff-grants", (granted("grant.request", "new grt"),), "helper"),
+    Success("GET /staff-grants", (staff("grant.list"),), "operator"),
+    Success(f"GET {STAFF_GRANT}", (staff("grant.read", "grant"),), "operator"),
+    Success(
+        f"POST {STAFF_GRANT}/approve",
+        (granted("grant.approve", "asked"),),
+        "operator",
+        grant="asked",
+    ),
+    Success(
+        f"POST {STAFF_GRANT}/decline",
+        (granted("grant.decline", "third"),),
+        "operator",
+        grant="third",
+    ),
+    Success("DELETE /grants/{grant}", (granted("grant.revoke", "asked", "user"),), grant="asked"),
+    Success(
+        "POST /staff-grants/closed-cases",
+        (granted("grant.case-close", "fourth"),),
+        "helper",
+        {"json": {"system": "tickets", "id": "4712"}},
+    ),
+    Success(
+        f"GET {STAFF_GRANT}/documents",
+        (under_grant("document.read", "document", version=2, size=11),),
+        "helper",
+    ),
+    Success(
+        f"GET {STAFF_GRANT}/documents/{{document}}",
+        (under_grant("document.read", "document", version=2, size=11),),
+        "helper",
+    ),
+    Success(
+        f"GET {STAFF_GRANT}/documents/{{document}}/versions",
+        (under_grant("document.read", "document"),),
+        "helper",
+    ),
+    Success(
+        f"GET {STAFF_GRANT}/documents/{{document}}/content",
+        (under_grant("document.open", "document", version=2, start=0, end=11),),
+        "helper",
+    ),
+    Success(
+        f"HEAD {STAFF_GRANT}/documents/{{document}}/content",
+        (under_grant("document.read", "document", version=2, size=11),),
+        "helper",
+    ),
+    Success(
+        f"PUT {STAFF_GRANT}/documents/{{document}}/content",
+        (under_grant("document.update", "document", version=3, size=11),),
+        "helper",
+    ),
+    Success(
+        f"DELETE {STAFF_GRANT}/documents/{{document}}",
+        (
+            under_grant(
+                "document.trash", "document", versions=3, erase_at="2026-01-08T00:04:00+00:00"
+            ),
+        ),
+        "helper",
+    ),
+    Success(
+        f"PATCH {STAFF_GRANT}",
+        (granted("grant.narrow", "grant", operations=ALL, seconds=600),),
+        "helper",
+    ),
+    Success(
+        f"DELETE {STAFF_GRANT}",
+        (granted("grant.return", "grant", operations=ALL, seconds=600),),
+        "helper",
+    ),
     Success("POST /uploads", (ok("upload.create", "new upl", size=1),)),
     Success("GET /uploads/{upload}", (ok("upload.read", "upload"),)),
     Success("POST /uploads/{upload}/complete", (ok("upload.complete", "upload"),)),
@@ -226,7 +326,14 @@ async def test_what_succeeds_makes_exactly_these_entries(
 
     await app.services.adapters.staging.put(granted.value.object, one_byte())
     await app.services.backups.verifications.run()  # only one at a time can be asked for
-    recorder = await Recorder.of(app, victim, **{"other upload": other["id"]})
+    grants = {"grant": victim.grant}
+    for name, case in (("asked", "1"), ("other", "2"), ("third", "3"), ("fourth", "4712")):
+        asked = grant_request(victim.tenant, victim.document)
+        asked["case"] |= {"id": case}
+        headers = await app.auth(OPERATOR, "helper")
+        answer = await app.http.post("staff-grants", json=asked, headers=headers)
+        grants[name] = answer.json()["id"]
+    recorder = await Recorder.of(app, victim, **{"other upload": other["id"]}, **grants)
     wrong: dict[str, list[Fact]] = {}
     for row in SUCCESSES:
         method, path = row.route.split()
@@ -234,11 +341,15 @@ async def test_what_succeeds_makes_exactly_these_entries(
         request = dict(victim.request(named) if row.request is None else row.request)
         headers = dict(request.pop("headers", {}))
         if row.who:
-            tenant = OPERATOR if row.who == "operator" else victim.tenant
+            tenant = OPERATOR if row.who in {"operator", "helper"} else victim.tenant
             headers |= await app.auth(tenant, row.who)
         url = victim.address(named)
         if row.route == "DELETE /uploads/{upload}":
             url = url.replace(victim.upload, other["id"])
+        url = url.replace(victim.grant, grants[row.grant])
+        if row.route == f"PUT {STAFF_GRANT}/documents/{{document}}/content":
+            owner = await app.auth(victim.tenant)
+            headers["If-Match"] = await app.etag(owner, victim.document)
         recorder.new()
         answer = await app.http.request(method, url, headers=headers, **request)
         assert answer.is_success, (row.route, answer.text)

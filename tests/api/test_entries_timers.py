@@ -12,8 +12,9 @@ from azure.functions.decorators.function_app import FunctionBuilder
 
 from functions import schedules
 from shared.base.errors import Unavailable
+from shared.base.partitions import OPERATOR
 from shared.targets.health import FAILING_AFTER
-from tests.support.app import TARGET, App
+from tests.support.app import TARGET, App, grant_request
 from tests.support.damage import flip
 from tests.support.entries import Fact, Recorder, in_order, system
 from tests.support.uploads import begin
@@ -213,6 +214,29 @@ async def a_log_is_what_was_signed(world: World) -> Sequence[Fact]:
     world.after(timedelta(hours=2))
     # What its rules remember is sealed under the keys of whose log it is.
     return [system("key.create", f"new {kind}", log="operator") for kind in ("int", "epo")]
+
+
+@timer("grant_expiry")
+async def a_grant_and_a_request_are_over(world: World) -> Sequence[Fact]:
+    """A copy of each entry follows in the tenant's log."""
+    await world.app.grant(world.tenant, await world.document())
+    request = grant_request(world.tenant, "doc_" + "0" * 26)
+    auth = await world.app.auth(OPERATOR, "support")
+    assert (await world.app.http.post("staff-grants", json=request, headers=auth)).is_success
+    world.after(DAY)
+    facts = {"tenant": "new ten", "reason_code": "customer-initiated", "scope": "documents"}
+    more: dict[str, Any] = {"depth": "content", "operations": ["read"], "seconds": 3_600}
+    over = system("grant.expire", "new grt", log="operator", **facts, **more)
+    return [over, over]
+
+
+@timer("grant_expiry")
+async def a_grant_that_was_given_back_is_not_over_again(world: World) -> Sequence[Fact]:
+    grant = await world.app.grant(world.tenant, await world.document())
+    auth = await world.app.auth(OPERATOR, "support")
+    assert (await world.app.http.delete(f"staff-grants/{grant}", headers=auth)).is_success
+    world.after(DAY)
+    return ()
 
 
 @timer("webhooks")

@@ -119,9 +119,25 @@ class Served:
                 return made_now.webhook.id
             case "set":
                 return str(self._set)
+            case "grant":
+                return await self._grant()
             case _:
                 return self._tenant
         return str(made.json()["id"])
+
+    async def _grant(self) -> str:
+        """A live grant of the operator's for every document."""
+        if await self._app.services.accounts.find(OPERATOR, "second") is None:
+            second = Principal(OPERATOR, "usr_furnisher", ())
+            await self._app.services.accounts.create(second, "second", (Role.OPERATOR,), None)
+        scope = {"depth": "content", "search": ""}
+        return await self._app.grant(
+            self._tenant,
+            requester="operator",
+            approver="second",
+            scope=scope,
+            operations=["read", "write", "delete"],
+        )
 
     async def _ask(self, request: requests.PreparedRequest, username: str | None) -> Any:
         headers = {name: value for name, value in request.headers.items() if value is not None}
@@ -218,7 +234,13 @@ def test_parameters_that_are_needed_are_required_and_none_is_null(served: Served
                 needed.setdefault((method, path), set()).add(parameter["name"])
     assert needed == {
         ("POST", f"{PREFIX}/documents"): {"Content-Disposition"},
-        ("PUT", f"{PREFIX}/documents/{{document}}/content"): {"Content-Disposition", "If-Match"},
+        **{
+            ("PUT", f"{PREFIX}{of}/documents/{{document}}/content"): {
+                "Content-Disposition",
+                "If-Match",
+            }
+            for of in ("", "/staff-grants/{grant}")
+        },
     }
 
 
@@ -352,11 +374,13 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
 
     def ask(method: str, path: str, status: int, **more: Any) -> Any:
         request = requests.Request(method, f"{BASE_URL}{PREFIX}/{path}", **more).prepare()
-        answer = served.ask(request, "admin")
+        who = "operator" if path.startswith("staff-grants") else "admin"
+        answer = served.ask(request, who)
         assert answer.status_code == status, answer.text
         template = re.sub(
-            "(doc|tgt|usr|whk)_[^/]+",
+            "(doc|grt|tgt|usr|whk)_[^/]+",
             lambda of: {
+                "grt": "{grant}",
                 "doc": "{document}",
                 "tgt": "{target}",
                 "usr": "{user}",
@@ -379,6 +403,12 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
         ask(method, content, 200)
         ask(method, content, 304, headers={"If-None-Match": tag})
     ask("GET", content, 206, headers={"Range": "bytes=1-2"})
+    under = f"staff-grants/{served.existing('{grant}')['grant']}/{content}"
+    for method in ("GET", "HEAD"):
+        ask(method, under, 200)
+        ask(method, under, 304, headers={"If-None-Match": tag})
+    ask("GET", under, 206, headers={"Range": "bytes=1-2"})
+    ask("PUT", under, 200, data=b"a third", headers=named | {"If-Match": tag})
     added = ask("POST", "users", 201, json={"username": "bert", "roles": ["reader"]}).json()
     user = f"users/{added['user']['id']}"
     ask("GET", user, 200)
@@ -432,7 +462,7 @@ TRIES = [
     if (operation, mode) != (f"GET {PREFIX}/health", GenerationMode.NEGATIVE)
 ]
 
-IDS = {"document", "restore", "set", "target", "tenant", "upload", "user", "webhook"}
+IDS = {"document", "grant", "restore", "set", "target", "tenant", "upload", "user", "webhook"}
 """Names of ids in paths that are made; of verifications one at a time can be asked for."""
 
 REFUSED = {
@@ -464,7 +494,11 @@ def test_the_api_does_what_the_document_says(
     )
     existing = served.existing(found.path)
     if username == "operator":  # nothing else is there in the operator's tenant
-        existing = {name: value for name, value in existing.items() if name == "tenant"}
+        existing = {
+            name: value
+            for name, value in existing.items()
+            if name in {"tenant", "grant"} or "{grant}" in found.path
+        }
     exists = len(existing) == found.path.count("{")
     numbers = itertools.count()
     statuses: set[int] = set()

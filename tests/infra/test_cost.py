@@ -145,6 +145,7 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
         "STRONGROOM_RESTORE_SCHEDULE": workload.RESTORE_SECONDS,
         "STRONGROOM_TARGET_COPIES_SCHEDULE": workload.TARGET_SECONDS,
         "STRONGROOM_WEBHOOKS_SCHEDULE": workload.WEBHOOKS_SECONDS,
+        "STRONGROOM_GRANT_EXPIRY_SCHEDULE": workload.GRANTS_SECONDS,
     }
     daily = {
         "STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE",
@@ -174,8 +175,8 @@ def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
     one, many = (workload.timers(replace(use, tenants=n)) for n in (1, 10_000))
     assert one.idle_units == many.idle_units
     # 8 partitions with 6 RU each, every 15 seconds, half of that for the checkpoints of audit logs,
-    # as much again for the slower timers, and 0.8 for the webhooks, every minute.
-    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 10 + 8 * 6 / 60
+    # as much again for the slower timers, and 0.8 each for the webhooks and the grants, every minute.
+    assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 10 + 2 * 8 * 6 / 60
 
 
 def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:

@@ -56,6 +56,18 @@ TARGET: dict[str, Any] = {
 """A valid target."""
 
 
+def grant_request(tenant: str, *documents: str) -> dict[str, Any]:
+    """A valid request for a grant, for the content of some documents."""
+    return {
+        "tenant": tenant,
+        "case": {"system": "tickets", "id": "4711"},
+        "reason": "customer-initiated",
+        "text": "The customer cannot open this document.",
+        "scope": {"depth": "content", "documents": list(documents)},
+        "seconds": 3_600,
+    }
+
+
 @dataclass
 class App:
     """Everything that a test needs to play a story.
@@ -128,6 +140,28 @@ class App:
     async def etag(self, auth: dict[str, str], document: str) -> str:
         """The entity tag of a document's current version, in quotes."""
         return str((await self.http.get(f"documents/{document}", headers=auth)).json()["etag"])
+
+    async def grant(
+        self,
+        tenant: str,
+        *documents: str,
+        requester: str = "support",
+        approver: str = "operator",
+        **changes: Any,
+    ) -> str:
+        """A live grant, asked for by one employee and approved by another; its id."""
+        asked = await self.http.post(
+            "staff-grants",
+            json=grant_request(tenant, *documents) | changes,
+            headers=await self.auth(OPERATOR, requester),
+        )
+        assert asked.status_code == 201, asked.text
+        grant = str(asked.json()["id"])
+        approved = await self.http.post(
+            f"staff-grants/{grant}/approve", headers=await self.auth(OPERATOR, approver)
+        )
+        assert approved.json()["state"] == "live", approved.text
+        return grant
 
     async def erase(self, auth: dict[str, str], document: str) -> None:
         """Erase a document, as an administrator can."""

@@ -13,8 +13,12 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from functions.api.guard import GuardedRoute
 from shared.access.permissions import Permission, Role
-from tests.support.app import BASE_URL, POLICY, TARGET, App
+from shared.access.principal import Principal
+from shared.base.partitions import OPERATOR
+from tests.support.app import BASE_URL, POLICY, TARGET, App, grant_request
 from tests.support.webhooks import WEBHOOK
+
+EMPLOYEE = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
 
 TILE = "0/000.p/1"
 """The path of a tile that every log has."""
@@ -66,6 +70,7 @@ class Victim:
     set: str
     verification: str
     restore: str
+    grant: str
 
     def named(self, route: Route) -> str:
         """What of alpha's the route's path names; empty where it names nothing."""
@@ -74,12 +79,15 @@ class Victim:
 
     def kind(self, route: Route) -> str:
         """The name of what the route's path names: ``document``, ``user``, ..."""
-        named = re.search(r"\{(\w+)\}", route.path)
-        return named[1] if named else ""
+        return next(iter(self.kinds(route)), "")
+
+    def kinds(self, route: Route) -> list[str]:
+        """The names of all that the route's path names, in its order."""
+        return re.findall(r"\{(\w+)\}", route.path)
 
     def address(self, route: Route) -> str:
         path = re.sub(r"\{path(:path)?\}", TILE, route.path)
-        path = re.sub(r"\{\w+\}", self.named(route), path)
+        path = re.sub(r"\{(\w+)\}", lambda named: str(getattr(self, named[1])), path)
         queries = {
             "/dead-letters": "?subscription=audit",
             "/inclusion": "?position=0",
@@ -112,6 +120,9 @@ class Victim:
             "/webhooks/{webhook}": {"paused": True},
             "/webhooks/{webhook}/replay": {"position": 0},
             "/dead-letters/replay": {"subscription": "audit", "message_ids": ["evt"]},
+            "/staff-grants": grant_request(self.tenant, self.document),
+            "/staff-grants/{grant}": {"seconds": 600},
+            "/staff-grants/closed-cases": {"system": "tickets", "id": "none"},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
         return {"json": body} if body and route.method in {"POST", "PUT", "PATCH"} else {}
@@ -133,6 +144,11 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     made = await app.services.backups.reader.newest(alpha)
     verification = await app.http.post("backups/verifications", json={"set": made}, headers=auth)
     restore = await app.http.post("restores", json={"set": made}, headers=auth)
+    # Of an employee who asks for nothing else.
+    await app.services.accounts.create(EMPLOYEE, "helper", (Role.SUPPORT,), None)
+    grant = await app.grant(
+        alpha, document["id"], requester="helper", operations=["read", "write", "delete"]
+    )
     return Victim(
         alpha,
         document["id"],
@@ -144,6 +160,7 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
         made,
         verification.json()["id"],
         restore.json()["id"],
+        grant,
     )
 
 

@@ -41,8 +41,8 @@ ACCOUNTS: Final[Mapping[Action, Description]] = MappingProxyType(
             " copied by a restore",
             by=(*CALLER, *ANONYMOUS, *SYSTEM),
             resource=("usr", ""),
-            details={"roles": list, "set": str},
-            optional=frozenset({"roles", "set"}),
+            details={"roles": list, "set": str, "account_of": str},
+            optional=frozenset({"roles", "set", "account_of"}),
             outcomes=("allowed", "refused", "failed"),
         ),
         Action.USER_READ: Description(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from shared.journal.catalogue.description import ANONYMOUS, SYSTEM, Description
+from shared.journal.catalogue.description import ANONYMOUS, CALLER, SYSTEM, Description
 from shared.journal.entries import Action
 
 _SIZED: Final = {"version": int, "size": int}
@@ -51,15 +51,15 @@ CONTENT: Final[Mapping[Action, Description]] = MappingProxyType(
             details=_SIZED,
         ),
         Action.DOCUMENT_UPDATE: Description(
-            "A document got a new version", by=("user",), resource=("doc",), details=_SIZED
+            "A document got a new version", by=CALLER, resource=("doc",), details=_SIZED
         ),
         Action.DOCUMENT_LIST: Description(
-            "Documents were listed, so many", by=("user",), details={"documents": int}
+            "Documents were listed, so many", by=CALLER, details={"documents": int}
         ),
         Action.DOCUMENT_READ: Description(
             "A description was read (with its version), or all versions were listed, or a request was"
             " repeated that had created or recovered the document",
-            by=("user",),
+            by=CALLER,
             resource=("doc",),
             details=_SIZED,
             optional=frozenset(_SIZED),
@@ -67,19 +67,19 @@ CONTENT: Final[Mapping[Action, Description]] = MappingProxyType(
         Action.DOCUMENT_OPEN: Description(
             "Content was opened, before its first byte was sent: from byte `start` to before byte"
             " `end`. What of it arrived is not known",
-            by=("user",),
+            by=CALLER,
             resource=("doc",),
             details={"version": int, "start": int, "end": int},
         ),
         Action.DOCUMENT_DELETE: Description(
             "A document was erased: the keys of its versions were destroyed",
-            by=("user", *SYSTEM),
+            by=(*CALLER, *SYSTEM),
             resource=("doc",),
             details={"versions": int},
         ),
         Action.DOCUMENT_TRASH: Description(
             "A document was moved to the trash",
-            by=("user",),
+            by=CALLER,
             resource=("doc",),
             details={"versions": int, "erase_at": str},
         ),

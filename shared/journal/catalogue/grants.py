@@ -50,6 +50,5 @@ GRANTS: Final[Mapping[Action, Description]] = MappingProxyType(
         ),
         Action.GRANT_READ: Description("A grant was read", resource=("grt",)),
         Action.GRANT_LIST: Description("Grants were listed"),
-        Action.GRANT_REPORT: Description("A report about grants was made", by=CALLER),
     }
 )

@@ -17,6 +17,9 @@ from shared.base.partitions import OPERATOR
         ("ten_a", (Role.OPERATOR,)),
         ("ten_a", (Role.MEMBER, Role.OFFICER)),
         (OPERATOR, (Role.ADMINISTRATOR,)),
+        (OPERATOR, (Role.OFFICER, Role.OPERATOR)),
+        (OPERATOR, (Role.SUPPORT, Role.OFFICER)),
+        (OPERATOR, tuple(sorted(STAFF_ROLES))),
     ],
 )
 def test_roles_that_a_user_cannot_have(tenant: str, roles: tuple[Role, ...]) -> None:
@@ -26,7 +29,8 @@ def test_roles_that_a_user_cannot_have(tenant: str, roles: tuple[Role, ...]) -> 
 
 def test_roles_that_a_user_can_have() -> None:
     check_roles("ten_a", tuple(sorted(set(Role) - STAFF_ROLES)))
-    check_roles(OPERATOR, tuple(sorted(STAFF_ROLES)))
+    check_roles(OPERATOR, (Role.OPERATOR, Role.SUPPORT))
+    check_roles(OPERATOR, (Role.OFFICER,))
 
 
 def test_no_employee_reads_documents() -> None:

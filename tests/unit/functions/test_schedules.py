@@ -22,6 +22,7 @@ CALLS = {
     "audit_key_rotation": "audit.keys.rotate",
     "webhooks": "webhooks.timer.run",
     "audit_monitor": "audit.monitor.run",
+    "grant_expiry": "grants.timer.run",
     "backup": "backups.timer.run",
     "backup_verification": "backups.verifications.run",
     "restore": "backups.restore_timer.run",
