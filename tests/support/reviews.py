@@ -16,7 +16,7 @@ from shared.base.partitions import OPERATOR, Partition
 from shared.documents.reading import DocumentReader
 from shared.identity.accounts import USER_KIND
 from shared.identity.models import User
-from shared.journal.agenda import Agenda
+from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection
 from shared.journal.idempotency import Idempotency
 from shared.journal.journal import ENTRY_KIND
@@ -25,11 +25,12 @@ from shared.keys.intermediate import IntermediateKeys
 from shared.policy.models import Retention, RetentionBounds
 from shared.policy.service import Policies
 from shared.ports.records import Change, Page, Record
+from shared.reviews.models import ItemState, Phase
 from shared.reviews.opening import Terms
 from shared.reviews.schedule import ReviewSchedule
 from shared.wiring.grants import build_grants
 from shared.wiring.reviews import build_reviews
-from tests.support.app import App
+from tests.support.app import App, grant_request
 from tests.support.clock import FakeClock
 from tests.support.identity import Stores
 from tests.support.keys import Steps
@@ -121,22 +122,29 @@ class Reviewing:
 
 async def break_glass(app: App, tenant: str, username: str = "support") -> str:
     """Take a grant alone; its id."""
-    document = "doc_" + "0" * 26
     answer = await app.http.post(
         "staff-grants",
         headers=await app.auth(OPERATOR, username),
-        json={
-            "tenant": tenant,
-            "case": {"system": "desk", "id": "4711"},
-            "reason": "service-health",
-            "text": "The customer cannot open anything.",
-            "scope": {"depth": "metadata", "documents": [document]},
-            "seconds": 3_600,
-            "break_glass": True,
-        },
+        json=grant_request(tenant, "doc_" + "0" * 26) | {"break_glass": True},
     )
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+async def finished_review(app: App, tenant: str) -> str:
+    """A review of a tenant in which nothing was left to decide; its id."""
+    reviewing = Reviewing(app, tenant)
+    review = await reviewing.open()
+    store = app.services.reviews.reviews.store
+    found = (await store.get(tenant, review)).value
+    for stored in [item async for item in store.pending(found)]:
+        await store.settle(stored, stored.value.model_copy(update={"state": ItemState.OBSOLETE}))
+    await app.services.reviews.timer.schedule.agenda.add(
+        Task.REVIEW, Partition(tenant), app.clock.now()
+    )
+    await reviewing.run()
+    assert (await store.get(tenant, review)).value.phase is Phase.FINISHED
+    return review
 
 
 class CountedRecords(MemoryRecords):
