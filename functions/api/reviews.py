@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from functions.api.bodies import Cursor, Limit, PageView, binary, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
-from functions.api.request_headers import IfMatchDep, idempotency_key_for
+from functions.api.request_headers import IfMatchDep
 from functions.api.response_headers import etag_header, response_headers
 from functions.api.review_views import DecisionBody, ItemView, ReviewView
 from shared.access.permissions import Permission
 from shared.base.errors import Conflict
-from shared.journal.idempotency import IdempotencyKey
 from shared.reviews.models import ItemState
 from shared.reviews.service import Downloaded
 
@@ -33,15 +32,17 @@ ItemId = Annotated[
         description="`usr_... .ROLE`, without the space, or `grt_...`",
     ),
 ]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("reviews"))]
 OfState = Annotated[ItemState | None, Query(description="Items in this state alone.")]
 
 
 @router.post("", status_code=201, summary="Open an access review")
 @requires(Permission.REVIEWS_MANAGE)
-async def open_review(services: ServicesDep, principal: PrincipalDep, key: KeyDep) -> ReviewView:
-    """Open a review of every role now. Its items are there within minutes, when it is `open`."""
-    return ReviewView.of(await services.reviews.reviews.open(principal, key))
+async def open_review(services: ServicesDep, principal: PrincipalDep) -> ReviewView:
+    """Open a review of every role now. Its items are there within minutes, when it is `open`.
+
+    One is under way at a time: a repeated request is refused, and told which.
+    """
+    return ReviewView.of(await services.reviews.reviews.open(principal))
 
 
 @router.get("", summary="List access reviews")

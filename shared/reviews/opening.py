@@ -20,7 +20,6 @@ from shared.identity.models import User
 from shared.journal.agenda import Task
 from shared.journal.collections import Stored
 from shared.journal.entries import SYSTEM, Action, Actor
-from shared.journal.idempotency import Idempotency, IdempotencyKey
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.reviews.assignments import Assignments
@@ -56,7 +55,6 @@ class Opening:
         journal: Commits their opening with its entry.
         assignments: Knows users.
         grants: Knows grants.
-        idempotency: Remembers requests.
         terms: How long things take.
         runtime: Time.
     """
@@ -65,26 +63,16 @@ class Opening:
     journal: Journal
     assignments: Assignments
     grants: GrantRecords
-    idempotency: Idempotency
     terms: Terms
     runtime: Runtime
 
-    async def full(
-        self,
-        tenant: str,
-        by: Principal | Actor = SYSTEM,
-        key: IdempotencyKey | None = None,
-    ) -> Review:
+    async def full(self, tenant: str, by: Principal | Actor = SYSTEM) -> Review:
         """Open a review of every role, and for the operator of every grant since the last one.
 
         Raises:
-            Conflict: One is under way.
-            IdempotencyKeyReused: The key belongs to a different request.
+            Conflict: One is under way; the error names it.
         """
         partition = Partition(tenant)
-        made = await self.idempotency.replayed(key, {}, partition)
-        if made is not None:
-            return (await self.store.get(tenant, made)).value
         state = await self.store.state(tenant)
         if state is not None and state.value.current:
             raise Conflict(f"A review is under way: {state.value.current}.")
@@ -108,20 +96,7 @@ class Opening:
         entry = self.journal.entry(
             Action.REVIEW_OPEN, review.id, by=by, tenant=tenant, details={"kind": review.kind.value}
         )
-        try:
-            await self.journal.commit(
-                entry,
-                [
-                    self.store.reviews.create(partition, review),
-                    change,
-                    *self.idempotency.remember(key, {}, review.id, partition),
-                ],
-            )
-        except Conflict:
-            made = await self.idempotency.replayed(key, {}, partition)
-            if made is None:
-                raise Conflict("A review has just been opened; read the list again.") from None
-            return (await self.store.get(tenant, made)).value
+        await self.journal.commit(entry, [self.store.reviews.create(partition, review), change])
         return review
 
     async def break_glass(self, grant: Grant) -> None:

@@ -12,7 +12,6 @@ from shared.identity.models import User
 from shared.journal.agenda import Task
 from shared.journal.collections import Stored
 from shared.journal.entries import Action
-from shared.journal.idempotency import IdempotencyKey
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
 from shared.reviews.finishing import Reports
@@ -70,14 +69,13 @@ class Reviews:
     journal: Journal
     runtime: Runtime
 
-    async def open(self, principal: Principal, key: IdempotencyKey | None) -> DescribedReview:
+    async def open(self, principal: Principal) -> DescribedReview:
         """Open a review now; the timer lists its items within minutes.
 
         Raises:
-            Conflict: One is under way.
-            IdempotencyKeyReused: The key belongs to a different request.
+            Conflict: One is under way; the error names it.
         """
-        return DescribedReview(await self.opening.full(principal.tenant, principal, key), "")
+        return DescribedReview(await self.opening.full(principal.tenant, principal), "")
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from shared.grants.service import Grants
 from shared.identity.accounts import Accounts
-from shared.journal.idempotency import Idempotency
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
 from shared.keys.sealing import ConfigurationSealer
@@ -43,14 +42,13 @@ def build_reviews(
     journal: Journal,
     accounts: Accounts,
     grants: Grants,
-    idempotency: Idempotency,
 ) -> ReviewServices:
     """Put the services of reviews together."""
     runtime = epochs.runtime
     store = ReviewRecords(epochs.records, schedule.agenda)
     texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime))
     assignments = Assignments(accounts)
-    opening = Opening(store, journal, assignments, grants.store, idempotency, terms, runtime)
+    opening = Opening(store, journal, assignments, grants.store, terms, runtime)
     settling = Settling(store, journal, assignments, grants, runtime)
     reports = Reports(store, texts, journal, key_vault, environment, runtime)
     return ReviewServices(

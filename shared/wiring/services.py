@@ -217,7 +217,6 @@ def build(
         journal,
         accounts,
         grants.grants,
-        idempotency,
     )
     return Services(
         settings=settings,

@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey
 from shared.access.permissions import Role
 from shared.base.partitions import OPERATOR
 from shared.crypto.canonical import canonical_json
+from shared.reviews.rules import role_items
 from tests.support.app import PASSWORD, App, problem
 from tests.support.records import find_records
 from tests.support.reviews import DAY, WHY, Reviewing, break_glass
@@ -391,18 +392,25 @@ async def test_a_tenant_sees_its_own_reviews_alone(
     assert denied.status_code == 403
 
 
-async def test_one_full_review_is_open_at_a_time_and_a_repeated_request_opens_none(
-    app: App, tenant: Reviewing
-) -> None:
-    headers = await app.auth(tenant.tenant) | {
-        "Idempotency-Key": "0b1e7d1e-52a1-4f77-9d0c-5a4a0e6d9a11"
-    }
-    first = await app.http.post("reviews", headers=headers)
-    assert (await app.http.post("reviews", headers=headers)).json() == first.json()
-    second = await app.http.post("reviews", headers=await app.auth(tenant.tenant))
+async def test_one_full_review_is_open_at_a_time(app: App, tenant: Reviewing) -> None:
+    headers = await app.auth(tenant.tenant)
+    first = (await app.http.post("reviews", headers=headers)).json()
+    second = await app.http.post("reviews", headers=headers)
     assert (second.status_code, problem(second)) == (409, "conflict")
+    assert first["id"] in second.json()["detail"]
     item = {"id": "usr_" + "0" * 26 + ".member"}
-    assert (await tenant.decide(first.json()["id"], item)).status_code == 404
+    assert (await tenant.decide(first["id"], item)).status_code == 404
+
+
+async def test_items_that_are_not_all_there_take_no_decisions(tenant: Reviewing) -> None:
+    headers = await tenant.app.auth(tenant.tenant)
+    review = (await tenant.app.http.post("reviews", headers=headers)).json()["id"]
+    store = tenant.app.services.reviews.reviews.store
+    found = await store.get(tenant.tenant, review)
+    user = await tenant.user("member")
+    await store.add(found.value, list(role_items(user, tenant.app.clock.now())))
+    answer = await tenant.decide(review, {"id": f"{user.id}.member"})
+    assert (answer.status_code, problem(answer)) == (409, "conflict")
 
 
 async def test_items_are_listed_by_state_and_in_pages(tenant: Reviewing) -> None:

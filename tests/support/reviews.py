@@ -248,5 +248,4 @@ class ReviewProcess:
             journal,
             identity.accounts,
             grants.grants,
-            idempotency,
         )

@@ -25,7 +25,7 @@ async def reviewed(number: int) -> tuple[ReviewStores, str, Principal, Counter[s
     process = stores.reviewing()
     administrator = await process.identity.administrator("alpha", "a long password")
     await stores.add_users(administrator.tenant, [(Role.MEMBER,)] * (number - 1))
-    review = await process.services.reviews.open(administrator, None)
+    review = await process.services.reviews.open(administrator)
     stores.counted.calls.clear()
     await process.services.timer.run()
     calls = Counter(stores.counted.calls)
