@@ -92,6 +92,14 @@ async def audit_key_rotation(timer: func.TimerRequest) -> None:
     await (await ready_services()).audit.keys.rotate()
 
 
+@blueprint.function_name("audit_attestation")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_AUDIT_ATTESTATION_SCHEDULE%")
+@measured
+async def audit_attestation(timer: func.TimerRequest) -> None:
+    """Have checkpoints cosigned by witnesses and stamped with the time, where the operator names some."""
+    await (await ready_services()).attestations.run()
+
+
 @blueprint.function_name("webhooks")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_WEBHOOKS_SCHEDULE%")
 @measured

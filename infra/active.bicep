@@ -92,6 +92,12 @@ var settings = {
   STRONGROOM_AUDIT_INDEX_DAYS: environment == 'production' ? '3653' : '400'
   // The names of the logs, which never change, whatever happens to the address of the API.
   STRONGROOM_AUDIT_LOG_HOST: full ? edge.apiHost : appHost
+  STRONGROOM_AUDIT_ATTESTATION_SCHEDULE: '20 * * * * *'
+  // In one line: what keeps settings need not keep the ends of lines.
+  STRONGROOM_AUDIT_WITNESS_POLICY: replace(edge.attestation.witnessPolicy, '\n', '|')
+  STRONGROOM_AUDIT_TIMESTAMP_URL: edge.attestation.timestampUrl
+  STRONGROOM_AUDIT_TIMESTAMP_ROOTS: replace(edge.attestation.timestampRoots, '\n', '|')
+  STRONGROOM_AUDIT_TIMESTAMP_MINUTES: '60'
   STRONGROOM_WEBHOOKS_SCHEDULE: '35 * * * * *'
   STRONGROOM_AUDIT_MONITOR_SCHEDULE: '40 */5 * * * *'
   STRONGROOM_GRANT_EXPIRY_SCHEDULE: '25 * * * * *'
@@ -125,6 +131,7 @@ module egress 'modules/egress-firewall.bicep' = if (full) {
     region: region
     context: context
     targetHosts: concat(edge.targetHosts, map(edge.targetAccounts, account => '${account}.${blobDomain}'))
+    attestationHosts: edge.attestation.hosts
   }
 }
 

@@ -25,6 +25,7 @@ var development = {
     targetHosts: []
     targetAccounts: []
     browserOrigins: []
+    attestation: { witnessPolicy: '', timestampUrl: '', timestampRoots: '', hosts: [] }
     operations: { networkId: '', addressSpaces: [] }
   }
 }
@@ -54,6 +55,7 @@ var staging = {
     targetHosts: ['strongroom-staging-targets.s3.eu-central-1.amazonaws.com']
     targetAccounts: ['strongroomstagingtargets']
     browserOrigins: []
+    attestation: { witnessPolicy: '', timestampUrl: '', timestampRoots: '', hosts: [] }
     operations: { networkId: '', addressSpaces: [] }
   }
 }
@@ -83,6 +85,7 @@ var production = {
     targetHosts: ['example-tenant-backups.s3.eu-central-1.amazonaws.com', 'storage.googleapis.com']
     targetAccounts: ['exampletenantbackups']
     browserOrigins: []
+    attestation: { witnessPolicy: '', timestampUrl: '', timestampRoots: '', hosts: [] }
     operations: { networkId: '', addressSpaces: [] }
   }
 }

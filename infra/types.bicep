@@ -90,8 +90,28 @@ type edgePlan = {
   @description('Origins, such as https://app.example.com, whose web pages may call the API and put staged uploads from a browser.')
   browserOrigins: string[]
 
+  @description('Who states something about the audit logs.')
+  attestation: attestationPlan
+
   @description('Where releases are shipped from.')
   operations: operationsPlan
+}
+
+@export()
+@description('Services of others that state something about the audit logs. They see the ids of tenants, and how much is logged.')
+@sealed()
+type attestationPlan = {
+  @description('Who cosigns checkpoints and how many are a quorum, as c2sp.org/tlog-policy has it, each witness with its URL; empty: nobody.')
+  witnessPolicy: string
+
+  @description('The time stamp authority (RFC 3161); empty: none.')
+  timestampUrl: string
+
+  @description('The certificates, PEM, that the authority\'s has to chain to.')
+  timestampRoots: string
+
+  @description('The host names of all of them, on port 443, for the firewall of a full environment.')
+  hosts: string[]
 }
 
 @export()

@@ -147,10 +147,12 @@ TARGET_SECONDS = 60
 TRASH_SECONDS = 600
 CHECKPOINT_SECONDS = 30
 WEBHOOKS_SECONDS = 60
+ATTESTATION_SECONDS = 60
 MONITOR_SECONDS = 300
 GRANTS_SECONDS = 60
 REVIEWS_SECONDS = 600
-"""How often the timers run, as the schedules in active.bicep say."""
+"""How often the timers run, as the schedules in active.bicep say. That of attestations reads nothing where
+nobody is named who states something about the logs, as in the parameters."""
 
 
 RUNS = SECONDS_A_MONTH * (
@@ -165,6 +167,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / TRASH_SECONDS
     + 1 / CHECKPOINT_SECONDS
     + 1 / WEBHOOKS_SECONDS
+    + 1 / ATTESTATION_SECONDS
     + 1 / MONITOR_SECONDS
     + 1 / GRANTS_SECONDS
     + 1 / REVIEWS_SECONDS

@@ -80,6 +80,15 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    timestamp_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Certificates, PEM, of a time stamp authority: prove since when entries of a log exist, "
+            "whose URL is SOURCE.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify an export, a proof or a whole log: every entry, tile and signature.
@@ -89,7 +98,10 @@ def verify(
     from client.audit import command
 
     wanted = command.Verification(
-        source, entry, command.read_trust(key or (), witness or (), quorum, policy)
+        source,
+        entry,
+        command.read_trust(key or (), witness or (), quorum, policy),
+        command.read_roots(timestamp_root),
     )
     command.verify(wanted, since, open_output(as_json=as_json))
 

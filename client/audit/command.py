@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from client.audit.evidence import Proved
 from client.audit.pins import Pin, default_pin_path, load_pin, save_pin
 from client.audit.problems import NotProved
@@ -18,6 +20,7 @@ from client.output import Output
 from shared.crypto.checkpoints import parse_checkpoint
 from shared.crypto.notes import Note, VerifierKey
 from shared.crypto.policies import parse_policy
+from shared.crypto.timestamps import parse_certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,13 @@ class Verification:
         source: A path or a URL.
         entry: The file with the entry of a proof.
         trust: Whom the user named; without keys, those of the pin count.
+        roots: Certificates of a time stamp authority, where its time stamp is to be verified as well.
     """
 
     source: str
     entry: Path | None
     trust: Trust
+    roots: tuple[Certificate, ...] = ()
 
 
 def read_trust(
@@ -59,6 +64,22 @@ def read_trust(
         raise CommandError(f"{policy} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
     except ValueError as error:
         raise CommandError(f"{error}.", ExitCode.USAGE) from None
+
+
+def read_roots(file: Path | None) -> tuple[Certificate, ...]:
+    """The certificates of a PEM file; none without a file.
+
+    Raises:
+        CommandError: It cannot be read, or holds none.
+    """
+    if file is None:
+        return ()
+    try:
+        return parse_certificates(file.read_text("utf-8"))
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
+    except ValueError as error:
+        raise CommandError(f"{file} is not a certificate: {error}.", ExitCode.USAGE) from None
 
 
 def _witness_policy(witnesses: Sequence[str], quorum: int | None) -> str:
@@ -115,7 +136,7 @@ def _verify(
 ) -> tuple[Proved, Pin]:
     """Verify; what was proved, and what would be kept of it."""
     try:
-        with open_evidence(wanted.source, wanted.entry) as evidence:
+        with open_evidence(wanted.source, wanted.entry, wanted.roots) as evidence:
             file = path or default_pin_path(_origin(evidence.note), os.environ)
             kept = load_pin(file)
             if kept is None and must_be_there:

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from client.audit.trust import Growth, Signed, Trust
 from client.units import counted
 from shared.crypto.checkpoints import Checkpoint
 from shared.crypto.notes import Note, VerifierKey
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """What a time stamp authority states, verified.
+
+    Attributes:
+        size: Entries of the checkpoint that it is about: the first ones of the log.
+        time: When they existed at the latest, UTC.
+        authority: The subject of its certificate.
+    """
+
+    size: int
+    time: datetime
+    authority: str
+
+    @property
+    def text(self) -> str:
+        """Part of a line."""
+        exist = "exists" if self.size == 1 else "exist"
+        return (
+            f"the first {counted(self.size, 'entry', 'entries')} provably {exist} since "
+            f"{self.time:%Y-%m-%dT%H:%M:%SZ}, as {self.authority} states"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +47,7 @@ class Proved:
         end: The position after the last.
         growth: How the log compares with the checkpoint that was kept.
         remark: What was not looked at, or what the only entry is; may be empty.
+        stamped: The time stamp of the log, where one was asked for.
     """
 
     signed: Signed
@@ -29,6 +55,7 @@ class Proved:
     end: int
     growth: Growth
     remark: str = ""
+    stamped: Stamped | None = None
 
     @property
     def text(self) -> str:
@@ -45,6 +72,8 @@ class Proved:
             parts.append(f"only appended to since the {kept} that you kept")
         elif self.growth.is_older:
             parts.append(f"older than the {kept} that you kept, and not compared with them")
+        if self.stamped is not None:
+            parts.append(self.stamped.text)
         if self.signed.others:
             parts.append(f"not checked against anything you gave: {_names(self.signed.others)}")
         if self.remark:
@@ -55,6 +84,13 @@ class Proved:
     def fields(self) -> dict[str, Any]:
         """The same for programs."""
         checkpoint = self.signed.checkpoint
+        stamped: dict[str, Any] = {}
+        if self.stamped is not None:
+            stamped = {
+                "timestamp": self.stamped.time.isoformat(),
+                "timestamp_size": self.stamped.size,
+                "timestamp_authority": self.stamped.authority,
+            }
         return {
             "origin": checkpoint.origin,
             "size": checkpoint.size,
@@ -67,6 +103,7 @@ class Proved:
             "kept_size": self.growth.kept_size,
             "growth_proved": self.growth.proved,
             "remark": self.remark,
+            **stamped,
         }
 
 

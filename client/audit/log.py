@@ -6,16 +6,18 @@ give the root, each full tile has a hash in the tile above it, each entry has on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from cryptography.x509 import Certificate
+
+from client.audit.attested import find_cosigned, find_stamped, read_note
 from client.audit.evidence import Proved
 from client.audit.prefetch import Fetch, Prefetch
-from client.audit.problems import NotProved
+from client.audit.problems import NotProved, QuorumMissed
 from client.audit.trust import CHECKPOINT, Growth, Trust
 from shared.crypto.checkpoints import Checkpoint
 from shared.crypto.merkle import HASH_SIZE, append, extend, leaf_hash, root, subtrees
-from shared.crypto.notes import parse_note
 from shared.crypto.tiles import (
     HEIGHT,
     WIDTH,
@@ -35,26 +37,28 @@ class Log:
 
     Args:
         fetch: Reads the log.
+        roots: Certificates of a time stamp authority, to verify the log's time stamp as well.
 
     Attributes:
-        note: The checkpoint.
+        note: The checkpoint; once the log is verified, the one up to which it is.
 
     Raises:
         NotProved: There is no checkpoint, or it is malformed.
     """
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(self, fetch: Fetch, roots: tuple[Certificate, ...] = ()) -> None:
         self._fetch = fetch
-        data = fetch(CHECKPOINT_PATH)
-        if data is None:
+        self._roots = roots
+        note = read_note(fetch, CHECKPOINT_PATH)
+        if note is None:
             raise NotProved("missing", CHECKPOINT)
-        try:
-            self.note = parse_note(data)
-        except ValueError as error:
-            raise NotProved(str(error), CHECKPOINT) from None
+        self.note = note
 
     def verify(self, trust: Trust, kept: Checkpoint | None = None) -> Proved:
         """Verify the checkpoint's signatures, every tile and every entry.
+
+        Where too few witnesses have cosigned the newest checkpoint, the log is verified up to the one
+        that a quorum has cosigned.
 
         Args:
             trust: Who must have signed.
@@ -63,26 +67,38 @@ class Log:
         Raises:
             NotProved: Something is wrong or missing.
         """
-        signed = trust.verify(self.note)
+        cosigned = find_cosigned(self._fetch, self.note, trust)
+        signed = cosigned.signed
         growth = Growth(kept, signed.checkpoint)
+        if growth.is_older and cosigned.remark:
+            raise QuorumMissed(
+                f"the witnesses have cosigned {signed.checkpoint.size} entries so far, fewer than the "
+                f"{growth.kept_size} that you kept",
+                CHECKPOINT,
+            )
         if growth.is_older:
             raise NotProved(
                 f"the log has {signed.checkpoint.size} entries, fewer than the {growth.kept_size} of "
                 "the checkpoint that you kept: entries were removed from its end",
                 CHECKPOINT,
             )
+        growths, stamped = [growth], None
+        if self._roots:
+            stamped, since_stamped = find_stamped(self._fetch, self._roots, trust, signed)
+            growths.append(since_stamped)
         with Prefetch(self._fetch) as fetch:
-            _Walk(fetch, signed.checkpoint, growth).run()
-        return Proved(signed, 0, signed.checkpoint.size, growth)
+            _Walk(fetch, signed.checkpoint, growths).run()
+        self.note = cosigned.note
+        return Proved(signed, 0, signed.checkpoint.size, growth, cosigned.remark, stamped)
 
 
 class _Walk:
     """Reads a log from its first entry to its last, each tile below those that were verified before it."""
 
-    def __init__(self, fetch: Prefetch, checkpoint: Checkpoint, growth: Growth) -> None:
+    def __init__(self, fetch: Prefetch, checkpoint: Checkpoint, growths: Sequence[Growth]) -> None:
         self._fetch = fetch
         self._checkpoint = checkpoint
-        self._growth = growth
+        self._growths = growths
         self._frontier: tuple[bytes, ...] = ()
         self._size = 0
 
@@ -126,12 +142,13 @@ class _Walk:
     def _verify_entries(self, path: TilePath, tile: bytes) -> None:
         hashes = _split(tile)
         self._compare_entries(path, hashes)
-        wanted = self._growth.wanted
-        if wanted is not None and self._size < wanted <= self._size + path.width:
-            frontier = self._frontier
-            for position in range(self._size, wanted):
-                frontier = append(frontier, position, hashes[position - self._size])
-            self._growth.compare(wanted, root(frontier))
+        for growth in self._growths:
+            wanted = growth.wanted
+            if wanted is not None and self._size < wanted <= self._size + path.width:
+                frontier = self._frontier
+                for position in range(self._size, wanted):
+                    frontier = append(frontier, position, hashes[position - self._size])
+                growth.compare(wanted, root(frontier))
         if path.width == WIDTH:
             self._frontier = extend(self._frontier, self._size, HEIGHT, tile_root(tile))
         self._size += path.width

@@ -17,3 +17,7 @@ class NotProved(Exception):
         self.position = position
         self.where = where if position is None else f"position {position}"
         super().__init__(f"{self.where}: {detail}" if self.where else detail)
+
+
+class QuorumMissed(NotProved):
+    """The log has signed, and too few of the trusted witnesses have cosigned."""

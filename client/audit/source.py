@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from cryptography.x509 import Certificate
+
 from client.api import Api
 from client.audit.evidence import Evidence
 from client.audit.export import Export, read_lines
@@ -23,22 +25,30 @@ _SCHEMES: Final = ("http", "https")
 
 
 @contextmanager
-def open_evidence(source: str, entry: Path | None) -> Iterator[Evidence]:
+def open_evidence(
+    source: str, entry: Path | None, roots: tuple[Certificate, ...] = ()
+) -> Iterator[Evidence]:
     """Open what the user named, for as long as it is read.
 
     Args:
         source: A path, or a URL.
         entry: The file with the entry that a ``.tlog-proof`` file is about, if it is not in it.
+        roots: Certificates of a time stamp authority, to verify the time stamp of a log as well.
 
     Raises:
-        CommandError: It cannot be read.
+        CommandError: It cannot be read, or has no time stamp.
         NotProved: Its beginning is malformed.
     """
     if urlsplit(source).scheme in _SCHEMES:
         url = check_server(source)
         with Api(_server(url), _token(url)) as api:
-            yield Log(lambda path: api.get_bytes(f"{url}/{path}"))
+            yield Log(lambda path: api.get_bytes(f"{url}/{path}"), roots)
         return
+    if roots:
+        raise CommandError(
+            "Only a log's URL has a time stamp: leave --timestamp-root out, or verify the URL.",
+            ExitCode.USAGE,
+        )
     try:
         with open(source, "rb") as file:
             is_proof = file.read(len(HEADER)) == HEADER.encode()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from client.audit.problems import NotProved
+from client.audit.problems import NotProved, QuorumMissed
 from shared.crypto.checkpoints import Checkpoint, parse_checkpoint
 from shared.crypto.merkle import EMPTY_ROOT, ProofError, verify_consistency
 from shared.crypto.notes import Note, VerifierKey
@@ -52,14 +52,18 @@ class Trust:
         """The trusted keys of logs."""
         return tuple(log.key for log in self.policy.logs)
 
-    def verify(self, note: Note, offered: Sequence[VerifierKey] = ()) -> Signed:
+    def verify(
+        self, note: Note, offered: Sequence[VerifierKey] = (), where: str = CHECKPOINT
+    ) -> Signed:
         """Verify a checkpoint's signatures.
 
         Args:
             note: The checkpoint.
             offered: Keys that came with it. Their signatures must verify, and prove nothing.
+            where: What to call it where it is not proved.
 
         Raises:
+            QuorumMissed: Only cosignatures are missing.
             NotProved: A signature is invalid, or a trusted one is missing.
         """
         try:
@@ -67,30 +71,32 @@ class Trust:
             trusted = tuple(witness.key for witness in self.policy.witnesses)
             signed = note.verified_by((*self.keys, *trusted, *offered))
         except ValueError as error:
-            raise NotProved(str(error), CHECKPOINT) from None
+            raise NotProved(str(error), where) from None
         # The root of no entries is known.
         if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            raise NotProved("the root of a log without entries is wrong", CHECKPOINT)
+            raise NotProved("the root of a log without entries is wrong", where)
         signers = tuple(key for key in signed if key in self.keys and key.name == checkpoint.origin)
         witnesses = tuple(key for key in signed if key in trusted)
         if not signers:
-            raise NotProved(_untrusted(checkpoint, signed, note), CHECKPOINT)
+            logs = [key for key in signed if key in self.keys]
+            raise NotProved(_untrusted(checkpoint, logs, note), where)
         if not self.policy.is_met(witnesses):
-            raise NotProved(
+            raise QuorumMissed(
                 f"cosigned by {len(witnesses)} of the {len(trusted)} witnesses that you gave, which is "
                 "no quorum of them",
-                CHECKPOINT,
+                where,
             )
         others = tuple(key for key in signed if key not in signers and key not in witnesses)
         return Signed(checkpoint, signers, witnesses, others)
 
 
 class Growth:
-    """Compares a log with an earlier checkpoint of it, which was kept.
+    """Compares a log with an earlier checkpoint of it, which was kept or is known otherwise.
 
     Args:
         kept: The earlier checkpoint; None if there is none.
         present: The checkpoint that is verified now.
+        what: What the earlier checkpoint is called.
 
     Attributes:
         wanted: The size at which the log's root is needed to compare; None: no need.
@@ -100,16 +106,22 @@ class Growth:
         NotProved: Both are of one size and have different roots, or are of different logs.
     """
 
-    def __init__(self, kept: Checkpoint | None, present: Checkpoint) -> None:
+    def __init__(
+        self,
+        kept: Checkpoint | None,
+        present: Checkpoint,
+        what: str = "the checkpoint that you kept",
+    ) -> None:
         self._kept = kept
         self._present = present
+        self._what = what
         self.proved = False
         self.wanted: int | None = None
         if kept is None:
             return
         if kept.origin != present.origin:
             raise NotProved(
-                f"of the log {present.origin}; the checkpoint that you kept is of {kept.origin}",
+                f"of the log {present.origin}; {what} is of {kept.origin}",
                 CHECKPOINT,
             )
         if kept.size in (0, present.size):
@@ -137,7 +149,7 @@ class Growth:
             return
         if root != self._kept.root:
             raise NotProved(
-                f"the first {size} entries are not those of the checkpoint that you kept: "
+                f"the first {size} entries are not those of {self._what}: "
                 "entries were changed, or the log was forked",
                 CHECKPOINT,
             )
@@ -157,7 +169,7 @@ class Growth:
                 self._kept.size, self._present.size, self._kept.root, self._present.root, hashes
             )
         except ProofError as error:
-            raise NotProved(f"growth since the checkpoint that you kept: {error}") from None
+            raise NotProved(f"growth since {self._what}: {error}") from None
         self.proved = True
         self.wanted = None
 

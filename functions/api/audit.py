@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime
 
+from functions.api.audit_views import (
+    ConsistencyView,
+    FeedView,
+    LogKeysView,
+    LogView,
+    TreeHeadView,
+    VerifierKeyView,
+)
 from functions.api.bodies import Cursor, Limit, binary
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.guard import GuardedRoute, requires
+from functions.api.log_reading import ALWAYS_ASK, Log, begin_reading, text_response
 from shared.access.permissions import Permission
-from shared.access.principal import Principal
 from shared.audit.export import ExportForm
-from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
-from shared.base.errors import NotFound
-from shared.base.partitions import OPERATOR
 from shared.crypto.notation import MAX_INTEGER
 from shared.crypto.notes import SignatureType
+from shared.crypto.timestamps import REPLY_TYPE
 from shared.journal.entries import Action, Outcome
-from shared.wiring.services import Services
 
 router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
 
@@ -36,8 +39,6 @@ KINDS: Final = {
     SignatureType.ECDSA: "ecdsa-p256",
 }
 
-ALWAYS_ASK: Final = "private, no-cache"
-
 NDJSON: Final = "application/x-ndjson"
 
 Form = Annotated[
@@ -49,13 +50,6 @@ Form = Annotated[
 ]
 Id = Annotated[str | None, Query(max_length=64)]
 Moment = Annotated[AwareDatetime | None, Query()]
-Log = Annotated[
-    str,
-    Path(
-        pattern=rf"^({OPERATOR}|ten_[0-9a-z]{{26}})$",
-        description="The tenant whose log it is: your own.",
-    ),
-]
 Kept = Annotated[
     int | None,
     Query(
@@ -65,64 +59,6 @@ Kept = Annotated[
     ),
 ]
 Position = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
-
-
-class TreeHeadView(BaseModel):
-    """The size of the log and the root of the Merkle tree over it (RFC 6962)."""
-
-    size: int
-    root: str
-
-
-class LogView(BaseModel):
-    """A page of entries, newest first, with their positions in the log, and the tree head."""
-
-    items: Sequence[LoggedEntry]
-    cursor: str | None
-    damaged: Sequence[str]
-    head: TreeHeadView
-
-
-class FeedView(BaseModel):
-    """A page of the feed: entries in the order of their positions. Ask for the next one with `cursor`."""
-
-    items: Sequence[LoggedEntry]
-    cursor: str
-
-
-class VerifierKeyView(BaseModel):
-    """A key that signs checkpoints of your log.
-
-    Attributes:
-        vkey: As C2SP signed-note writes a verifier key.
-        type: ``ed25519``, ``ml-dsa-44`` or ``ecdsa-p256``.
-        since: When it began to sign.
-        until: When it ceased to; null: it signs.
-    """
-
-    vkey: str
-    type: str
-    since: datetime
-    until: datetime | None
-
-
-class LogKeysView(BaseModel):
-    """The name of your log, and every key that ever signed its checkpoints, from the newest."""
-
-    origin: str
-    items: Sequence[VerifierKeyView]
-
-
-class ConsistencyView(BaseModel):
-    """The proof that the log has only grown (RFC 6962 section 2.1.2).
-
-    Attributes:
-        checkpoint: The newest one, a signed note.
-        hashes: Of the proof, hexadecimal.
-    """
-
-    checkpoint: str
-    hashes: Sequence[str]
 
 
 @router.get("", summary="List the audit log")
@@ -238,7 +174,7 @@ async def get_checkpoint(services: ServicesDep, principal: PrincipalDep, tenant:
     """Get the newest signed statement of the log's size and root (C2SP tlog-checkpoint)."""
     await begin_reading(services, principal, tenant, "checkpoint")
     newest = await services.audit.reader.checkpoint(tenant)
-    return _text(newest.note.encode(), ALWAYS_ASK)
+    return text_response(newest.note.encode(), ALWAYS_ASK)
 
 
 @router.get(
@@ -253,7 +189,7 @@ async def prove_inclusion(
     """Get the proof that the entry at a position is in the log, as a .tlog-proof file (C2SP tlog-proof)."""
     await begin_reading(services, principal, tenant, "inclusion")
     proof = await services.audit.reader.inclusion(tenant, position)
-    return _text(proof.encode(), ALWAYS_ASK)
+    return text_response(proof.encode(), ALWAYS_ASK)
 
 
 @router.get("/log/{tenant}/consistency", summary="Prove that the log has only grown")
@@ -288,18 +224,47 @@ async def get_tile(
     )
 
 
-async def begin_reading(services: Services, principal: Principal, tenant: str, form: str) -> None:
-    """Before a log is read piece by piece: refuse that of another tenant, and put it into the log.
+@router.get(
+    "/log/{tenant}/witnessed",
+    summary="Get the newest cosigned checkpoint",
+    response_class=PlainTextResponse,
+)
+@requires(Permission.AUDIT_READ)
+async def get_witnessed_checkpoint(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log
+) -> Response:
+    """Get the newest checkpoint that a quorum of the operator's witnesses has cosigned, with cosignatures.
 
-    Raises:
-        NotFound: It is not the caller's: there is none for them.
+    The log has usually grown since: `checkpoint` is the newest of all.
     """
-    if tenant != principal.tenant:
-        raise NotFound("There is no such log.")
-    await services.audit.reader.note_read(principal, form)
+    await begin_reading(services, principal, tenant, "witnessed")
+    return text_response(await services.attestations.witnessed(tenant), ALWAYS_ASK)
 
 
-def _text(content: bytes, caching: str) -> Response:
-    return Response(
-        content, media_type="text/plain; charset=utf-8", headers={"Cache-Control": caching}
-    )
+@router.get(
+    "/log/{tenant}/timestamp",
+    summary="Get the newest time stamp",
+    response_class=Response,
+    responses={200: binary(REPLY_TYPE)},
+)
+@requires(Permission.AUDIT_READ)
+async def get_timestamp(services: ServicesDep, principal: PrincipalDep, tenant: Log) -> Response:
+    """Get the time stamp (RFC 3161, TimeStampResp) of the checkpoint at `timestamp/checkpoint`."""
+    await begin_reading(services, principal, tenant, "timestamp")
+    stamped = await services.attestations.stamped(tenant)
+    return Response(stamped.reply, media_type=REPLY_TYPE, headers={"Cache-Control": ALWAYS_ASK})
+
+
+@router.get(
+    "/log/{tenant}/timestamp/checkpoint",
+    summary="Get the checkpoint that the newest time stamp is of",
+    response_class=PlainTextResponse,
+)
+@requires(Permission.AUDIT_READ)
+async def get_stamped_checkpoint(
+    services: ServicesDep, principal: PrincipalDep, tenant: Log
+) -> Response:
+    """Get the checkpoint whose bytes the time stamp at `timestamp` is of."""
+    await begin_reading(services, principal, tenant, "timestamp-checkpoint")
+    stamped = await services.attestations.stamped(tenant)
+    return text_response(stamped.note.encode(), ALWAYS_ASK)

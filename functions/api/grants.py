@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
-from functions.api.bodies import Cursor, Limit, PageView, id_path
+from functions.api.audit import NDJSON, Moment
+from functions.api.bodies import Cursor, Limit, PageView, binary, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.grant_views import GrantView
 from functions.api.guard import GuardedRoute, requires
 from shared.access.permissions import Permission
+from shared.audit.periods import Period
 
 router = APIRouter(prefix="/grants", tags=["grants"], route_class=GuardedRoute)
 
@@ -25,6 +28,24 @@ async def list_grants(
     """List every grant and request for data of your tenant, newest first: who, why, what, until when."""
     page = await services.grants.grants.page(principal, limit=limit, cursor=cursor)
     return PageView.of(page, GrantView.of)
+
+
+@router.get(
+    "/report",
+    summary="Get the report about staff grants for your data",
+    response_class=StreamingResponse,
+    responses={200: binary(NDJSON)},
+)
+@requires(Permission.GRANTS_CONSENT)
+async def report_grants(
+    services: ServicesDep, principal: PrincipalDep, since: Moment = None, before: Moment = None
+) -> StreamingResponse:
+    """Get the grants that were asked for in a period, each with the entries that name it.
+
+    A line of JSON each; every entry comes with its proof, under the checkpoint of the first line.
+    """
+    lines = await services.grants.reports.report(principal, Period(since, before))
+    return StreamingResponse(lines, media_type=NDJSON)
 
 
 @router.get("/{grant}", summary="Get a staff grant for your data")

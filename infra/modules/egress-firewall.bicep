@@ -13,6 +13,9 @@ param context contextPlan
 @minLength(1)
 param targetHosts string[]
 
+@description('The host names of witnesses and of the time stamp authority.')
+param attestationHosts string[]
+
 @description('The host that gives identities their tokens.')
 var signInHost = replace(replace(az.environment().authentication.loginEndpoint, 'https://', ''), '/', '')
 
@@ -59,15 +62,29 @@ resource policy 'Microsoft.Network/firewallPolicies@2026-03-01' = {
           ruleCollectionType: 'FirewallPolicyFilterRuleCollection'
           priority: 200
           action: { type: 'Allow' }
-          rules: [
-            {
-              name: 'storage-of-tenants'
-              ruleType: 'ApplicationRule'
-              sourceAddresses: [region.addressSpace]
-              protocols: [{ protocolType: 'Https', port: 443 }]
-              targetFqdns: targetHosts
-            }
-          ]
+          rules: concat(
+            [
+              {
+                name: 'storage-of-tenants'
+                ruleType: 'ApplicationRule'
+                sourceAddresses: [region.addressSpace]
+                protocols: [{ protocolType: 'Https', port: 443 }]
+                targetFqdns: targetHosts
+              }
+            ],
+            // A rule without names is refused.
+            empty(attestationHosts)
+              ? []
+              : [
+                  {
+                    name: 'witnesses-and-time-stamps'
+                    ruleType: 'ApplicationRule'
+                    sourceAddresses: [region.addressSpace]
+                    protocols: [{ protocolType: 'Https', port: 443 }]
+                    targetFqdns: attestationHosts
+                  }
+                ]
+          )
         }
       ]
     }

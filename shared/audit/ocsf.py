@@ -168,6 +168,7 @@ MAPPING: Final[Mapping[Action, EventType]] = {
     Action.GRANT_USE: _entity(OTHER),
     Action.GRANT_READ: _entity(_READ),
     Action.GRANT_LIST: _api(_READ),
+    Action.GRANT_REPORT: _api(_READ),
     Action.KEY_REWRAP: _entity(_UPDATE),
     Action.KEY_DELETE: _entity(_DELETE),
     Action.REQUEST: _api(OTHER),

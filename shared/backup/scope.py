@@ -25,6 +25,9 @@ LEFT_OUT: Final = frozenset(
         STATE_KIND,
         # Found again in the store that has it from.
         "audit-checkpoint",
+        # Had again from witnesses and the authority, who know better than a backup how far they are.
+        "audit-witnessed",
+        "audit-timestamp",
         # What the monitor knows of the log as it is, not as it was; it begins anew.
         "audit-monitor",
         "audit-seen",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -30,7 +30,7 @@ from shared.base.streams import single
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.journal.months import DOCUMENT_MONTHS, Months
+from shared.journal.months import DOCUMENT_MONTHS, GRANT_MONTHS, Months
 from shared.keys.intermediate import IntermediateKeys
 from shared.keys.models import WrappedIntermediateKey, intermediate_keys_of
 from shared.keys.names import tenant_key_name
@@ -80,13 +80,13 @@ class BackupSets:
     runtime: Runtime
     _states: Collection[BackupState] = field(init=False)
     _keys: Collection[WrappedIntermediateKey] = field(init=False)
-    _months: Months = field(init=False)
+    _months: Sequence[Months] = field(init=False)
 
     def __post_init__(self) -> None:
         records = self._records
         self._states = states_of(records)
         self._keys = intermediate_keys_of(records)
-        self._months = Months(records, DOCUMENT_MONTHS)
+        self._months = [Months(records, kind) for kind in (DOCUMENT_MONTHS, GRANT_MONTHS)]
 
     @property
     def _records(self) -> RecordStore:
@@ -210,7 +210,8 @@ class BackupSets:
         anew = before.state.value.anew if before.state else ()
         names = {MAIN, *changed, *anew}
         if before.manifest is None:
-            names.update(await self._months.of(tenant))
+            for months in self._months:
+                names.update(await months.of(tenant))
         else:
             known = [part.part for part in before.manifest.parts]
             first = max(

@@ -187,7 +187,7 @@ class Grants:
             # The operators' alert looks for this line. It comes at once, as does the event above: the rule
             # break-glass, which looks a few minutes later, adds what the logs and the tenant are told.
             _log.error("audit.alert %s by %s in %s", BREAK_GLASS_RULE, principal.user, new.tenant)
-        return await self._described(grant)
+        return await self.described(grant)
 
     async def read(self, principal: Principal, grant: str) -> Described:
         """A grant: any for employees, of their own tenant for others.
@@ -197,7 +197,7 @@ class Grants:
         """
         stored = await self._seen(principal, grant)
         await self.journal.commit(self.journal.entry(Action.GRANT_READ, grant, by=principal))
-        return await self._described(stored.value)
+        return await self.described(stored.value)
 
     async def page(
         self, principal: Principal, *, limit: int, cursor: str | None, tenant: str = ""
@@ -216,7 +216,7 @@ class Grants:
         of = tenant if principal.kind == "employee" else principal.tenant
         page = await self.store.page({"tenant": of} if of else {}, limit=limit, cursor=cursor)
         await self.journal.commit(self.journal.entry(Action.GRANT_LIST, by=principal))
-        items = [await self._described(stored.value) for stored in page.items]
+        items = [await self.described(stored.value) for stored in page.items]
         return Listing(items, page.cursor, page.damaged)
 
     async def approve(self, principal: Principal, grant: str) -> Described:
@@ -484,9 +484,15 @@ class Grants:
             await self.agenda.add(Task.END_GRANTS, stored.partition, changed.over_at)
         await principal.confirm()
         await self.journal.commit(entry, [self.store.grants.replace(stored, changed)])
-        return await self._described(changed)
+        return await self.described(changed)
 
-    async def _described(self, grant: Grant) -> Described:
+    async def described(self, grant: Grant) -> Described:
+        """A grant with its texts, and what it is at this moment.
+
+        Raises:
+            Damaged: The texts are.
+            Unavailable: The key vault or the record store does not respond.
+        """
         return Described(grant, await self.texts.open(grant), grant.state(self.runtime.now()))
 
     def _alert(self, principal: Principal, grant: Grant) -> Event:

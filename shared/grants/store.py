@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared.base.errors import Damaged, NotFound
+from shared.base.models import JsonObject
 from shared.base.partitions import OPERATOR, Partition, partition_of
 from shared.grants.models import GRANT_KIND, Grant, Private
 from shared.journal.collections import Collection, Stored, StoredPage, page_across
@@ -117,6 +119,22 @@ class GrantTexts:
         except ValueError:
             # Not chained: its message quotes the texts.
             raise Damaged("The texts of a grant are damaged.") from None
+
+
+def as_restored(body: JsonObject, at: datetime) -> JsonObject:
+    """The record of a grant as it is made again from a backup: over.
+
+    Whether it was ended after the backup was made is not known any more, so that none comes back to life.
+
+    Args:
+        body: The record in the backup.
+        at: When the backup was made.
+    """
+    grant = Grant.model_validate(body)
+    if not grant.is_open:
+        return body
+    ended = grant.model_copy(update={"ends_at": min(at, grant.over_at)})
+    return {**body, "ends_at": ended.model_dump(mode="json")["ends_at"]}
 
 
 def case_index(system: str, case: str) -> str:

@@ -56,6 +56,7 @@ class Task(StrEnum):
     END_GRANTS = "end-grants"
     REVIEW = "review"
     REVIEW_GRANTS = "review-grants"
+    ATTEST_LOG = "attest-log"
 
 
 LONGEST_LEAD: Final = {
@@ -64,6 +65,7 @@ LONGEST_LEAD: Final = {
     Task.COPY_TO_TARGETS: timedelta(hours=7),
     Task.BACK_UP: timedelta(hours=26),
     Task.PUSH_WEBHOOKS: timedelta(hours=25),
+    Task.ATTEST_LOG: timedelta(hours=25),
 }
 """How long before their time the items of some tasks are put there at most."""
 

@@ -117,6 +117,7 @@ class Action(StrEnum):
     GRANT_USE = "grant.use"
     GRANT_READ = "grant.read"
     GRANT_LIST = "grant.list"
+    GRANT_REPORT = "grant.report"
     GRANT_REVIEW = "grant.review"
     REVIEW_OPEN = "review.open"
     REVIEW_DECIDE = "review.decide"

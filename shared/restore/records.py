@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as Container
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shared.audit.index import HEAD_ID, HEAD_KIND, LOGGED_KIND, log_part, newest_log_part
@@ -17,6 +17,8 @@ from shared.base.concurrency import at_once
 from shared.base.errors import Conflict
 from shared.base.partitions import Partition
 from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
+from shared.grants.models import GRANT_KIND
+from shared.grants.store import as_restored
 from shared.journal.collections import Collection
 from shared.journal.journal import ENTRY_KIND
 from shared.ports.records import Create, Record, RecordStore
@@ -53,7 +55,7 @@ class RecordRestorer:
         exist is right, or the next set makes it so.
 
         A target that a tenant has deleted since does not come back with its credentials: targets are
-        restored with all of the service alone.
+        restored with all of the service alone. A grant of staff is over when it comes back.
 
         Args:
             run: From which set; learns what was done.
@@ -74,6 +76,9 @@ class RecordRestorer:
                 continue
             if kind == ENTRY_KIND and await self._is_logged(run.snapshot, line.id):
                 continue  # it was on its way into the log
+            if kind == GRANT_KIND:
+                made_at = run.snapshot.manifest.made_at
+                line = replace(line, body=as_restored(line.body, made_at))
             lines.append(line)
         await self._create_all(partition, lines, run.outcome)
 

@@ -19,6 +19,7 @@ from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection
 from shared.journal.entries import SYSTEM, Action
 from shared.journal.journal import Journal
+from shared.journal.months import GRANT_MONTHS, Months
 from shared.keys.rotation import KeyRotation
 from shared.ports.clock import Runtime
 from shared.restore.assessing import Run
@@ -195,13 +196,22 @@ class WholeRestorer:
         run = Run(snapshot, SYSTEM, whole=True, outcome=outcome)
         await self.tenants.restore(run, Cursor(), _go_on)
         await mark_restored(self.tenants.records.records, self.snapshots, self.runtime, tenant)
-        if tenant != OPERATOR:
+        if tenant == OPERATOR:
+            await self._end_grants()
+        else:
             await self.rotation.schedule(tenant, created_at(tenant))
         now = self.runtime.now()
         await self.agenda.add(Task.BACK_UP, Partition(tenant), now)
         await self.agenda.add(Task.DRILL, Partition(tenant), now + FIRST_DRILL)
         await self._note(tenant)
         return TenantOutcome(tenant, name, outcome)
+
+    async def _end_grants(self) -> None:
+        """Let a timer say in the audit logs which grants are over: those that were open in the backup."""
+        months = Months(self.tenants.records.records, GRANT_MONTHS)
+        for month in await months.of(OPERATOR):
+            partition = Partition(OPERATOR, month)
+            await self.agenda.add(Task.END_GRANTS, partition, self.runtime.now())
 
     async def _note(self, tenant: str) -> None:
         stored = await self._marks.get(DIRECTORY, MARK_ID)

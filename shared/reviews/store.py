@@ -12,10 +12,11 @@ from typing import Final
 
 from shared.base.errors import Conflict, NotFound
 from shared.base.ids import is_id
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, StoredPage
 from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
+from shared.keys.tenants import TenantKeys
 from shared.ports.records import RecordStore
 from shared.reviews.models import (
     ITEM_KIND,
@@ -170,9 +171,11 @@ class ReviewTexts:
 
     Attributes:
         sealer: For things of the kind ``review``.
+        tenant_keys: Makes the operator's own key.
     """
 
     sealer: ConfigurationSealer
+    tenant_keys: TenantKeys
 
     async def seal(self, review: Review, name: str, text: str) -> SealedConfiguration:
         """Seal a text.
@@ -185,7 +188,12 @@ class ReviewTexts:
         Raises:
             Unavailable: The key vault or the record store does not respond.
         """
-        return await self.sealer.seal(review.tenant, _bound(review, name), {"text": text})
+        bound = _bound(review, name)
+
+        async def seal() -> SealedConfiguration:
+            return await self.sealer.seal(review.tenant, bound, {"text": text})
+
+        return await (self.tenant_keys.for_operator(seal) if review.tenant == OPERATOR else seal())
 
     async def open(self, review: Review, name: str, sealed: SealedConfiguration) -> str:
         """The reverse of ``seal``.

@@ -9,6 +9,7 @@ from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus, EventSource
 from shared.ports.collectors import Collectors
 from shared.ports.keys import KeyVault
+from shared.ports.posting import Poster
 from shared.ports.records import RecordStore
 from shared.ports.targets import TargetConnector
 from shared.ports.write_once import WriteOnceStore
@@ -34,6 +35,7 @@ class Adapters:
         records: Records.
         targets: Opens external storage that tenants own.
         collectors: Sends webhooks.
+        poster: Posts to witnesses and time stamp authorities, which the operator names.
         key_vault: Keys.
         bus: The sending side of the bus.
         source: The receiving side, for hosts that pump messages themselves.
@@ -55,6 +57,7 @@ class Adapters:
     records: RecordStore
     targets: TargetConnector
     collectors: Collectors
+    poster: Poster
     key_vault: KeyVault
     bus: EventBus
     source: EventSource

@@ -12,6 +12,7 @@ from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.adapters.azure.write_once import AzureWriteOnce
 from shared.adapters.external.collectors import HttpCollectors
+from shared.adapters.external.posting import HttpPoster
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
@@ -32,6 +33,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     source = AzureSource(clients, namespace, topology, clock)
     targets = ExternalTargets(runtime, folders=None)
     collectors = HttpCollectors(runtime)
+    poster = HttpPoster(runtime)
     stores = {
         "primary": AzureBlobs(clients, named(settings.primary_account_url), "primary", clock),
         "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),
@@ -68,6 +70,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     async def close() -> None:
         await targets.close()
         await collectors.close()
+        await poster.close()
         await source.close()
         await bus.close()
         await clients.close()
@@ -84,6 +87,7 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
         ),
         targets=targets,
         collectors=collectors,
+        poster=poster,
         key_vault=AzureKeys(
             clients,
             named(settings.key_vault_url),

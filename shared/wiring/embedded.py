@@ -18,6 +18,7 @@ from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
 from shared.adapters.external.collectors import HttpCollectors
+from shared.adapters.external.posting import HttpPoster
 from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
@@ -35,6 +36,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     records = SqliteRecords(data / "records.db", clock)
     targets = ExternalTargets(runtime, settings.targets_dir)
     collectors = HttpCollectors(runtime)
+    poster = HttpPoster(runtime)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:
@@ -50,8 +52,15 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
+    primary, replica = FileBlobs(data / "primary", clock), FileBlobs(data / "replica", clock)
+    sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
+    backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
+
     async def upgrade() -> None:
         await upgrade_data_folder(data, runtime)
+        # Not only where the process writes: it may not write to a store for as long as it lives.
+        for store in (primary, replica, staging, sets, audit, backup_keys):
+            await store.remove_leftovers()
 
     async def room() -> None:
         for folder in (data, backup):
@@ -60,19 +69,21 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def close() -> None:
         await targets.close()
         await collectors.close()
+        await poster.close()
         await records.close()
         await bus.close()
 
     return Adapters(
-        primary=FileBlobs(data / "primary", clock),
-        replica=FileBlobs(data / "replica", clock),
+        primary=primary,
+        replica=replica,
         staging=SealedBlobs(staging, key_vault.derive("staging at rest"), entropy),
-        backup=FileWriteOnce(backup / "sets", clock),
-        backup_keys=FileBlobs(backup / "keys", clock, forgets=True),
-        audit=FileWriteOnce(backup / "audit", clock),
+        backup=sets,
+        backup_keys=backup_keys,
+        audit=audit,
         records=records,
         targets=targets,
         collectors=collectors,
+        poster=poster,
         key_vault=key_vault,
         bus=bus,
         source=bus,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.audit.reading import LogReader
 from shared.documents.reading import DocumentReader
 from shared.grants.access import GrantAccess
 from shared.grants.reading import GrantedReader
+from shared.grants.report import GrantReports
 from shared.grants.service import Grants
 from shared.grants.store import GrantRecords, GrantTexts
 from shared.grants.timer import GrantTimer
@@ -29,12 +31,14 @@ class GrantServices:
         access: Says whether one is live.
         reader: Reads what one covers.
         timer: Says which are over.
+        reports: For tenants.
     """
 
     grants: Grants
     access: GrantAccess
     reader: GrantedReader
     timer: GrantTimer
+    reports: GrantReports
 
 
 def build_grants(
@@ -47,6 +51,7 @@ def build_grants(
     agenda: Agenda,
     idempotency: Idempotency,
     reader: DocumentReader,
+    log: LogReader,
 ) -> GrantServices:
     """Put the services of grants together, and let the keys' gate ask them."""
     runtime = epochs.runtime
@@ -57,4 +62,10 @@ def build_grants(
     grants = Grants(
         store, texts, journal, accounts, tenants, policies, agenda, idempotency, runtime
     )
-    return GrantServices(grants, access, GrantedReader(access, reader), GrantTimer(grants, agenda))
+    return GrantServices(
+        grants,
+        access,
+        GrantedReader(access, reader),
+        GrantTimer(grants, agenda),
+        GrantReports(grants, log),
+    )

@@ -9,6 +9,7 @@ from shared.identity.accounts import Accounts
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
 from shared.keys.sealing import ConfigurationSealer
+from shared.keys.tenants import TenantKeys
 from shared.ports.keys import KeyVault
 from shared.reviews.assignments import Assignments
 from shared.reviews.finishing import Reports
@@ -37,6 +38,7 @@ def build_reviews(
     schedule: ReviewSchedule,
     terms: Terms,
     epochs: EpochKeys,
+    tenant_keys: TenantKeys,
     key_vault: KeyVault,
     environment: str,
     journal: Journal,
@@ -46,7 +48,7 @@ def build_reviews(
     """Put the services of reviews together."""
     runtime = epochs.runtime
     store = ReviewRecords(epochs.records, schedule.agenda)
-    texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime))
+    texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime), tenant_keys)
     assignments = Assignments(accounts)
     opening = Opening(store, journal, assignments, grants.store, terms, runtime)
     settling = Settling(store, journal, assignments, grants, runtime)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 
+from shared.attestation.timer import AttestationAgenda, Attestations
 from shared.base.environment import check_environment
 from shared.base.topology import Topology, load_topology
 from shared.dead_letters.service import DeadLetters
@@ -46,6 +47,7 @@ from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
 from shared.webhooks.store import WebhookRecords
 from shared.wiring.adapters import Adapters
+from shared.wiring.attestation import build_attestations
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.grants import GrantServices, build_grants
@@ -67,6 +69,7 @@ class Services:
     journal: Journal
     outbox: Outbox
     audit: Audit
+    attestations: Attestations
     tokens: Tokens
     accounts: Accounts
     tenants: Tenants
@@ -185,6 +188,12 @@ def build(
     )
     replication = Replication(store, journal, opener, adapters.primary, adapters.replica, runtime)
     webhook_records = WebhookRecords(records, agenda, runtime)
+    attestation_agenda = AttestationAgenda(agenda, settings.is_attested)
+
+    async def announce_checkpoint(tenant: str) -> None:
+        await webhook_records.announce(tenant)
+        await attestation_agenda.announce(tenant)
+
     audit = build_audit(
         settings,
         adapters,
@@ -193,7 +202,7 @@ def build(
         epochs,
         tenant_keys,
         runtime,
-        webhook_records.announce,
+        announce_checkpoint,
     )
     policies = Policies(records, journal, settings.retention_bounds, runtime)
     targets = build_targets(
@@ -206,12 +215,22 @@ def build(
         max_bytes=max(settings.max_direct_upload_bytes, settings.max_staged_upload_bytes),
     )
     grants = build_grants(
-        epochs, environment, journal, accounts, tenants, policies, agenda, idempotency, reader
+        epochs,
+        environment,
+        journal,
+        accounts,
+        tenants,
+        policies,
+        agenda,
+        idempotency,
+        reader,
+        audit.reader,
     )
     reviews = build_reviews(
         schedule,
         terms,
         epochs,
+        tenant_keys,
         key_vault,
         environment,
         journal,
@@ -226,6 +245,7 @@ def build(
         journal=journal,
         outbox=outbox,
         audit=audit,
+        attestations=build_attestations(settings, audit, agenda, adapters.poster),
         tokens=tokens,
         accounts=accounts,
         tenants=tenants,

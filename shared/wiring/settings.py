@@ -76,6 +76,13 @@ AZURE_SERVICES = (
     "key_vault_url",
     "service_bus_namespace",
 )
+ATTESTATION = (
+    "audit_witness_policy",
+    "audit_witness_policy_file",
+    "audit_timestamp_url",
+    "audit_timestamp_roots",
+    "audit_timestamp_roots_file",
+)
 EMBEDDED: JsonDict = {"profile": "embedded"}
 
 
@@ -154,6 +161,15 @@ class Settings(BaseSettings):
         audit_downloads_per_hour: So many documents that one user opens within an hour raise an alert.
         audit_log_host: What the name of every audit log begins with, which its checkpoints carry. It must
             never change; unset: the host of ``public_base_url``.
+        audit_attestation_schedule: When witnesses and the time stamp authority are asked about audit logs.
+        audit_witness_policy: Who cosigns checkpoints, and how many of them are a quorum: a policy
+            (c2sp.org/tlog-policy) in which each witness has its URL; ``|`` can stand for the end of a line.
+            Empty: nobody.
+        audit_witness_policy_file: Embedded: the file with that policy, in its place.
+        audit_timestamp_url: The time stamp authority (RFC 3161) that stamps checkpoints; empty: none does.
+        audit_timestamp_roots: The certificates, PEM, that the authority's has to chain to, ``|`` as above.
+        audit_timestamp_roots_file: Embedded: the file with them, in its place.
+        audit_timestamp_minutes: A log that grows gets a time stamp this often at most.
         primary_account_url: The blob endpoint of the account whose container ``primary`` holds sealed
             content.
         replica_account_url: The same of the account in the second region, container ``replica``.
@@ -234,6 +250,13 @@ class Settings(BaseSettings):
     audit_monitor_days: int = Field(default=30, ge=1, le=366)
     audit_downloads_per_hour: int = Field(default=200, ge=1, le=2_000)
     audit_log_host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\[\]-]+$")] | None = None
+    audit_attestation_schedule: Schedule = "20 * * * * *"
+    audit_witness_policy: str = ""
+    audit_witness_policy_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
+    audit_timestamp_url: str = ""
+    audit_timestamp_roots: str = ""
+    audit_timestamp_roots_file: Path | None = Field(default=None, json_schema_extra=EMBEDDED)
+    audit_timestamp_minutes: int = Field(default=60, ge=1, le=1_440)
     primary_account_url: Service | None = None
     replica_account_url: Service | None = None
     staging_account_url: Service | None = None
@@ -268,6 +291,21 @@ class Settings(BaseSettings):
                 " more than 8784 hourly, 3660 daily, 1200 monthly and 100 yearly sets"
             ) from None
         return self
+
+    @model_validator(mode="after")
+    def _attestations_can_be_had(self) -> Self:
+        if self.is_attested:
+            # Imported where there is something to parse alone: importing is most of a cold start.
+            from shared.wiring.attestation import timestamp_authority, witness_policy
+
+            witness_policy(self)
+            timestamp_authority(self)
+        return self
+
+    @property
+    def is_attested(self) -> bool:
+        """Whether witnesses or a time stamp authority are named."""
+        return any(getattr(self, name) for name in ATTESTATION)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

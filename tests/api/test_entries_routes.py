@@ -293,6 +293,12 @@ SUCCESSES = [
     Success("GET /audit/log/{tenant}/checkpoint", (ok("audit.read", form="checkpoint"),)),
     Success("GET /audit/log/{tenant}/inclusion", (ok("audit.read", form="inclusion"),)),
     Success("GET /audit/log/{tenant}/consistency", (ok("audit.read", form="consistency"),)),
+    Success("GET /audit/log/{tenant}/witnessed", (ok("audit.read", form="witnessed"),)),
+    Success("GET /audit/log/{tenant}/timestamp", (ok("audit.read", form="timestamp"),)),
+    Success(
+        "GET /audit/log/{tenant}/timestamp/checkpoint",
+        (ok("audit.read", form="timestamp-checkpoint"),),
+    ),
     Success("GET /audit/log/{tenant}/tile/{path}", (ok("audit.read", form="tiles"),)),
     Success("GET /audit/export", (ok("audit.export", format="ndjson", entries=11),)),
     Success("GET /audit/feed", (ok("audit.read", form="feed"),)),

@@ -15,10 +15,12 @@ from shared.base.errors import Unavailable
 from shared.base.partitions import OPERATOR
 from shared.targets.health import FAILING_AFTER
 from tests.support.app import TARGET, App, grant_request
+from tests.support.attestation import announce, name_witness
 from tests.support.damage import flip
 from tests.support.entries import Fact, Recorder, in_order, system
 from tests.support.uploads import begin
 from tests.support.webhooks import WEBHOOK
+from tests.support.witnesses import MemoryWitness
 
 pytestmark = pytest.mark.anyio
 
@@ -281,6 +283,17 @@ async def a_grant_that_was_given_back_is_not_over_again(world: World) -> Sequenc
     auth = await world.app.auth(OPERATOR, "support")
     assert (await world.app.http.delete(f"staff-grants/{grant}", headers=auth)).is_success
     world.after(DAY)
+    return ()
+
+
+@timer("audit_attestation")
+async def what_a_witness_cosigns_is_no_entry(world: World) -> Sequence[Fact]:
+    """The log would never come to rest: each entry makes a checkpoint, which is cosigned."""
+    name_witness(world.app, MemoryWitness())
+    await world.document()
+    await announce(world.app, world.tenant)
+    world.after(timedelta(minutes=2))
+    await world.app.services.audit.checkpoints.run()
     return ()
 
 

@@ -35,6 +35,7 @@ from shared.webhooks.requests import NewWebhook
 from standalone.connections import Connections
 from standalone.frontend import LimitedHttpProtocol
 from tests.support.app import BASE_URL, POLICY, TARGET, App, SeededApp
+from tests.support.attestation import keep_attestations
 from tests.support.serving import serving
 from tests.support.webhooks import WEBHOOK
 
@@ -169,6 +170,7 @@ def served(seeded: SeededApp, tmp_path_factory: pytest.TempPathFactory) -> Itera
         app = portal.call(stack.enter_async_context, seeded.opened(data, **plenty))
         for tenant in (seeded.alpha, OPERATOR):
             portal.call(app.services.audit.checkpoints.publish, tenant)
+            portal.call(keep_attestations, app, tenant)
         protocol = partial(LimitedHttpProtocol, connections=Connections())
         server = serving(app.apps[0], http=protocol, server_header=False, date_header=False)
         port = portal.call(stack.enter_async_context, server)

@@ -150,3 +150,38 @@ def test_snapshot_is_small_and_says_nothing_of_its_maker(environment: str) -> No
     assert len(text) < 500 * 1024
     assert not re.search(r"/(tmp|home|root|Users|mnt|opt)/", text)
     assert json.loads(text)["diagnostics"] == []
+
+
+@needs_bicep
+def test_witnesses_and_an_authority_are_let_through_and_set(tmp_path: Path) -> None:
+    """With them, unlike in the snapshots: one rule more, and settings without ends of lines."""
+    shutil.copytree(INFRA, tmp_path / "infra")
+    environments = tmp_path / "infra" / "environments.bicep"
+    none = "{ witnessPolicy: '', timestampUrl: '', timestampRoots: '', hosts: [] }"
+    named = (
+        "{ witnessPolicy: 'witness a b c\\nquorum a\\n', timestampUrl: 'https://tsa.example/tsr'"
+        ", timestampRoots: 'x\\ny', hosts: ['witness.example', 'tsa.example'] }"
+    )
+    text = environments.read_text()
+    assert text.count(none) == len(ENVIRONMENTS)
+    environments.write_text(text.replace(none, named))
+    _run(
+        *("snapshot", tmp_path / "infra" / "staging.bicepparam", "--mode", "overwrite"),
+        *("--tenant-id", "00000000-0000-4000-8000-0000000000ff"),
+        *("--subscription-id", "00000000-0000-4000-8000-000000000002"),
+        *("--deployment-name", "strongroom", "--location", "westeurope"),
+    )
+    found = json.loads((tmp_path / "infra" / "staging.snapshot.json").read_text())
+    kinds = {each["type"]: each.get("properties", {}) for each in found["predictedResources"]}
+    group = kinds["Microsoft.Network/firewallPolicies/ruleCollectionGroups"]
+    rules = {rule["name"]: rule for each in group["ruleCollections"] for rule in each["rules"]}
+    rule = rules["witnesses-and-time-stamps"]
+    assert rule["targetFqdns"] == ["witness.example", "tsa.example"]
+    assert rule["protocols"] == [{"protocolType": "Https", "port": 443}]
+    settings = {
+        each["name"]: each["value"]
+        for each in kinds["Microsoft.Web/sites"]["siteConfig"]["appSettings"]
+    }
+    assert settings["STRONGROOM_AUDIT_WITNESS_POLICY"] == "witness a b c|quorum a|"
+    assert settings["STRONGROOM_AUDIT_TIMESTAMP_URL"] == "https://tsa.example/tsr"
+    assert settings["STRONGROOM_AUDIT_TIMESTAMP_ROOTS"] == "x|y"

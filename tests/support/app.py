@@ -19,6 +19,7 @@ from functions.api.app import create_api
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.collectors import MemoryCollectors
+from shared.adapters.memory.posting import MemoryPoster
 from shared.adapters.memory.targets import MemoryTargets
 from shared.base.events import Event
 from shared.base.partitions import OPERATOR
@@ -80,6 +81,7 @@ class App:
         apps: The API and the staged app.
         targets: External storage of the tenants, in memory.
         collectors: Of their webhooks, in memory.
+        poster: Reaches witnesses and time stamp authorities of the test.
         slugs: Of the tenants, by id.
     """
 
@@ -90,6 +92,7 @@ class App:
     apps: tuple[FastAPI, FastAPI]
     targets: MemoryTargets
     collectors: MemoryCollectors
+    poster: MemoryPoster
     slugs: dict[str, str] = field(default_factory=dict)
 
     async def tenant(self, slug: str) -> str:
@@ -257,7 +260,8 @@ async def open_app(
     # No test asks another machine for anything.
     targets = MemoryTargets(runtime)
     collectors = MemoryCollectors()
-    adapters = replace(adapters, targets=targets, collectors=collectors)
+    poster = MemoryPoster()
+    adapters = replace(adapters, targets=targets, collectors=collectors, poster=poster)
     services = build(configured, clock, os.urandom, adapters)
     api = create_api(services)
     staged = create_staged(services, api.state.limits)
@@ -268,7 +272,7 @@ async def open_app(
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=f"{BASE_URL}/api/v1/") as http:
         try:
-            yield App(services, clock, http, data, (api, staged), targets, collectors)
+            yield App(services, clock, http, data, (api, staged), targets, collectors, poster)
         finally:
             await services.close()
 

@@ -14,6 +14,7 @@ from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.bus import MemoryBus
 from shared.adapters.memory.collectors import MemoryCollectors
 from shared.adapters.memory.keys import MemoryKeyVault
+from shared.adapters.memory.posting import MemoryPoster
 from shared.adapters.memory.records import MemoryRecords
 from shared.adapters.memory.targets import MemoryTargets
 from shared.adapters.memory.write_once import MemoryWriteOnce
@@ -80,6 +81,7 @@ class Granted:
             records=self.records,
             targets=MemoryTargets(Runtime(self.clock, os.urandom)),
             collectors=MemoryCollectors(),
+            poster=MemoryPoster(),
             key_vault=MemoryKeyVault(os.urandom, _key),
             bus=bus,
             source=bus,

@@ -97,6 +97,10 @@ class ServerProcess:
                 stderr=log,
             )
 
+    def configure(self, **settings: str) -> None:
+        """Change settings, from the next start on."""
+        self._environment |= {f"STRONGROOM_{name.upper()}": settings[name] for name in settings}
+
     def wait_until_ready(self) -> None:
         """Wait until it answers."""
         wait_until(self._answers, "the server to answer")

@@ -12,6 +12,7 @@ import httpx
 
 from shared.access.permissions import Role
 from shared.adapters.memory.records import MemoryRecords
+from shared.audit.reading import LogReader
 from shared.base.partitions import OPERATOR, Partition
 from shared.documents.reading import DocumentReader
 from shared.identity.accounts import USER_KIND
@@ -236,13 +237,16 @@ class ReviewProcess:
             policies,
             agenda,
             idempotency,
-            cast("DocumentReader", None),  # reads nothing of a document
+            # It reads nothing of a document, and reports about no grant.
+            cast("DocumentReader", None),
+            cast("LogReader", None),
         )
         terms = Terms(timedelta(days=91), timedelta(days=14), timedelta(days=14))
         self.services = build_reviews(
             ReviewSchedule(records, agenda, runtime, terms.every),
             terms,
             epochs,
+            identity.tenants.keys,
             vault,
             "development",
             journal,

@@ -16,6 +16,7 @@ from shared.access.permissions import Permission, Role
 from shared.access.principal import Principal
 from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, POLICY, TARGET, App, grant_request
+from tests.support.attestation import keep_attestations
 from tests.support.reviews import WHY, finished_review
 from tests.support.webhooks import WEBHOOK
 
@@ -145,6 +146,7 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
     await app.services.outbox.relay()
     await app.services.backups.timer.run()
     await app.services.audit.checkpoints.run()
+    await keep_attestations(app, alpha)
     made = await app.services.backups.reader.newest(alpha)
     verification = await app.http.post("backups/verifications", json={"set": made}, headers=auth)
     restore = await app.http.post("restores", json={"set": made}, headers=auth)

@@ -13,6 +13,7 @@ from shared.ports.clock import Runtime, system_entropy
 from shared.wiring.azure import azure_adapters
 from shared.wiring.embedded import embedded_adapters
 from shared.wiring.settings import AZURE_SERVICES, Settings
+from tests.support.app import open_app
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -59,3 +60,18 @@ async def test_the_containers_of_backups_are_asked_for_their_environment(monkeyp
         "https://backup-keys-account-url.example.com/backup-keys"
     )
     await adapters.close()
+
+
+async def test_a_start_removes_what_dead_writers_left_in_every_store(tmp_path: Path) -> None:
+    async with open_app(tmp_path) as app:
+        auth = await app.auth(await app.tenant("acme"))
+        assert (await app.upload(auth, b"content")).status_code == 201
+        await app.settle()
+    stores = ["primary", "replica", "staging", *(f"backup/{name}" for name in ("sets", "keys"))]
+    left = [tmp_path / store / ".incoming" / "0123" for store in (*stores, "backup/audit")]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.write_bytes(b"half of a paper")
+    async with open_app(tmp_path) as app:
+        await app.services.start()
+        assert [file for file in left if file.exists()] == []

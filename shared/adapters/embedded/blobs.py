@@ -173,6 +173,18 @@ class FileBlobs:
             os.fsync(folder)
             erase(erased)
 
+    async def remove_leftovers(self) -> None:
+        """Remove what writers that died have left behind; no folder is made for that.
+
+        Raises:
+            Unavailable: The disk refused.
+        """
+        await on_disk(self._remove_leftovers)
+
+    def _remove_leftovers(self) -> None:
+        if (self._root / _INCOMING).exists():
+            self._prepare()
+
     def _prepare(self) -> None:
         """Make the folders, and remove what writers that died have left behind."""
         with self._lock:

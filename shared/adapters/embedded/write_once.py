@@ -75,6 +75,10 @@ class FileWriteOnce:
         """See ``WriteOnceStore.copy_from``."""
         return await self.put(name, source.get(source_name), retain_until=retain_until)
 
+    async def remove_leftovers(self) -> None:
+        """See ``FileBlobs.remove_leftovers``."""
+        await self._blobs.remove_leftovers()
+
     def get(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """See ``WriteOnceStore.get``.
 

@@ -49,6 +49,7 @@ GRANTS: Final[Mapping[Action, Description]] = MappingProxyType(
             outcomes=("refused",),
         ),
         Action.GRANT_READ: Description("A grant was read", resource=("grt",)),
+        Action.GRANT_REPORT: Description("A tenant got the report about grants", by=("user",)),
         Action.GRANT_LIST: Description("Grants were listed"),
     }
 )

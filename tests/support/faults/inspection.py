@@ -114,7 +114,8 @@ async def check_data(data: Path, tenant: str, ledger: Ledger) -> None:
             assert not await services.adapters.bus.dead_letters(subscription)
     finally:
         await services.close()
-    assert not list(_temporary_files(data))
+    left = list(_temporary_files(data))
+    assert not left, left
     await _check_sweep(data, now, versions)
 
 

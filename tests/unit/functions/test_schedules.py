@@ -20,6 +20,7 @@ CALLS = {
     "tenant_key_rotation": "key_rotation.run",
     "audit_checkpoint": "audit.checkpoints.run",
     "audit_key_rotation": "audit.keys.rotate",
+    "audit_attestation": "attestations.run",
     "webhooks": "webhooks.timer.run",
     "audit_monitor": "audit.monitor.run",
     "grant_expiry": "grants.timer.run",

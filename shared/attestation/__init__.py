@@ -1,0 +1,1 @@
+"""What others state about audit logs: witnesses cosign checkpoints, an authority stamps them."""

@@ -1,0 +1,63 @@
+"""The report about grants: every act under each, proved by the log's own checkpoint."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from shared.access.permissions import Role
+from shared.audit.periods import Period
+from shared.crypto.canonical import canonical_json
+from shared.crypto.checkpoints import parse_checkpoint
+from shared.crypto.merkle import leaf_hash, verify_inclusion
+from shared.crypto.notes import parse_note
+from tests.support.granted import WHY, Granted
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_report_proves_what_was_done_under_each_grant_of_a_period() -> None:
+    data = Granted()
+    asks, approves = await data.employee(Role.SUPPORT), await data.employee(Role.OPERATOR)
+    customer, other = await data.tenant(), await data.tenant()
+    document = await data.document(customer)
+    theirs = await data.document(other)
+    await data.ask(asks, customer.tenant, document, break_glass=True)
+    data.clock.advance(timedelta(days=40).total_seconds())
+    since = data.clock.now()
+    grant = await data.ask(asks, customer.tenant, document)
+    await data.grants.approve(data.signed_in(approves), grant)
+    await data.read(asks, grant, document)
+    await data.ask(asks, other.tenant, theirs)
+    await data.append()
+    await data.services.audit.checkpoints.publish(customer.tenant)
+    await data.describe(asks, grant, document)
+    await data.append()  # after the checkpoint
+
+    period = Period(since, data.clock.now() + timedelta(seconds=1))
+    report = await data.services.grants.reports.report(customer, period)
+    header, *lines = [json.loads(line) async for line in report]
+    checkpoint = parse_checkpoint(parse_note(header["checkpoint"].encode()).text)
+    told, *entries = lines
+    assert (told["grant"]["id"], told["grant"]["texts"]["text"]) == (grant, WHY)
+    # Those of different partitions come in no fixed order.
+    assert sorted(line["entry"]["action"] for line in entries) == [
+        *("document.open", "document.read", "grant.approve", "grant.request"),
+    ]
+    assert [line["position"] for line in entries] == sorted(line["position"] for line in entries)
+    assert {line["entry"]["grant"] for line in entries} == {grant}
+    *proved, newer = entries
+    assert "proof" not in newer
+    for line in proved:
+        verify_inclusion(
+            leaf_hash(canonical_json(line["entry"])),
+            line["position"],
+            checkpoint.size,
+            [bytes.fromhex(node) for node in line["proof"]],
+            checkpoint.root,
+        )
+    everything = await data.services.grants.reports.report(customer, Period())
+    assert len([line async for line in everything if line.startswith(b'{"grant"')]) == 2
+    await data.close()
