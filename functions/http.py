@@ -18,6 +18,7 @@ from functions.bridge import respond
 CAPABILITIES: Final = (
     *("auth", "tenants", "users", "policy", "documents", "uploads", "targets"),
     *("backups", "restores", "audit", "webhooks", "dead-letters", "grants", "staff-grants"),
+    "reviews",
 )
 """Each is a path below ``v1`` and all that lies below it: the prefix of one of the API's routers."""
 

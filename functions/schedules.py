@@ -124,6 +124,14 @@ async def grant_expiry(timer: func.TimerRequest) -> None:
     await (await ready_services()).grants.timer.run()
 
 
+@blueprint.function_name("access_reviews")
+@blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_ACCESS_REVIEWS_SCHEDULE%")
+@measured
+async def access_reviews(timer: func.TimerRequest) -> None:
+    """Open the access reviews that are due; suspend and revoke what nobody confirmed."""
+    await (await ready_services()).reviews.timer.run()
+
+
 @blueprint.function_name("backup")
 @blueprint.timer_trigger(arg_name="timer", schedule="%STRONGROOM_BACKUP_SCHEDULE%")
 @measured

@@ -342,6 +342,20 @@ var logAlerts logAlertPlan[] = [
     severity: 1
   }
   {
+    name: 'reviews-overdue'
+    query: 'AppTraces | where Message startswith "reviews.overdue"'
+    threshold: 0
+    every: 'PT1H'
+    severity: 2
+  }
+  {
+    name: 'reviews-failed'
+    query: 'AppTraces | where Message startswith "reviews.failed"'
+    threshold: 3
+    every: 'PT1H'
+    severity: 2
+  }
+  {
     name: 'audit-monitor-failed'
     query: 'AppTraces | where Message startswith "audit.monitor-failed"'
     threshold: 3

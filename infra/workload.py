@@ -150,6 +150,7 @@ WEBHOOKS_SECONDS = 60
 ATTESTATION_SECONDS = 60
 MONITOR_SECONDS = 300
 GRANTS_SECONDS = 60
+REVIEWS_SECONDS = 600
 """How often the timers run, as the schedules in active.bicep say. That of attestations reads nothing where
 nobody is named who states something about the logs, as in the parameters."""
 
@@ -169,6 +170,7 @@ RUNS = SECONDS_A_MONTH * (
     + 1 / ATTESTATION_SECONDS
     + 1 / MONITOR_SECONDS
     + 1 / GRANTS_SECONDS
+    + 1 / REVIEWS_SECONDS
 )
 """Runs of all timers in a month."""
 
@@ -302,7 +304,7 @@ def timers(use: Use) -> Timers:
     """
     seconds, tenants = SECONDS_A_MONTH, use.tenants
     # Each task of a timer reads the agenda: expired uploads and orphaned objects; sets and their removal;
-    # erasures that are due and those that a legal hold has put off.
+    # erasures that are due and those that a legal hold has put off; reviews, and grants that need one.
     runs = seconds * (
         1 / RELAY_SECONDS
         + 2 / SWEEP_SECONDS
@@ -317,6 +319,7 @@ def timers(use: Use) -> Timers:
         + 1 / WEBHOOKS_SECONDS
         + 1 / MONITOR_SECONDS
         + 1 / GRANTS_SECONDS
+        + 2 / REVIEWS_SECONDS
     )
     windows = min(
         tenants * ACTIVE_PARTITIONS * seconds / RELAY_WINDOW_SECONDS,

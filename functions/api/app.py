@@ -19,6 +19,7 @@ from functions.api import (
     policy,
     problems,
     restores,
+    reviews,
     staff_grants,
     targets,
     tenants,
@@ -40,6 +41,7 @@ PREFIX: Final = API
 CAPABILITIES: Final = (
     *(auth, tenants, users, policy, documents, uploads, targets),
     *(backups, restores, audit, webhooks, dead_letters, grants, staff_grants),
+    reviews,
 )
 """Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
 

@@ -60,7 +60,7 @@ class AccountView(BaseModel):
     @classmethod
     def of(cls, user: User) -> AccountView:
         """Return the view of a user."""
-        return cls(id=user.id, username=user.username, roles=user.roles)
+        return cls(id=user.id, username=user.username, roles=user.effective_roles)
 
 
 class TokenView(BaseModel):

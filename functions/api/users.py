@@ -57,15 +57,19 @@ class UserChange(Body):
 class UserView(BaseModel):
     """A user, as administrators see them.
 
+    `suspended_roles`: those of `roles` that let do nothing until an access review confirms them.
+    `last_sign_in_at` is exact to the day.
     `account_of`: of an employee with several accounts, the id of their first one.
     """
 
     id: str
     username: str
     roles: tuple[Role, ...]
+    suspended_roles: tuple[Role, ...]
     disabled: bool
     temporary_password_until: datetime | None
     created_at: datetime
+    last_sign_in_at: datetime | None
     account_of: str | None
 
     @classmethod
@@ -75,9 +79,11 @@ class UserView(BaseModel):
             id=user.id,
             username=user.username,
             roles=user.roles,
+            suspended_roles=user.suspended_roles,
             disabled=user.disabled,
             temporary_password_until=user.temporary_until,
             created_at=user.created_at,
+            last_sign_in_at=user.last_sign_in_at,
             account_of=user.account_of or None,
         )
 

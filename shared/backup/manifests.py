@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass, field
 from typing import Final
 
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
 from shared.backup.models import Manifest, PrecedingSet, object_name
-from shared.base.errors import Damaged, NotFound
-from shared.base.models import encode
+from shared.base.errors import Damaged
 from shared.base.streams import single
+from shared.keys.jws import JwsSigner
 from shared.ports.keys import KeyVault
 from shared.ports.write_once import WriteOnceStore
 
@@ -29,8 +25,6 @@ KEY_NAME: Final = "backup-manifests"
 
 MAX_BYTES: Final = 16 << 20
 """The largest manifest that is read."""
-
-_ALGORITHM: Final = "ES256"
 
 
 @dataclass(slots=True)
@@ -46,7 +40,10 @@ class Manifests:
     store: WriteOnceStore
     key_vault: KeyVault
     environment: str
-    _public_keys: dict[str, ECKey] = field(init=False, default_factory=dict, repr=False)
+    _signer: JwsSigner = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._signer = JwsSigner(self.key_vault, KEY_NAME)
 
     async def write(self, manifest: Manifest) -> PrecedingSet:
         """Sign a manifest and make it durable; how the next one is to name it.
@@ -55,7 +52,7 @@ class Manifests:
             Conflict: The set exists.
             Unavailable: The key vault or the backup store does not respond.
         """
-        signed = await self._signed(manifest.model_dump_json().encode())
+        signed = await self._signer.sign(manifest.model_dump_json().encode())
         name = object_name(manifest.tenant, "sets", manifest.id)
         await self.store.put(name, single(signed), retain_until=manifest.retain_until)
         return PrecedingSet(id=manifest.id, sha256=hashlib.sha256(signed).digest())
@@ -100,30 +97,9 @@ class Manifests:
             raise Damaged("A backup's manifest belongs to another set.")
         return manifest
 
-    async def _signed(self, payload: bytes) -> bytes:
-        version = await self.key_vault.create(KEY_NAME, "sign")
-        while True:
-            header = json.dumps({"alg": _ALGORITHM, "kid": version}).encode()
-            signing_input = f"{encode(header)}.{encode(payload)}".encode()
-            digest = hashlib.sha256(signing_input).digest()
-            signature = await self.key_vault.sign(KEY_NAME, digest)
-            if signature.version == version:
-                return signing_input + b"." + encode(signature.value).encode()
-            version = signature.version  # the key was rotated since
-
     async def _opened(self, signed: bytes) -> Manifest:
         try:
-            version = jws.extract_compact(signed).headers()["kid"]
-            key = await self._public_key(version)
-            return Manifest.model_validate_json(
-                jws.deserialize_compact(signed, key, algorithms=[_ALGORITHM]).payload
-            )
-        except (JoseError, KeyError, TypeError, ValueError, ValidationError, NotFound):
+            return Manifest.model_validate_json(await self._signer.opened(signed))
+        except (Damaged, ValidationError):
             # Not chained: pydantic's message quotes the manifest.
             raise Damaged("A backup's manifest is not what was signed.") from None
-
-    async def _public_key(self, version: str) -> ECKey:
-        if version not in self._public_keys:
-            pem = await self.key_vault.public_key(KEY_NAME, version)
-            self._public_keys[version] = ECKey.import_key(pem)
-        return self._public_keys[version]

@@ -32,6 +32,8 @@ LEFT_OUT: Final = frozenset(
         "audit-monitor",
         "audit-seen",
         "audit-watch",
+        # That every tenant is on the agenda of reviews: the agenda is in no set either.
+        "review-timer",
         # Of use for hours at most.
         idempotency.KIND,
         idempotency.RESERVATION_KIND,

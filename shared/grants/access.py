@@ -158,7 +158,7 @@ class GrantAccess:
         check_live(grant, policy.staff_access, approver, requester, self.runtime.now())
         if requester is None or requester.disabled:
             raise Forbidden("The employee who asked for it may no longer act.")
-        check(requester.roles, Permission.GRANTS_REQUEST)
+        check(requester.effective_roles, Permission.GRANTS_REQUEST)
 
     async def _employee(self, user: str) -> User | None:
         try:

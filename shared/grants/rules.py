@@ -81,7 +81,7 @@ def check_approver(grant: Grant, requester: User | None, approver: User) -> None
     """
     if requester is None or requester.disabled:
         raise Forbidden("The employee who asked for it may no longer act.")
-    if approver.disabled or not may(approver.roles, Permission.GRANTS_APPROVE):
+    if approver.disabled or not may(approver.effective_roles, Permission.GRANTS_APPROVE):
         raise Forbidden(f"This needs the permission {Permission.GRANTS_APPROVE.value}.")
     if approver.id == grant.requester or approver.person == requester.person:
         raise Forbidden("Nobody approves a grant of their own, under whichever account.")

@@ -48,7 +48,6 @@ from shared.journal.journal import Journal
 from shared.policy.models import StaffAccess
 from shared.policy.service import Policies
 from shared.ports.clock import Runtime
-from shared.ports.records import Change
 
 MOST_OPEN: Final = 20
 """Requests and live grants that one employee can have at a time."""
@@ -168,6 +167,8 @@ class Grants:
         )
         await self.store.months.prepare(partition)
         await self.agenda.add(Task.END_GRANTS, partition, grant.over_at)
+        if new.break_glass:
+            await self.agenda.add(Task.REVIEW_GRANTS, partition, grant.over_at)
         try:
             await self.journal.commit(
                 entry,
@@ -368,10 +369,18 @@ class Grants:
         over = grant.model_copy(update={"over": True})
         await self.journal.commit(entry, [self.store.grants.replace(stored, over)])
 
-    async def close(self, stored: Stored[Grant], principal: Principal) -> Sequence[Change]:
-        """The changes that close a grant of a broken glass, after the officer's review."""
+    async def close(self, principal: Principal, grant: str) -> None:
+        """Close a grant that nobody had approved, after the officer's review; once.
+
+        Raises:
+            Conflict: It was concurrently modified.
+            NotFound: There is no such grant.
+        """
+        stored = await self.store.get(grant)
+        if not stored.value.break_glass or stored.value.review is not None:
+            return
         reviewed = stored.value.model_copy(update={"review": self._decision(principal)})
-        return [self.store.grants.replace(stored, reviewed)]
+        await self._change(principal, stored, reviewed, Action.GRANT_REVIEW)
 
     async def _check_number(self, principal: Principal) -> None:
         found = await self.store.page(
@@ -448,6 +457,8 @@ class Grants:
     async def _end(
         self, principal: Principal, stored: Stored[Grant], how: Ending, action: Action
     ) -> Described:
+        if stored.value.break_glass:
+            await self.agenda.announce(Task.REVIEW_GRANTS, stored.partition)
         end = End(
             by=principal.user,
             at=self.runtime.now(),

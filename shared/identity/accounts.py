@@ -248,6 +248,9 @@ class Accounts:
         if roles is not None:
             check_roles(principal.tenant, roles)
             changes["roles"] = roles
+            # A review has to lift a suspension, so a role that stays does not come back by this.
+            still = tuple(role for role in stored.value.suspended_roles if role in roles)
+            changes["suspended_roles"] = still
         if disabled is not None:
             changes["disabled"] = disabled
         changed = stored.value.model_copy(update=changes)
@@ -332,6 +335,7 @@ def as_created(user: User, roles: tuple[Role, ...]) -> User:
     return user.model_copy(
         update={
             "roles": roles,
+            "suspended_roles": (),
             "disabled": False,
             "temporary_until": user.created_at + TEMPORARY_PASSWORD_LIFETIME,
         }
@@ -339,4 +343,4 @@ def as_created(user: User, roles: tuple[Role, ...]) -> User:
 
 
 def _manages(user: User) -> bool:
-    return not user.disabled and may(user.roles, Permission.USERS_MANAGE)
+    return not user.disabled and may(user.effective_roles, Permission.USERS_MANAGE)

@@ -49,6 +49,10 @@ class User(Model):
             Releases before 0.2 stored it as ``security_epoch``.
         created_at: When the user was added.
         account_of: The id of the first account of the person whose this is; empty: this is their first.
+        suspended_roles: Those of ``roles`` that let do nothing for now: nobody confirmed them in an access
+            review in time.
+        last_sign_in_at: When they last signed in, to the hour, and noted once a day at most; None: never
+            since a release before 0.2.
     """
 
     id: str
@@ -63,6 +67,13 @@ class User(Model):
     )
     created_at: UtcDatetime
     account_of: str = ""
+    suspended_roles: tuple[Role, ...] = ()
+    last_sign_in_at: UtcDatetime | None = None
+
+    @property
+    def effective_roles(self) -> tuple[Role, ...]:
+        """The roles that let do something at present."""
+        return tuple(role for role in self.roles if role not in self.suspended_roles)
 
     @property
     def person(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from shared.access.networks import StaffNetworks
 from shared.access.principal import Origin, Principal
 from shared.base.errors import (
+    Conflict,
     InvalidInput,
     NotFound,
     PasswordChangeRequired,
@@ -26,9 +28,12 @@ from shared.identity.tokens import Tokens
 from shared.identity.usernames import attempted
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
-from shared.journal.entries import ANONYMOUS, Action, Actor
+from shared.journal.entries import ANONYMOUS, Action, Actor, Entry
 from shared.journal.journal import Journal
 from shared.ports.clock import Runtime
+
+NOTED_EVERY: Final = timedelta(days=1)
+"""The last sign-in of a user is kept as exactly as this: what changes their record changes its etag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,7 @@ class SignIn:
             entry = self.journal.entry(
                 Action.SIGN_IN, user.id, by=by, tenant=partition.tenant, origin=origin
             )
-            changed = user != stored.value
-            await self.accounts.commit_change(
-                entry, [self.accounts.users.replace(stored, user)] if changed else []
-            )
+            user = await self._commit(entry, stored, user)
         except StrongroomError as error:
             await self.journal.record_failure(
                 error,
@@ -203,9 +205,31 @@ class SignIn:
         )
         return (await self.accounts.load(principal.tenant, principal.user)).value
 
+    async def _commit(self, entry: Entry, stored: Stored[User], accepted: User) -> User:
+        """Commit a sign-in with what it changes about the user; return the user as they are then."""
+        user = self._noted(accepted)
+        changes = [self.accounts.users.replace(stored, user)] if user != stored.value else []
+        try:
+            await self.accounts.commit_change(entry, changes)
+        except Conflict:
+            if accepted != stored.value:
+                raise
+            # Nothing but the time was to be noted, and two sign-ins at once do not get in each other's way.
+            await self.accounts.commit_change(entry, [])
+            return accepted
+        return user
+
+    def _noted(self, user: User) -> User:
+        """The user with the time of this sign-in, where that was last noted a day ago."""
+        now, last = self.runtime.now(), user.last_sign_in_at
+        if last is not None and timedelta(0) <= now - last < NOTED_EVERY:
+            return user
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        return user.model_copy(update={"last_sign_in_at": hour})
+
     def _usable(self, user: User) -> bool:
         expired = user.temporary_until is not None and user.temporary_until <= self.runtime.now()
-        return not user.disabled and not expired
+        return bool(user.effective_roles) and not user.disabled and not expired
 
     async def _accepted(self, user: User, password: str, new_password: str | None) -> User:
         if user.temporary_until is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from shared.access.permissions import Role
@@ -38,9 +40,21 @@ class CreatedTenant:
     administrator: TemporaryPassword
 
 
+Prepare = Callable[[str, datetime], Awaitable[None]]
+"""What else has to be done before a tenant can be reached: with its id, and when it is created."""
+
+
+async def nothing_to_prepare(_: str, __: datetime) -> None:
+    """For a directory that nobody waits for."""
+
+
 @dataclass(slots=True)
 class Tenants:
-    """The directory of tenants."""
+    """The directory of tenants.
+
+    Attributes:
+        prepare: Durable on return.
+    """
 
     records: RecordStore
     journal: Journal
@@ -48,6 +62,7 @@ class Tenants:
     keys: TenantKeys
     idempotency: Idempotency
     runtime: Runtime
+    prepare: Prepare = nothing_to_prepare
     _tenants: Collection[Tenant] = field(init=False)
     _slugs: Collection[SlugReservation] = field(init=False)
 
@@ -103,6 +118,7 @@ class Tenants:
             Action.TENANT_CREATE, tenant.id, by=principal, tenant=tenant.id
         )
         await self.journal.commit(created, new.changes)
+        await self.prepare(tenant.id, now)
         try:
             await self.journal.commit(
                 self.journal.entry(Action.TENANT_CREATE, tenant.id, by=principal),

@@ -98,7 +98,7 @@ class Tokens:
             environment=self.environment,
             tenant=user.tenant,
             user=user.id,
-            roles=tuple(role.value for role in user.roles),
+            roles=tuple(role.value for role in user.effective_roles),
             security_version=user.security_version,
             issued_at=now,
             expires_at=now + TOKEN_LIFETIME,

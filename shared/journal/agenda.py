@@ -54,6 +54,8 @@ class Task(StrEnum):
     PUSH_WEBHOOKS = "push-webhooks"
     MONITOR_LOG = "monitor-log"
     END_GRANTS = "end-grants"
+    REVIEW = "review"
+    REVIEW_GRANTS = "review-grants"
     ATTEST_LOG = "attest-log"
 
 

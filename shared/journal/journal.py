@@ -212,7 +212,11 @@ class Journal:
         )
 
     async def commit(
-        self, entry: Entry, changes: Sequence[Change] = (), events: Sequence[Event] = ()
+        self,
+        entry: Entry,
+        changes: Sequence[Change] = (),
+        events: Sequence[Event] = (),
+        partition: Partition | None = None,
     ) -> None:
         """Make a change durable together with its audit entry and its events.
 
@@ -220,11 +224,12 @@ class Journal:
             entry: Its tenant and its resource name the partition of everything in the commit.
             changes: To the records of that partition.
             events: That the change causes, of the same partition.
+            partition: Of everything, where it is another one of the same tenant.
 
         Raises:
             Conflict: The state has moved on; nothing was changed and no entry was made.
         """
-        partition = partition_of(entry.tenant, entry.resource)
+        partition = partition or partition_of(entry.tenant, entry.resource)
         if not events:
             events = [self._recorded(entry, partition)]
         await self._outbox.prepare(partition)

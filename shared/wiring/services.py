@@ -40,6 +40,8 @@ from shared.keys.tenants import TenantKeys
 from shared.policy.service import Policies
 from shared.ports.clock import Clock, Entropy, Runtime, SystemClock, system_entropy
 from shared.replication.service import Replication
+from shared.reviews.opening import Terms
+from shared.reviews.schedule import ReviewSchedule
 from shared.targets.queue import TargetQueue
 from shared.targets.service import Targets
 from shared.targets.timer import TargetTimer
@@ -49,6 +51,7 @@ from shared.wiring.attestation import build_attestations
 from shared.wiring.audit import Audit, build_audit
 from shared.wiring.backups import BackupNeeds, Backups, build_backups
 from shared.wiring.grants import GrantServices, build_grants
+from shared.wiring.reviews import ReviewServices, build_reviews
 from shared.wiring.settings import Settings, get_settings
 from shared.wiring.targets import build_targets
 from shared.wiring.telemetry import start_telemetry
@@ -75,6 +78,7 @@ class Services:
     key_rotation: KeyRotation
     policies: Policies
     grants: GrantServices
+    reviews: ReviewServices
     backups: Backups
     reader: DocumentReader
     documents: Documents
@@ -153,6 +157,12 @@ def build(
     )
     accounts = Accounts(records, journal, hasher, idempotency, runtime)
     tenant_keys = TenantKeys(key_vault, key_rotation)
+    terms = Terms(
+        every=timedelta(days=settings.review_days),
+        decide=timedelta(days=settings.review_decide_days),
+        lapse=timedelta(days=settings.review_suspended_days),
+    )
+    schedule = ReviewSchedule(records, agenda, runtime, terms.every)
     tenants = Tenants(
         records,
         journal,
@@ -160,6 +170,7 @@ def build(
         tenant_keys,
         idempotency,
         runtime,
+        schedule.prepare,
     )
     tokens = Tokens(records, key_vault, journal, environment, runtime)
     store = DocumentRecords(records, agenda)
@@ -215,6 +226,17 @@ def build(
         reader,
         audit.reader,
     )
+    reviews = build_reviews(
+        schedule,
+        terms,
+        epochs,
+        tenant_keys,
+        key_vault,
+        environment,
+        journal,
+        accounts,
+        grants.grants,
+    )
     return Services(
         settings=settings,
         topology=topology,
@@ -240,6 +262,7 @@ def build(
         key_rotation=key_rotation,
         policies=policies,
         grants=grants,
+        reviews=reviews,
         backups=build_backups(
             adapters,
             environment,

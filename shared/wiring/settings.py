@@ -152,6 +152,11 @@ class Settings(BaseSettings):
         audit_monitor_schedule: When the audit logs that have grown, or are due, are compared with all that
             the service has of them.
         grant_expiry_schedule: When the audit logs are told which staff grants are over.
+        access_reviews_schedule: When access reviews that are due are opened, and what nobody confirmed in
+            them is suspended and revoked.
+        review_days: How often each tenant has an access review.
+        review_decide_days: How long there is to decide about an item, until its role is suspended.
+        review_suspended_days: How long a role stays suspended, until it is revoked.
         audit_monitor_days: Within so many days each audit log is compared as a whole.
         audit_downloads_per_hour: So many documents that one user opens within an hour raise an alert.
         audit_log_host: What the name of every audit log begins with, which its checkpoints carry. It must
@@ -238,6 +243,10 @@ class Settings(BaseSettings):
     audit_index_days: int = Field(default=3_653, ge=30, le=36_500)
     audit_monitor_schedule: Schedule = "40 */5 * * * *"
     grant_expiry_schedule: Schedule = "25 * * * * *"
+    access_reviews_schedule: Schedule = "50 */10 * * * *"
+    review_days: int = Field(default=91, ge=7, le=366)
+    review_decide_days: int = Field(default=14, ge=1, le=90)
+    review_suspended_days: int = Field(default=14, ge=1, le=90)
     audit_monitor_days: int = Field(default=30, ge=1, le=366)
     audit_downloads_per_hour: int = Field(default=200, ge=1, le=2_000)
     audit_log_host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\[\]-]+$")] | None = None

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions.api.memory import USER_BYTES, MemoryBudget
 from functions.bridge import respond
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
+from shared.base.ids import PREFIXES, is_id
 from shared.base.partitions import OPERATOR
 from tests.support.app import App
 from tests.support.entries import Fact, Recorder, break_off, interrupted, refused
@@ -152,6 +153,7 @@ async def test_an_invalid_parameter_of_a_signed_in_user_is_one_entry(
             request["headers"] = request.get("headers", {}) | headers
             answer = await app.http.request(route.method, url, **request)
             others = [each for each in victim.kinds(route) if each != name or where == "query"]
+            others = [each for each in others if is_id(getattr(victim, each, ""), *PREFIXES)]
             resource = others[0] if others and hasattr(victim, name) | (where == "query") else ""
             assert recorder.new(answer.headers["request-id"]) == [
                 refused(str(route), "invalid-input", resource, log=log, by=by)

@@ -14,6 +14,7 @@ from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
 from shared.base.partitions import OPERATOR
 from tests.support.app import BOOTSTRAP_SECRET, PASSWORD, TARGET, App, grant_request
 from tests.support.entries import Fact, Recorder, in_order, ok, refused
+from tests.support.reviews import break_glass
 from tests.support.routes import CONTENT, USERNAMES, Route, Victim, furnish, guarded, send
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,7 @@ def under_grant(action: str, resource: str, **details: Any) -> Fact:
 
 STAFF_GRANT = "/staff-grants/{grant}"
 ALL = ["delete", "read", "write"]
+OF_BROKEN: dict[str, Any] = {"operations": ["read"], "seconds": 3_600}
 
 # In an order in which each finds what it needs.
 SUCCESSES = [
@@ -232,6 +234,28 @@ SUCCESSES = [
         (granted("grant.return", "grant", operations=ALL, seconds=600),),
         "helper",
     ),
+    Success("GET /reviews", (ok("review.list"),)),
+    Success("GET /reviews/{review}", (ok("review.read", "review"),)),
+    Success("GET /reviews/{review}/items", (ok("review.read", "review"),)),
+    Success("GET /reviews/{review}/report", (ok("review.report", "review", form="json"),)),
+    Success("GET /reviews/{review}/report.jws", (ok("review.report", "review", form="jws"),)),
+    Success("GET /reviews/{review}/report.pdf", (ok("review.report", "review", form="pdf"),)),
+    Success(
+        "POST /reviews/{review}/items/{item}",
+        (
+            staff(
+                "review.decide",
+                "broken review",
+                item="broken",
+                user="new usr",
+                decision="confirm",
+                tenant="tenant",
+            ),
+            granted("grant.review", "broken", **OF_BROKEN),
+        ),
+        "officer",
+    ),
+    Success("POST /reviews", (ok("review.open", "new rev", kind="full"),)),
     Success("POST /uploads", (ok("upload.create", "new upl", size=1),)),
     Success("GET /uploads/{upload}", (ok("upload.read", "upload"),)),
     Success("POST /uploads/{upload}/complete", (ok("upload.complete", "upload"),)),
@@ -341,6 +365,12 @@ async def test_what_succeeds_makes_exactly_these_entries(
         headers = await app.auth(OPERATOR, "helper")
         answer = await app.http.post("staff-grants", json=asked, headers=headers)
         grants[name] = answer.json()["id"]
+    grants["broken"] = await break_glass(app, victim.tenant)
+    headers = await app.auth(OPERATOR, "support")
+    await app.http.delete(f"staff-grants/{grants['broken']}", headers=headers)
+    await app.services.reviews.timer.run()
+    review = f"rev_{grants['broken'].removeprefix('grt_')}"
+    grants["broken review"] = review
     recorder = await Recorder.of(app, victim, **{"other upload": other["id"]}, **grants)
     wrong: dict[str, list[Fact]] = {}
     for row in SUCCESSES:
@@ -349,11 +379,13 @@ async def test_what_succeeds_makes_exactly_these_entries(
         request = dict(victim.request(named) if row.request is None else row.request)
         headers = dict(request.pop("headers", {}))
         if row.who:
-            tenant = OPERATOR if row.who in {"operator", "helper"} else victim.tenant
+            tenant = OPERATOR if row.who in {"operator", "helper", "officer"} else victim.tenant
             headers |= await app.auth(tenant, row.who)
         url = victim.address(named)
         if row.route == "DELETE /uploads/{upload}":
             url = url.replace(victim.upload, other["id"])
+        if row.route == "POST /reviews/{review}/items/{item}":
+            url = url.replace(victim.review, review).replace(victim.item, grants["broken"])
         url = url.replace(victim.grant, grants[row.grant])
         if row.route == f"PUT {STAFF_GRANT}/documents/{{document}}/content":
             owner = await app.auth(victim.tenant)

@@ -188,6 +188,51 @@ async def tenant_keys_are_old(world: World) -> Sequence[Fact]:
     ]
 
 
+@timer("access_reviews")
+async def a_quarter_is_over(world: World) -> Sequence[Fact]:
+    await world.app.services.reviews.timer.run()  # puts all tenants on the agenda
+    world.after(91 * DAY)
+    return [system("review.open", "new rev", log=log, kind="full") for log in ("alpha", *OTHERS)]
+
+
+@timer("access_reviews")
+async def nobody_decided_for_a_fortnight(world: World) -> Sequence[Fact]:
+    await world.post("reviews")
+    await world.app.services.reviews.timer.run()
+    world.after(14 * DAY)
+    return [
+        system("review.suspend", "new rev", user="new usr", role=role)
+        for role in ("member", "reader")
+    ]
+
+
+@timer("access_reviews")
+async def nobody_decided_for_two(world: World) -> Sequence[Fact]:
+    await world.post("reviews")
+    await world.app.services.reviews.timer.run()
+    world.after(14 * DAY)
+    await world.app.services.reviews.timer.run()
+    world.after(14 * DAY)
+    return [
+        *(
+            system("review.lapse", "new rev", user="new usr", role=role, disabled=1)
+            for role in ("member", "reader")
+        ),
+        system(
+            "review.finish",
+            "new rev",
+            sha256="random",
+            items=3,
+            confirmed=0,
+            revoked=0,
+            lapsed=2,
+            obsolete=0,
+            overdue=1,
+        ),
+        system("key.create", "new epo"),
+    ]
+
+
 @timer("backup")
 async def something_changed(world: World) -> Sequence[Fact]:
     await world.document()

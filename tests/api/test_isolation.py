@@ -288,6 +288,8 @@ async def test_what_the_table_allows_is_not_forbidden(
             "ver_" + "0" * 26,
             "rst_" + "0" * 26,
             "grt_" + "0" * 26,
+            "rev_" + "0" * 26,
+            "usr_" + "0" * 26 + ".member",
         )
         for route in guarded(app.apps[0]):
             if route.permission in PERMISSIONS[role]:

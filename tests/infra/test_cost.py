@@ -137,6 +137,7 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
         ),
         "STRONGROOM_RESTORE_DRILL_SCHEDULE": (workload.DRILL_SECONDS, "0 */{} * * * *", 60),
         "STRONGROOM_AUDIT_MONITOR_SCHEDULE": (workload.MONITOR_SECONDS, "40 */{} * * * *", 60),
+        "STRONGROOM_ACCESS_REVIEWS_SCHEDULE": (workload.REVIEWS_SECONDS, "50 */{} * * * *", 60),
         "STRONGROOM_TRASH_SCHEDULE": (workload.TRASH_SECONDS, "30 */{} * * * *", 60),
     }
     every_minute = {

@@ -17,6 +17,7 @@ from shared.access.principal import Principal
 from shared.base.partitions import OPERATOR
 from tests.support.app import BASE_URL, POLICY, TARGET, App, grant_request
 from tests.support.attestation import keep_attestations
+from tests.support.reviews import WHY, finished_review
 from tests.support.webhooks import WEBHOOK
 
 EMPLOYEE = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
@@ -72,6 +73,8 @@ class Victim:
     verification: str
     restore: str
     grant: str
+    review: str
+    item: str
 
     def named(self, route: Route) -> str:
         """What of alpha's the route's path names; empty where it names nothing."""
@@ -124,6 +127,7 @@ class Victim:
             "/staff-grants": grant_request(self.tenant, self.document),
             "/staff-grants/{grant}": {"seconds": 600},
             "/staff-grants/closed-cases": {"system": "tickets", "id": "none"},
+            "/reviews/{review}/items/{item}": {"decision": "confirm", "reason": WHY},
         }
         body = bodies.get(route.path.removeprefix("/api/v1"))
         return {"json": body} if body and route.method in {"POST", "PUT", "PATCH"} else {}
@@ -163,6 +167,8 @@ async def furnish(app: App, alpha: str, auth: dict[str, str]) -> Victim:
         verification.json()["id"],
         restore.json()["id"],
         grant,
+        await finished_review(app, alpha),
+        f"{member.value.id}.member",
     )
 
 

@@ -40,6 +40,7 @@ GRANTS: Final[Mapping[Action, Description]] = MappingProxyType(
         Action.GRANT_EXPIRE: _step(
             "The time of a grant, or of the request for one, was over", SYSTEM
         ),
+        Action.GRANT_REVIEW: _step("A grant that nobody had approved was reviewed"),
         Action.GRANT_USE: Description(
             "What an employee tried under a grant was refused",
             by=("employee",),

@@ -15,10 +15,11 @@ from shared.journal.catalogue.content import CONTENT
 from shared.journal.catalogue.description import Description
 from shared.journal.catalogue.grants import GRANTS
 from shared.journal.catalogue.operation import OPERATION
+from shared.journal.catalogue.reviews import REVIEWS
 from shared.journal.catalogue.webhooks import WEBHOOKS
 from shared.journal.entries import Action, Details
 
-_ALL: Final = {**ACCOUNTS, **CONTENT, **BACKUPS, **OPERATION, **WEBHOOKS, **GRANTS}
+_ALL: Final = {**ACCOUNTS, **CONTENT, **BACKUPS, **OPERATION, **WEBHOOKS, **GRANTS, **REVIEWS}
 
 CATALOGUE: Final[Mapping[Action, Description]] = {action: _ALL[action] for action in Action}
 """In the order of ``Action``; an action that is not described fails here."""

@@ -24,6 +24,7 @@ CALLS = {
     "webhooks": "webhooks.timer.run",
     "audit_monitor": "audit.monitor.run",
     "grant_expiry": "grants.timer.run",
+    "access_reviews": "reviews.timer.run",
     "backup": "backups.timer.run",
     "backup_verification": "backups.verifications.run",
     "restore": "backups.restore_timer.run",
