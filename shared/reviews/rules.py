@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.access.permissions import Permission, may
+from shared.access.permissions import Permission, may, separated
 from shared.base.errors import Conflict, Forbidden
 from shared.grants.models import Grant
 from shared.identity.models import User
@@ -40,8 +40,13 @@ def proposal(since: datetime, last_used_at: datetime | None, now: datetime) -> P
 
 
 def role_items(user: User, now: datetime) -> Iterator[ReviewItem]:
-    """One item for each role that a user has; of a disabled user, for removal."""
+    """One item for each role that a user has.
+
+    It is proposed for removal where the user is disabled, or it is one of two roles that nobody has
+    together: a release before that rule may have given them.
+    """
     suggested = proposal(user.created_at, user.last_sign_in_at, now)
+    conflicting = separated(user.roles) or ()
     for role in user.roles:
         yield ReviewItem(
             id=f"{user.id}.{role.value}",
@@ -50,7 +55,7 @@ def role_items(user: User, now: datetime) -> Iterator[ReviewItem]:
             role=role,
             since=user.created_at,
             last_used_at=user.last_sign_in_at,
-            proposal=Proposal.REMOVE if user.disabled else suggested,
+            proposal=Proposal.REMOVE if user.disabled or role in conflicting else suggested,
         )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from shared.access.permissions import STAFF_ROLES, Role
 from shared.base.partitions import OPERATOR
 from tests.support.app import POLICY, App, grant_request
 
@@ -102,33 +101,6 @@ async def test_what_a_grant_lets_write_and_delete(
     deleted = await app.http.delete(path, headers=asks)
     assert (deleted.status_code, deleted.json()["outcome"]) == (200, "trashed")
     assert (await app.http.get(path, headers=asks)).status_code == 404
-
-
-async def test_an_employee_with_every_role_and_no_grant_reads_nothing(
-    app: App, alpha: str, beta: str, auth: dict[str, str]
-) -> None:
-    document = await uploaded(app, auth)
-    grant = await app.grant(alpha, document)
-    everything = await app.user(OPERATOR, "mighty", Role.OPERATOR, Role.SUPPORT)
-    # Nobody can be given these together.
-    stored = await app.services.accounts.load(OPERATOR, everything)
-    users = app.services.accounts.users
-    mighty = stored.value.model_copy(update={"roles": tuple(sorted(STAFF_ROLES))})
-    await app.services.adapters.records.commit(stored.partition, [users.replace(stored, mighty)])
-    auth_of_mighty = await app.auth(OPERATOR, "mighty")
-    for path in (
-        f"documents/{document}",
-        f"documents/{document}/content",
-        f"documents/{document}/versions",
-        f"staff-grants/{grant}/documents",
-        f"staff-grants/{grant}/documents/{document}",
-        f"staff-grants/{grant}/documents/{document}/content",
-    ):
-        answer = await app.http.get(path, headers=auth_of_mighty)
-        assert answer.status_code in {403, 404}, path
-        assert CONTENT not in answer.content
-        assert b"paper.txt" not in answer.content
-    assert beta
 
 
 @pytest.mark.parametrize("path", ["", "/content", "/versions"])

@@ -248,6 +248,37 @@ async def test_no_employee_reaches_a_tenants_things(app: App, victim: Victim, ro
     assert await refusals(app, OPERATOR)
 
 
+async def test_an_employee_with_every_role_and_no_grant_sees_nothing_of_a_tenants(
+    app: App, victim: Victim
+) -> None:
+    everything = await app.user(OPERATOR, "mighty", Role.OPERATOR)
+    stored = await app.services.accounts.load(OPERATOR, everything)
+    users = app.services.accounts.users
+    # Nobody can be given these together.
+    mighty = stored.value.model_copy(update={"roles": tuple(sorted(STAFF_ROLES))})
+    await app.services.adapters.records.commit(stored.partition, [users.replace(stored, mighty)])
+    headers = await app.auth(OPERATOR, "mighty")
+    named = [name for name in await names(app, victim.tenant) if name]
+    assert named
+    seen = 0
+    for route in guarded(app.apps[0]):
+        if "/auth/" in route.path:
+            continue  # their own account, and the end of their tokens
+        answer = await send(app, victim, route, headers)
+        assert CONTENT not in answer.content, route
+        assert not [name for name in named if name.encode() in answer.content], route
+        if "/documents" in route.path:
+            assert answer.status_code in {403, 404, 405}, route
+        seen += answer.is_success
+    assert seen > 5, "the operator's own things"
+
+
+async def names(app: App, tenant: str) -> list[str]:
+    """The names of a tenant's documents."""
+    listed = await app.http.get("documents", headers=await app.auth(tenant))
+    return [item["name"] for item in listed.json()["items"]]
+
+
 @pytest.mark.parametrize("role", sorted(set(Role) - STAFF_ROLES))
 async def test_a_role_may_what_the_table_says_in_its_own_tenant(
     app: App, victim: Victim, role: Role

@@ -56,6 +56,12 @@ def test_what_was_not_used_for_90_days_is_proposed_for_removal(
     assert proposal(NOW - added * DAY, last, NOW) is expected
 
 
+def test_roles_that_do_not_go_together_are_proposed_for_removal() -> None:
+    roles = (Role.OFFICER, Role.SUPPORT)
+    used = user(*roles, last_sign_in_at=NOW)
+    assert [item.proposal for item in role_items(used, NOW)] == [Proposal.REMOVE, Proposal.REMOVE]
+
+
 def test_there_is_one_item_for_each_role() -> None:
     items = list(role_items(user(Role.SUPPORT, Role.OPERATOR), NOW))
     assert [item.id for item in items] == ["usr_1.support", "usr_1.operator"]
