@@ -128,6 +128,25 @@ async def export_audit_log(
     return StreamingResponse(pieces, media_type=NDJSON)
 
 
+@router.get(
+    "/evidence",
+    summary="Collect evidence for an auditor",
+    response_class=StreamingResponse,
+    responses={200: binary(NDJSON)},
+)
+@requires(Permission.EVIDENCE_READ)
+async def collect_evidence(
+    services: ServicesDep, principal: PrincipalDep, since: Moment = None, before: Moment = None
+) -> Response:
+    """Collect the entries of a period that auditors ask for, each with its proof.
+
+    They are about grants, reviews, drills, keys, configuration, alerts and refused sign-ins. The last line
+    counts them: without it, the file is not complete.
+    """
+    lines = await services.audit.evidence.collect(principal, Period(since, before))
+    return StreamingResponse(lines, media_type=NDJSON)
+
+
 @router.get("/feed", summary="Follow the audit log")
 @requires(Permission.AUDIT_READ)
 async def follow_audit_log(

@@ -75,6 +75,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
             Permission.WEBHOOKS_MANAGE,
             Permission.GRANTS_CONSENT,
             Permission.REVIEWS_MANAGE,
+            Permission.EVIDENCE_READ,
         }
     ),
     Role.MEMBER: frozenset(

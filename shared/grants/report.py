@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.access.principal import Principal
+from shared.audit.evidence import proved_line
 from shared.audit.index import log_index, log_part, newest_log_part
 from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
@@ -88,12 +89,8 @@ async def _proved(logged: LoggedEntry, tree: StoredTree) -> bytes:
     if logged.position >= tree.size:
         # It is in no tile yet.
         leaf = canonical_json(logged.entry.model_dump(mode="json"))
-        proof = b""
-    else:
-        leaf = await tree.entry(logged.position)
-        hashes = [node.hex() for node in await tree.inclusion(logged.position)]
-        proof = b',"proof":' + json.dumps(hashes, separators=(",", ":")).encode()
-    return b'{"position":%d,"entry":%s%s}\n' % (logged.position, leaf, proof)
+        return b'{"position":%d,"entry":%s}\n' % (logged.position, leaf)
+    return await proved_line(tree, logged.position, await tree.entry(logged.position))
 
 
 def _told(described: Described) -> dict[str, Any]:

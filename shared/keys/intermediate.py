@@ -15,6 +15,7 @@ from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
+from shared.keys.gate import KeyGate
 from shared.keys.memory import KeyMemory
 from shared.keys.models import (
     STATE_ID,
@@ -52,6 +53,7 @@ class IntermediateKeys:
     key_vault: KeyVault
     journal: Journal
     runtime: Runtime
+    gate: KeyGate = field(default_factory=KeyGate)
     _keys: Collection[WrappedIntermediateKey] = field(init=False, repr=False)
     _states: Collection[RotationState] = field(init=False, repr=False)
     _memory: KeyMemory[IntermediateKey] = field(init=False, repr=False)
@@ -84,9 +86,11 @@ class IntermediateKeys:
 
         Raises:
             NotFound: It is not kept any more: a rotation has replaced it.
+            Forbidden: It is for an employee, and no live grant of theirs is for this tenant.
             Damaged: The tenant key that wraps it is gone, or it is not what was wrapped.
             Unavailable: The key vault does not respond.
         """
+        await self.gate.admit(tenant)  # memory may have what the key vault would refuse
         return await self._memory.get((tenant, id), lambda: self._unwrap(tenant, id))
 
     async def state(self, tenant: str) -> Stored[RotationState]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
+from shared.keys.gate import as_the_service
 from shared.ports.clock import Runtime
 
 K = TypeVar("K")
@@ -45,7 +46,10 @@ class KeyMemory(Generic[K]):
         """The result of ``work``, done once for all who ask for this name while it is under way."""
         task = self._loading.get(name)
         if task is None:
-            task = self._loading[name] = asyncio.create_task(work())
+            # It is for all who ask, and each was admitted before: a grant that ends meanwhile must not end
+            # it for the others.
+            with as_the_service():
+                task = self._loading[name] = asyncio.create_task(work())
             task.add_done_callback(lambda _: self._loading.pop(name, None))
         # One caller that is cancelled must not cancel the work for the others.
         return await asyncio.shield(task)

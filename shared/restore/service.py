@@ -17,6 +17,7 @@ from shared.journal.collections import Collection
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Action, Details
 from shared.journal.journal import Journal
+from shared.keys.gate import as_the_service
 from shared.ports.clock import Runtime
 from shared.restore.jobs import RestoreJob, RestorePlan, RestoreState, jobs_of, run_of
 from shared.restore.planning import Planner
@@ -89,6 +90,13 @@ class Restores:
         if request.into is not None:
             await self._directory.get(DIRECTORY, request.into)
         name = request.set or await self.snapshots.reader.newest(tenant, request.at)
+        # An employee learns of another tenant how much there is, and nothing that its keys protect.
+        with as_the_service():
+            return await self._plan(principal, request, tenant, name)
+
+    async def _plan(
+        self, principal: Principal, request: RestoreRequest, tenant: str, name: str
+    ) -> RestoreJob:
         snapshot = await self.snapshots.open(tenant, name)
         now = self.runtime.now()
         job = RestoreJob(

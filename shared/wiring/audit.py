@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.audit.checkpoints import Announce, Checkpoints, nobody_waits
+from shared.audit.evidence import Evidence
 from shared.audit.export import LogExports
 from shared.audit.feed import LogFeed
 from shared.audit.keeping import LogKeeper
@@ -40,6 +41,7 @@ class Audit:
         keys: Sign checkpoints.
         reader: Reads them.
         exports: Export periods of them.
+        evidence: Collects what auditors ask for.
         feed: Gives them out in their order, page by page.
         monitor: Looks for differences and alerts.
         rebuilder: Makes the index equal to the tiles again.
@@ -50,6 +52,7 @@ class Audit:
     keys: CheckpointKeys
     reader: LogReader
     exports: LogExports
+    evidence: Evidence
     feed: LogFeed
     monitor: Monitor
     rebuilder: IndexRebuilder
@@ -90,7 +93,8 @@ def build_audit(
     )
     checkpoints = Checkpoints(records, log, store, keys, recovery, agenda, announce)
     reader = LogReader(log, checkpoints, store, journal)
-    exports = LogExports(reader, keys, Periods(log))
+    periods = Periods(log)
+    exports = LogExports(reader, keys, periods)
     checks = CheckpointCheck(records, store, keys, runtime)
     monitor = Monitor(
         log,
@@ -108,6 +112,7 @@ def build_audit(
         keys,
         reader,
         exports,
+        Evidence(reader, keys, periods),
         LogFeed(reader),
         monitor,
         IndexRebuilder(log, store, checks, journal),

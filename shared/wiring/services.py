@@ -144,7 +144,7 @@ def build(
     journal = Journal(records, outbox, environment, runtime)
     idempotency = Idempotency(records, runtime)
     hasher = PasswordHasher(runtime)
-    intermediates = IntermediateKeys(records, key_vault, journal, runtime)
+    intermediates = IntermediateKeys(records, key_vault, journal, runtime, gate)
     epochs = EpochKeys(records, key_vault, journal, intermediates, runtime, gate)
     key_rotation = KeyRotation(
         records,

@@ -207,6 +207,7 @@ async def test_without_its_entry_nothing_is_answered(
             ("POST", f"users/{user}/temporary-password", {}),
             ("GET", "audit", {}),
             ("GET", "audit/export", {}),
+            ("GET", "audit/evidence", {}),
             ("GET", "audit/feed", {}),
             ("POST", "webhooks", {"json": WEBHOOK}),
             ("GET", "webhooks", {}),

@@ -151,6 +151,7 @@ SUCCESSES = [
     ),
     Success("POST /documents/{document}/recover", (ok("document.recover", "document"),)),
     Success("GET /grants", (ok("grant.list"),)),
+    Success("GET /grants/report", (ok("grant.report"),)),
     Success("GET /grants/{grant}", (ok("grant.read", "grant"),)),
     Success(
         "POST /grants/{grant}/consent",
@@ -301,6 +302,7 @@ SUCCESSES = [
     ),
     Success("GET /audit/log/{tenant}/tile/{path}", (ok("audit.read", form="tiles"),)),
     Success("GET /audit/export", (ok("audit.export", format="ndjson", entries=11),)),
+    Success("GET /audit/evidence", (ok("audit.export", format="evidence", entries=11),)),
     Success("GET /audit/feed", (ok("audit.read", form="feed"),)),
     Success("POST /webhooks", (ok("webhook.create", "new whk", kinds=["audit", "documents"]),)),
     Success("GET /webhooks", (ok("webhook.list"),)),

@@ -11,7 +11,7 @@ import pytest
 
 from shared.access.permissions import Permission
 from shared.base.partitions import OPERATOR
-from tests.support.app import PASSWORD, POLICY, TARGET, App, problem
+from tests.support.app import PASSWORD, POLICY, TARGET, App, grant_request, problem
 from tests.support.webhooks import WEBHOOK
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "auth/bootstrap"): {"secret": "s", "username": "anna"},
     ("POST", "auth/sign-in"): SIGN_IN | {"new_password": PASSWORD},
     ("PUT", "auth/password"): {"password": "a", "new_password": "b"},
-    ("POST", "users"): {"username": "anna", "roles": ["reader"]},
+    ("POST", "users"): {"username": "anna", "roles": ["reader"], "account_of": NOBODY},
     ("PATCH", "users/{user}"): {"roles": ["reader"], "disabled": False},
     ("POST", "tenants"): {"slug": "gamma", "administrator": "anna"},
     ("PUT", "policy"): POLICY,
@@ -62,6 +62,18 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "webhooks/{webhook}"): {**WEBHOOK, "paused": True},
     ("POST", "webhooks/{webhook}/replay"): {"position": 1, "since": "2026-01-01T00:00:00Z"},
     ("POST", "dead-letters/replay"): {"subscription": "audit", "message_ids": ["evt_1"]},
+    ("POST", "staff-grants"): {
+        **grant_request("ten_" + "0" * 26, "doc_" + "0" * 26),
+        "operations": ["read"],
+        "break_glass": False,
+    },
+    ("PATCH", "staff-grants/{grant}"): {
+        "depth": "metadata",
+        "documents": ["doc_" + "0" * 26],
+        "operations": ["read"],
+        "seconds": 600,
+    },
+    ("POST", "staff-grants/closed-cases"): {"system": "tickets", "id": "4711"},
 }
 
 # What used to pass for a value of the type, or looks like one.
@@ -108,9 +120,15 @@ async def test_a_value_of_another_type_is_refused(
     app: App, auth: dict[str, str], method: str, path: str
 ) -> None:
     operation = app.apps[0].openapi()["paths"][f"/api/v1/{path}"][method.lower()]
-    staff = {Permission.TENANTS_MANAGE, Permission.EVENTS_MANAGE}
+    staff = {
+        Permission.TENANTS_MANAGE,
+        Permission.EVENTS_MANAGE,
+        Permission.GRANTS_REQUEST,
+        Permission.GRANTS_READ,
+    }
     caller = await app.auth(OPERATOR, "operator") if operation["x-permission"] in staff else auth
-    url = path.format(user=NOBODY, target="tgt_" + "0" * 26, webhook="whk_" + "0" * 26)
+    ids = {"target": "tgt_", "webhook": "whk_", "grant": "grt_"}
+    url = path.format(user=NOBODY, **{name: prefix + "0" * 26 for name, prefix in ids.items()})
     body = BODIES[method, path]
     for field, value in wrong(body):
         answer = await app.http.request(

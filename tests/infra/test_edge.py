@@ -56,11 +56,23 @@ def test_staff_paths_are_the_routes_that_only_staff_may_use(environment: str, po
     assert {path for path, _ in routes if path.startswith(paths)} == wanted
 
 
+@pytest.mark.parametrize("environment", FULL)
+def test_the_app_admits_employees_from_where_the_gateway_does(environment: str) -> None:
+    snapshot = load(environment)
+    settings = snapshot.one("Microsoft.Web/sites")["properties"]["siteConfig"]["appSettings"]
+    given = {item["name"]: item["value"] for item in settings}
+    rules = snapshot.one(WEB_FIREWALL, "-api")["properties"]["customRules"]
+    (staff,) = (rule for rule in rules if rule["name"] == "staffFromTheirNetworks")
+    networks = staff["matchConditions"][1]["matchValues"]
+    assert given["STRONGROOM_STAFF_NETWORKS"].split(",") == networks
+
+
 @pytest.mark.parametrize("policy", ["api", "contents"])
 @pytest.mark.parametrize(
     "spelling",
     [
         "/api/v1/tenants",
+        "/api/v1/staff-grants/grt_1/documents/doc_1/content",
         "/API/v1/Tenants",
         "/api/v1/%74enants",
         "/api/v1/documents/../tenants",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.audit.evidence import SUBJECTS
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -45,6 +47,20 @@ def test_every_threat_names_a_test_that_exists() -> None:
         assert tests, row
         for test in tests:
             assert (ROOT / test).exists(), test
+
+
+def test_every_control_names_a_test_that_exists_and_evidence_that_is_collected() -> None:
+    lines = (ROOT / "docs" / "controls.md").read_text().splitlines()
+    rows = [line.strip("|").split("|") for line in lines if "`tests/" in line]
+    assert len(rows) > 10
+    for row in rows:
+        tests = re.findall(r"`(tests/[\w/.]+)`", row[-1])
+        assert tests, row
+        for test in tests:
+            assert (ROOT / test).exists(), test
+        assert set(re.findall(r"`([a-z -]+)`", row[-2])) <= SUBJECTS, row
+    named = {subject for row in rows for subject in re.findall(r"`([a-z -]+)`", row[-2])}
+    assert named == SUBJECTS
 
 
 def test_every_threat_of_the_network_names_a_promise_that_is_checked() -> None:

@@ -269,6 +269,7 @@ MUTATIONS: dict[str, list[tuple[Promise, Callable[[Snapshot], None]]]] = {
         (promises_operation.roles, put("Microsoft.Authorization/roleDefinitions", "", "properties.permissions.0.dataActions.0", "Microsoft.KeyVault/vaults/*")),
         (promises_operation.roles, put(f"{RECORDS}/sqlRoleDefinitions", "", "properties.permissions.0.dataActions.0", "Microsoft.DocumentDB/databaseAccounts/*")),
         (promises_operation.app_settings, setting("STRONGROOM_TRUSTED_PROXIES", "2")),
+        (promises_operation.app_settings, setting("STRONGROOM_STAFF_NETWORKS", "")),
         (promises_operation.app_settings, setting("STRONGROOM_LONGEST_DELIVERY_PAUSE_SECONDS", "0")),
         (promises_operation.app_settings, setting("STRONGROOM_KEY_PROTECTION", "software")),
         (promises_operation.app_settings, setting("STRONGROOM_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")),

@@ -169,6 +169,8 @@ def app_settings(snapshot: Snapshot) -> list[str]:
         wrong.append(f"1 proxy of ours is in front, not {read.trusted_proxies}")
     if read.key_protection != "hardware" and snapshot.environment in FULL:
         wrong.append("new keys are made in software")
+    if not read.staff_networks:
+        wrong.append("the app admits employees from anywhere")
     if not read.longest_delivery_pause_seconds:
         wrong.append("a function that fails uses up every delivery at once")
     if snapshot.environment in FULL:

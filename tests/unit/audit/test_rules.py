@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.access.principal import Origin
-from shared.audit.rules import rules
+from shared.audit.rules import WITHOUT_GRANT, rules
 from shared.audit.windows import (
     MAX_KEYS,
     MAX_MARKS,
@@ -32,7 +32,13 @@ USER = Actor(kind="user", id="usr_" + "1" * 26)
 OTHER = Actor(kind="user", id="usr_" + "2" * 26)
 EMPLOYEE = Actor(kind="employee", id="usr_" + "3" * 26)
 DOWNLOADS = Settings().audit_downloads_per_hour
-POLICY = {"trash_days": 30, "hourly": 24, "verification_days": 30, "legal_hold": 1}
+POLICY = {
+    "trash_days": 30,
+    "hourly": 24,
+    "verification_days": 30,
+    "legal_hold": 1,
+    "staff_access": "consent",
+}
 
 
 class Watched:
@@ -134,6 +140,46 @@ async def test_access_outside_a_grant(log: Watched) -> None:
     assert await log.alerts(log.entry(Action.BACKUP_READ, by=EMPLOYEE)) == ["outside-grant"]
 
 
+async def test_what_employees_do_about_grants_needs_none(log: Watched) -> None:
+    about = [action for action in Action if action.startswith("grant.")]
+    assert len(about) > 10
+
+    def act(action: Action) -> Entry:
+        entry = log.entry(Action.BACKUP_READ, by=EMPLOYEE)
+        return entry.model_copy(update={"action": action})
+
+    assert await log.alerts(*map(act, about)) == []
+    for action in sorted(set(Action) - set(about) - WITHOUT_GRANT - {Action.AUDIT_ALERT}):
+        log.later(61)
+        assert "outside-grant" in await log.alerts(act(action)), action
+
+
+@pytest.mark.parametrize("tenant", [TENANT, OPERATOR])
+async def test_a_broken_glass(tenant: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An entry of each log, and an event of the tenant; the operator has had line and event at once."""
+    log = await Watched(tenant).start()
+    details: dict[str, Any] = {
+        "tenant": TENANT,
+        "reason_code": "security",
+        "scope": "search",
+        "depth": "content",
+        "operations": ["read"],
+        "seconds": 3_600,
+    }
+
+    def step(action: Action, grant: str) -> Entry:
+        return log.entry(action, by=EMPLOYEE, grant=grant, details=details)
+
+    assert await log.alerts(step(Action.GRANT_REQUEST, "grt_1")) == []
+    broken, other = (step(Action.GRANT_BREAK_GLASS, f"grt_{number}") for number in (1, 2))
+    assert await log.alerts(broken, other) == ["break-glass"] * 2, "one for each grant"
+    assert {each["details"]["severity"] for each in await log.raised()} == {"critical"}
+    assert "audit.alert" not in caplog.text
+    outbox = await log.data.records.query(Partition(tenant), "outbox", limit=100)
+    told = [each.body for each in outbox.records if "audit.alert" in str(each.body)]
+    assert len(told) == (0 if tenant == OPERATOR else 2)
+
+
 async def test_a_new_network_of_a_known_user(log: Watched) -> None:
     def sign_in(address: str, by: Actor = USER) -> Entry:
         return log.entry(Action.SIGN_IN, by.id, by=by, address=address)
@@ -181,6 +227,7 @@ async def test_mass_download(log: Watched) -> None:
                 {"hourly": 23},
                 {"verification_days": 31},
                 {"legal_hold": 0},
+                {"staff_access": "approval"},
             )
         ),
     ],
