@@ -438,3 +438,24 @@ async def test_items_lie_in_a_partition_of_their_own(app: App, tenant: Reviewing
     review = await tenant.open()
     parts = {record.partition.part for record in find_records(app.data, "review-item")}
     assert parts == {f"review-{review.removeprefix('rev_')}"}
+
+
+async def test_items_are_in_the_next_backup(app: App, tenant: Reviewing) -> None:
+    review = await tenant.open()
+    app.clock.advance(240)
+    await app.services.outbox.relay()
+    await app.services.backups.timer.run()
+    reader = app.services.backups.reader
+    made = await reader.newest(tenant.tenant)
+    manifest = await reader.manifests.read(tenant.tenant, made)
+    assert f"review-{review.removeprefix('rev_')}" in {part.part for part in manifest.parts}
+
+
+async def test_a_new_tenant_is_on_the_agenda_from_its_creation_on(app: App) -> None:
+    await app.services.reviews.timer.run()
+    app.clock.advance(50 * DAY)
+    gamma = Reviewing(app, await app.tenant("gamma"))
+    await gamma.run(days=90)
+    assert await gamma.reviews() == []
+    await gamma.run(days=1)
+    assert len(await gamma.reviews()) == 1
