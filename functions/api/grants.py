@@ -61,18 +61,18 @@ async def consent_to_grant(
     grant: GrantId, services: ServicesDep, principal: PrincipalDep
 ) -> GrantView:
     """Consent to a request. It takes a sign-in within the last 10 minutes."""
-    return GrantView.of(await services.grants.grants.consent(principal, grant))
+    return GrantView.of(await services.grants.decisions.consent(principal, grant))
 
 
 @router.post("/{grant}/decline", summary="Refuse a staff grant")
 @requires(Permission.GRANTS_CONSENT)
 async def refuse_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
     """Turn a request for your data down."""
-    return GrantView.of(await services.grants.grants.decline(principal, grant))
+    return GrantView.of(await services.grants.decisions.decline(principal, grant))
 
 
 @router.delete("/{grant}", summary="Revoke a staff grant")
 @requires(Permission.GRANTS_CONSENT)
 async def revoke_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
     """End a grant at once: the next request under it is refused, and what is being sent stops."""
-    return GrantView.of(await services.grants.grants.end(principal, grant))
+    return GrantView.of(await services.grants.decisions.end(principal, grant))

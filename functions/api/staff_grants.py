@@ -82,7 +82,7 @@ async def close_case(
 ) -> ClosedCaseView:
     """End every grant and request of a case. Those of others need the permission `grants.revoke`."""
     return ClosedCaseView(
-        ended=await services.grants.grants.close_case(principal, body.system, body.id)
+        ended=await services.grants.decisions.close_case(principal, body.system, body.id)
     )
 
 
@@ -101,7 +101,7 @@ async def approve_grant(
     grant: GrantId, services: ServicesDep, principal: PrincipalDep
 ) -> GrantView:
     """Approve a request of another employee. It takes a sign-in within the last 10 minutes."""
-    return GrantView.of(await services.grants.grants.approve(principal, grant))
+    return GrantView.of(await services.grants.decisions.approve(principal, grant))
 
 
 @router.post("/{grant}/decline", summary="Decline a grant")
@@ -110,7 +110,7 @@ async def decline_grant(
     grant: GrantId, services: ServicesDep, principal: PrincipalDep
 ) -> GrantView:
     """Turn a request of another employee down."""
-    return GrantView.of(await services.grants.grants.decline(principal, grant))
+    return GrantView.of(await services.grants.decisions.decline(principal, grant))
 
 
 @router.patch("/{grant}", summary="Narrow a grant")
@@ -119,7 +119,7 @@ async def narrow_grant(
     grant: GrantId, body: Narrowing, services: ServicesDep, principal: PrincipalDep
 ) -> GrantView:
     """Let a grant of yours allow less from now on; those of others need `grants.revoke`."""
-    narrowed = await services.grants.grants.narrow(
+    narrowed = await services.grants.decisions.narrow(
         principal,
         grant,
         depth=body.depth,
@@ -134,7 +134,7 @@ async def narrow_grant(
 @requires(Permission.GRANTS_READ)
 async def end_grant(grant: GrantId, services: ServicesDep, principal: PrincipalDep) -> GrantView:
     """End a grant of yours at once; those of others need `grants.revoke`."""
-    return GrantView.of(await services.grants.grants.end(principal, grant))
+    return GrantView.of(await services.grants.decisions.end(principal, grant))
 
 
 @router.get("/{grant}/documents", summary="List the documents that a grant covers")

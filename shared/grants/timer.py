@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from shared.base.errors import Conflict, StrongroomError
 from shared.base.partitions import Partition
+from shared.grants.deciding import GrantDecisions
 from shared.grants.models import State
-from shared.grants.service import Grants
 from shared.journal.agenda import Agenda, AgendaItem, Task
 from shared.journal.collections import Stored
 
@@ -20,11 +20,11 @@ class GrantTimer:
     """Ends grants whose time is over. They let do nothing from then on, whether this runs or not.
 
     Attributes:
-        grants: The grants.
+        decisions: Writes down that one is over.
         agenda: Says in which months some are over.
     """
 
-    grants: Grants
+    decisions: GrantDecisions
     agenda: Agenda
 
     async def run(self) -> None:
@@ -41,11 +41,11 @@ class GrantTimer:
                 await self.agenda.remove(Task.END_GRANTS, due)
 
     async def _look_through(self, partition: Partition) -> None:
-        store, now = self.grants.store, self.grants.runtime.now()
+        store, now = self.decisions.grants.store, self.decisions.runtime.now()
         found = [stored async for stored in store.grants.scan(partition, where={"open": "yes"})]
         for stored in found:
             if stored.value.state(now) is State.EXPIRED and now >= stored.value.over_at:
                 try:
-                    await self.grants.expire(stored)
+                    await self.decisions.expire(stored)
                 except Conflict:
                     continue  # it has just ended otherwise

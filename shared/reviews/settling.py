@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.base.partitions import OPERATOR
+from shared.grants.deciding import GrantDecisions
 from shared.grants.models import State
-from shared.grants.service import Grants
 from shared.identity.models import User
 from shared.journal.collections import Stored
 from shared.journal.contention import retry_conflicts
@@ -34,14 +34,14 @@ class Settling:
         store: Where they lie.
         journal: Commits what follows with its entries.
         assignments: Changes users.
-        grants: Ends and closes grants.
+        decisions: End and close grants.
         runtime: Time.
     """
 
     store: ReviewRecords
     journal: Journal
     assignments: Assignments
-    grants: Grants
+    decisions: GrantDecisions
     runtime: Runtime
 
     async def suspend(self, review: Review, item: str) -> bool:
@@ -210,11 +210,11 @@ class Settling:
     async def _apply_to_grant(self, item: ReviewItem, by: Principal | None) -> None:
         if item.verdict is None or by is None:
             return
-        grant = (await self.grants.store.get(item.id)).value
+        grant = (await self.decisions.grants.store.get(item.id)).value
         live = grant.state(self.runtime.now()) in {State.REQUESTED, State.LIVE}
         if item.verdict.choice is Choice.REVOKE and live:
-            await self.grants.end(by, item.id)
-        await self.grants.close(by, item.id)
+            await self.decisions.end(by, item.id)
+        await self.decisions.close(by, item.id)
 
     async def _settle(self, stored: Stored[ReviewItem], state: ItemState) -> None:
         """Change the state of an item where nothing is left to follow from that."""

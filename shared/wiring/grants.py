@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shared.audit.reading import LogReader
 from shared.documents.reading import DocumentReader
 from shared.grants.access import GrantAccess
+from shared.grants.deciding import GrantDecisions
 from shared.grants.reading import GrantedReader
 from shared.grants.report import GrantReports
 from shared.grants.service import Grants
@@ -27,7 +28,8 @@ class GrantServices:
     """What entry points call.
 
     Attributes:
-        grants: Asked for, decided, ended.
+        grants: Asked for, and shown.
+        decisions: Of people about them.
         access: Says whether one is live.
         reader: Reads what one covers.
         timer: Says which are over.
@@ -35,6 +37,7 @@ class GrantServices:
     """
 
     grants: Grants
+    decisions: GrantDecisions
     access: GrantAccess
     reader: GrantedReader
     timer: GrantTimer
@@ -59,13 +62,13 @@ def build_grants(
     texts = GrantTexts(ConfigurationSealer(epochs, environment, "grant", runtime), tenants.keys)
     access = GrantAccess(store, texts, accounts, policies, journal, runtime)
     epochs.gate.admits = access.admits
-    grants = Grants(
-        store, texts, journal, accounts, tenants, policies, agenda, idempotency, runtime
-    )
+    grants = Grants(store, texts, journal, tenants, policies, agenda, idempotency, runtime)
+    decisions = GrantDecisions(grants, accounts, agenda)
     return GrantServices(
         grants,
+        decisions,
         access,
         GrantedReader(access, reader),
-        GrantTimer(grants, agenda),
+        GrantTimer(decisions, agenda),
         GrantReports(grants, log),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.grants.service import Grants
+from shared.grants.deciding import GrantDecisions
 from shared.identity.accounts import Accounts
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
@@ -43,15 +43,15 @@ def build_reviews(
     environment: str,
     journal: Journal,
     accounts: Accounts,
-    grants: Grants,
+    decisions: GrantDecisions,
 ) -> ReviewServices:
     """Put the services of reviews together."""
     runtime = epochs.runtime
     store = ReviewRecords(epochs.records, schedule.agenda)
     texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime), tenant_keys)
     assignments = Assignments(accounts)
-    opening = Opening(store, journal, assignments, grants.store, terms, runtime)
-    settling = Settling(store, journal, assignments, grants, runtime)
+    opening = Opening(store, journal, assignments, decisions.grants.store, terms, runtime)
+    settling = Settling(store, journal, assignments, decisions, runtime)
     reports = Reports(store, texts, journal, key_vault, environment, runtime)
     return ReviewServices(
         Reviews(store, texts, opening, settling, reports, journal, runtime),

@@ -235,7 +235,7 @@ def build(
         environment,
         journal,
         accounts,
-        grants.grants,
+        grants.decisions,
     )
     return Services(
         settings=settings,

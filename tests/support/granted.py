@@ -94,6 +94,7 @@ class Granted:
         settings = Settings(audit_log_host="strongroom.example")
         self.services = build(settings, self.clock, os.urandom, adapters)
         self.grants = self.services.grants.grants
+        self.decisions = self.services.grants.decisions
         self.access = self.services.grants.access
         self.reader = self.services.grants.reader
 

@@ -251,5 +251,5 @@ class ReviewProcess:
             "development",
             journal,
             identity.accounts,
-            grants.grants,
+            grants.decisions,
         )

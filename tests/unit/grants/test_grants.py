@@ -61,7 +61,7 @@ class Desk:
         return grant
 
     async def approve(self, grant: str) -> None:
-        await self.data.grants.approve(self.data.signed_in(self.approves), grant)
+        await self.data.decisions.approve(self.data.signed_in(self.approves), grant)
 
     async def read(self, grant: str, document: str | None = None) -> bytes:
         return await self.data.read(self.asks, grant, document or self.document)
@@ -96,17 +96,17 @@ async def test_a_grant_lets_read_what_it_covers_for_as_long_as_it_lasts(
     data.clock.advance(1)
     assert await refused(data, desk.asks, grant, desk.document)
     with pytest.raises(Conflict):
-        await data.grants.end(desk.asks, grant)
+        await data.decisions.end(desk.asks, grant)
 
 
 async def test_each_step_and_each_act_is_in_both_logs(data: Granted, desk: Desk) -> None:
     await data.allow(desk.customer, StaffAccess.CONSENT)
     grant = await data.ask(desk.asks, desk.tenant, desk.document)
     await desk.approve(grant)
-    await data.grants.consent(data.signed_in(desk.customer), grant)
+    await data.decisions.consent(data.signed_in(desk.customer), grant)
     await desk.read(grant)
     await refused(data, desk.asks, grant, await data.document(desk.customer))
-    await data.grants.end(desk.asks, grant)
+    await data.decisions.end(desk.asks, grant)
     expected = [
         (Action.GRANT_REQUEST, desk.asks.user),
         (Action.GRANT_APPROVE, desk.approves.user),
@@ -135,16 +135,16 @@ async def test_nobody_approves_their_own_request_under_whichever_account(
     both = await data.employee(Role.OPERATOR, Role.SUPPORT)
     own = await data.ask(both, desk.tenant, desk.document)
     with pytest.raises(Forbidden, match="own"):
-        await data.grants.approve(data.signed_in(both), own)
+        await data.decisions.approve(data.signed_in(both), own)
     second = await data.employee(Role.OPERATOR, account_of=both.user)
     with pytest.raises(Forbidden, match="own"):
-        await data.grants.approve(data.signed_in(second), own)
+        await data.decisions.approve(data.signed_in(second), own)
     by_the_second = await data.ask(second, desk.tenant, desk.document)
     with pytest.raises(Forbidden, match="own"):
-        await data.grants.approve(data.signed_in(both), by_the_second)
+        await data.decisions.approve(data.signed_in(both), by_the_second)
     third = await data.employee(Role.OPERATOR, account_of=both.user)
     with pytest.raises(Forbidden, match="own"):
-        await data.grants.approve(data.signed_in(third), by_the_second)
+        await data.decisions.approve(data.signed_in(third), by_the_second)
     assert await refused(data, both, own, desk.document)
 
 
@@ -153,15 +153,15 @@ async def test_an_approval_takes_the_right_and_a_recent_sign_in(data: Granted, d
     stale = data.signed_in(desk.approves)
     data.clock.advance(601)
     with pytest.raises(Forbidden, match="sign in again"):
-        await data.grants.approve(stale, grant)
+        await data.decisions.approve(stale, grant)
     with pytest.raises(Forbidden, match="sign in again"):
-        await data.grants.approve(replace(stale, signed_in_at=None), grant)
+        await data.decisions.approve(replace(stale, signed_in_at=None), grant)
     ahead = replace(stale, signed_in_at=data.clock.now() + timedelta(seconds=60))
     with pytest.raises(Forbidden, match="sign in again"):
-        await data.grants.approve(ahead, grant)
+        await data.decisions.approve(ahead, grant)
     for role in (Role.SUPPORT, Role.OFFICER):
         with pytest.raises(Forbidden, match=r"grants\.approve"):
-            await data.grants.approve(data.signed_in(await data.employee(role)), grant)
+            await data.decisions.approve(data.signed_in(await data.employee(role)), grant)
 
 
 async def test_rights_that_were_lost_meanwhile_count(data: Granted, desk: Desk) -> None:
@@ -186,7 +186,7 @@ async def test_rights_that_were_lost_meanwhile_count(data: Granted, desk: Desk) 
 async def test_overlapping_grants_do_not_end_each_other(data: Granted, desk: Desk) -> None:
     long, short = await desk.live(hours=2), await desk.live(hours=0.5)
     other = await data.document(desk.customer)
-    await data.grants.end(desk.asks, short)
+    await data.decisions.end(desk.asks, short)
     assert await desk.read(long) == CONTENT
     second = await desk.live(hours=0.5)
     data.clock.advance(1_800)
@@ -250,7 +250,7 @@ async def test_revocation_stops_a_download(data: Granted, desk: Desk) -> None:
         stream = data.access.watched(slowly(), entered.principal)
         for _ in range(3):
             await anext(stream)
-        await data.grants.end(desk.customer, grant)
+        await data.decisions.end(desk.customer, grant)
         for _ in range(5):  # one a second
             try:
                 await anext(stream)
@@ -265,10 +265,10 @@ async def test_a_case_that_is_closed_ends_all_of_its_grants(data: Granted, desk:
     other = await desk.live(private=elsewhere)
     theirs = await data.ask(desk.approves, desk.tenant, desk.document)
     with pytest.raises(Forbidden):
-        await data.grants.close_case(desk.asks, PRIVATE.system, PRIVATE.case)
+        await data.decisions.close_case(desk.asks, PRIVATE.system, PRIVATE.case)
     assert await refused(data, desk.asks, mine, desk.document)
     assert await desk.read(other) == CONTENT
-    assert await data.grants.close_case(desk.approves, PRIVATE.system, PRIVATE.case) == 1
+    assert await data.decisions.close_case(desk.approves, PRIVATE.system, PRIVATE.case) == 1
     for grant in (mine, also, theirs):
         assert (await data.grants.read(desk.approves, grant)).state is State.ENDED
 
@@ -303,20 +303,25 @@ async def test_with_consent_the_clock_starts_at_the_later_of_the_two(
 
 
 async def consent(data: Granted, desk: Desk, grant: str) -> None:
-    await data.grants.consent(data.signed_in(desk.customer), grant)
+    await data.decisions.consent(data.signed_in(desk.customer), grant)
 
 
 async def test_consent_is_the_tenants_own(data: Granted, desk: Desk) -> None:
     await data.allow(desk.customer, StaffAccess.CONSENT)
     grant = await data.ask(desk.asks, desk.tenant, desk.document)
     stranger = await data.tenant()
-    for act in (data.grants.consent, data.grants.decline, data.grants.end, data.grants.read):
+    for act in (
+        data.decisions.consent,
+        data.decisions.decline,
+        data.decisions.end,
+        data.grants.read,
+    ):
         with pytest.raises(NotFound):
             await act(data.signed_in(stranger), grant)
     stale = data.signed_in(desk.customer)
     data.clock.advance(601)
     with pytest.raises(Forbidden, match="sign in again"):
-        await data.grants.consent(stale, grant)
+        await data.decisions.consent(stale, grant)
     listed = await data.grants.page(stranger, limit=10, cursor=None)
     assert listed.items == []
     assert [
@@ -327,8 +332,8 @@ async def test_consent_is_the_tenants_own(data: Granted, desk: Desk) -> None:
 async def test_a_request_that_was_turned_down_stays_so(data: Granted, desk: Desk) -> None:
     by_staff = await data.ask(desk.asks, desk.tenant, desk.document)
     by_tenant = await data.ask(desk.asks, desk.tenant, desk.document)
-    await data.grants.decline(desk.approves, by_staff)
-    await data.grants.decline(desk.customer, by_tenant)
+    await data.decisions.decline(desk.approves, by_staff)
+    await data.decisions.decline(desk.customer, by_tenant)
     for grant in (by_staff, by_tenant):
         with pytest.raises(Conflict, match="ended"):
             await desk.approve(grant)
@@ -360,7 +365,7 @@ async def test_a_grant_is_narrowed_and_never_widened(data: Granted, desk: Desk) 
     nothing = {"depth": None, "documents": None, "operations": None, "seconds": None}
 
     async def narrow(by: Principal, **change: object) -> None:
-        await data.grants.narrow(by, grant, **(nothing | change))  # type: ignore[arg-type]
+        await data.decisions.narrow(by, grant, **(nothing | change))  # type: ignore[arg-type]
 
     third = await data.document(desk.customer)
     for wider in (
@@ -458,7 +463,7 @@ async def test_an_employee_has_a_bound(data: Granted, desk: Desk) -> None:
     grants = [await data.ask(desk.asks, desk.tenant, desk.document) for _ in range(MOST_OPEN)]
     with pytest.raises(Conflict, match="give some back"):
         await data.ask(desk.asks, desk.tenant, desk.document)
-    await data.grants.end(desk.asks, grants[0])
+    await data.decisions.end(desk.asks, grants[0])
     await data.ask(desk.asks, desk.tenant, desk.document)
 
 
@@ -481,7 +486,7 @@ async def test_a_route_with_a_defect_opens_nothing(data: Granted, desk: Desk) ->
         # Under the grant it forgot which tenant it is for.
         with pytest.raises(Forbidden):
             await open_directly(replace(inside, tenant=other.tenant), theirs)
-        await data.grants.end(desk.customer, grant)
+        await data.decisions.end(desk.customer, grant)
         with pytest.raises(Forbidden):
             await open_directly(inside, desk.document)
     await open_directly(other, theirs)

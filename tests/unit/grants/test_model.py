@@ -220,7 +220,7 @@ class Histories(RuleBasedStateMachine):
             and person.human != asks.human
             and self.customers[grant.tenant].access is not StaffAccess.FORBIDDEN
         )
-        done = self.attempt(lambda: self.data.grants.approve(signed_in, grant.id), allowed)
+        done = self.attempt(lambda: self.data.decisions.approve(signed_in, grant.id), allowed)
         if done is not None:
             grant.approved_by = who
             self.start(grant)
@@ -239,7 +239,7 @@ class Histories(RuleBasedStateMachine):
             and customer.access is not StaffAccess.FORBIDDEN
         )
         administrator = self.data.signed_in(customer.administrator)
-        done = self.attempt(lambda: self.data.grants.consent(administrator, grant.id), allowed)
+        done = self.attempt(lambda: self.data.decisions.consent(administrator, grant.id), allowed)
         if done is not None:
             grant.consented = True
             self.start(grant)
@@ -257,7 +257,7 @@ class Histories(RuleBasedStateMachine):
             principal = self.customers[who - 5].administrator
             may = grant.tenant == who - 5
         allowed = may and (self.is_request(grant) or self.is_running(grant))
-        done = self.attempt(lambda: self.data.grants.end(principal, grant.id), allowed)
+        done = self.attempt(lambda: self.data.decisions.end(principal, grant.id), allowed)
         if done is not None:
             grant.ended = True
 
@@ -267,7 +267,7 @@ class Histories(RuleBasedStateMachine):
         if right or Role.OPERATOR not in person.roles:
             return
         principal = Principal(OPERATOR, person.principal.user, person.roles)
-        self.run(self.data.grants.close_case(principal, PRIVATE.system, PRIVATE.case))
+        self.run(self.data.decisions.close_case(principal, PRIVATE.system, PRIVATE.case))
         for grant in self.grants:
             grant.ended = True
 

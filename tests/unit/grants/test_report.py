@@ -28,7 +28,7 @@ async def test_a_report_proves_what_was_done_under_each_grant_of_a_period() -> N
     data.clock.advance(timedelta(days=40).total_seconds())
     since = data.clock.now()
     grant = await data.ask(asks, customer.tenant, document)
-    await data.grants.approve(data.signed_in(approves), grant)
+    await data.decisions.approve(data.signed_in(approves), grant)
     await data.read(asks, grant, document)
     await data.ask(asks, other.tenant, theirs)
     await data.append()
