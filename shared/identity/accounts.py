@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +16,8 @@ from shared.crypto.passwords import temporary_password
 from shared.identity.models import User, UsernameReservation
 from shared.identity.passwords import PasswordHasher
 from shared.identity.persons import check_person
-from shared.identity.usernames import canonical, forms
+from shared.identity.reservations import find_reservation, username_id
+from shared.identity.usernames import canonical
 from shared.journal.collections import Collection, Stored
 from shared.journal.entries import Action, Details, Entry
 from shared.journal.idempotency import Idempotency, IdempotencyKey
@@ -312,22 +312,6 @@ class Accounts:
             raise Conflict(
                 "The account was modified at the same time; nothing was changed. Try again."
             ) from None
-
-
-def username_id(username: str) -> str:
-    """The id under which a username is reserved."""
-    return hashlib.sha256(username.encode()).hexdigest()
-
-
-async def find_reservation(
-    usernames: Collection[UsernameReservation], partition: Partition, username: str
-) -> Stored[UsernameReservation] | None:
-    """Who has a username, in whichever form it was reserved; None where nobody has it."""
-    for form in forms(username):
-        found = await usernames.find(partition, username_id(form))
-        if found is not None:
-            return found
-    return None
 
 
 def as_created(user: User, roles: tuple[Role, ...]) -> User:

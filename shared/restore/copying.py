@@ -11,8 +11,9 @@ from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Document, Version
 from shared.documents.sealing import Incoming
 from shared.documents.store import DOCUMENT_KIND
-from shared.identity.accounts import USER_KIND, USERNAME_KIND, find_reservation, username_id
+from shared.identity.accounts import USER_KIND, USERNAME_KIND
 from shared.identity.models import User, UsernameReservation
+from shared.identity.reservations import find_reservation, username_id
 from shared.journal.collections import Collection
 from shared.journal.entries import Action
 from shared.restore.assessing import Run

@@ -13,7 +13,8 @@ from shared.access.principal import Principal
 from shared.backup.state import LOCATION_KIND
 from shared.base.errors import Forbidden, NotFound
 from shared.base.partitions import OPERATOR, Partition
-from shared.identity.accounts import USER_KIND, USERNAME_KIND, username_id
+from shared.identity.accounts import USER_KIND, USERNAME_KIND
+from shared.identity.reservations import username_id
 from shared.journal.agenda import Task
 from shared.ports.records import Create, Record
 from shared.restore.service import RestoreRequest

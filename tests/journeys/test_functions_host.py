@@ -215,9 +215,10 @@ async def test_contents_pass_through_the_functions_both_ways(
             "restores",
             "audit",
             "webhooks",
+            "grants",
         )
         for path in (*of_a_tenant, f"uploads/upl_{'0' * 26}"):
             assert (await http.get(path)).status_code in {200, 404}, path
-        for path in ("tenants", "dead-letters?subscription=audit"):
+        for path in ("tenants", "staff-grants", "dead-letters?subscription=audit"):
             assert (await http.get(path)).status_code == 403, path
     assert set(ran) == {name for _, _, name, _ in doors}

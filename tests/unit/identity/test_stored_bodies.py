@@ -14,8 +14,8 @@ from shared.base.errors import Conflict, InvalidInput, RateLimited, SignInRefuse
 from shared.base.models import encode
 from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.tokens import ROOT_SIZE, SALT_SIZE
-from shared.identity.accounts import username_id
 from shared.identity.lockout import FREE_ATTEMPTS
+from shared.identity.reservations import username_id
 from shared.identity.tokens import ROOT_KEY_NAME
 from shared.ports.records import Create, Record
 from tests.support.identity import EMPLOYEE, ORIGIN, SECRET, FakeHasher, Identity, Stores
