@@ -61,7 +61,7 @@ $(READERS)/.installed: requirements-readers.txt $(INSTALLED)
 
 # Four at a time on any machine: much of the time goes into waiting for emulators and servers.
 test: $(INSTALLED) $(WORKER)/.installed $(READERS)/.installed ## run all tests (COVERAGE=1: and measure their coverage)
-	$(PY) -m pytest -n 4 $(if $(COVERAGE),--cov --cov-report=term)
+	$(PY) -m pytest -n 4 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term)
 
 faults: $(INSTALLED) ## kill the real server 50 times, append to one log from two processes for a minute; look for losses
 	STRONGROOM_FAULT_KILLS=50 STRONGROOM_APPEND_SECONDS=60 $(PY) -m pytest tests/faults

@@ -321,6 +321,7 @@ def as_created(user: User, roles: tuple[Role, ...]) -> User:
             "roles": roles,
             "suspended_roles": (),
             "disabled": False,
+            "last_sign_in_at": None,
             "temporary_until": user.created_at + TEMPORARY_PASSWORD_LIFETIME,
         }
     )

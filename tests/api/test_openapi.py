@@ -71,6 +71,10 @@ class Served:
         """The response to a user, or to a client that has not signed in."""
         return self._portal.call(self._ask, request, username)
 
+    def gather(self) -> None:
+        """Let the timer list the items of the reviews that were opened."""
+        self._portal.call(self._app.services.reviews.timer.run)
+
     def existing(self, path: str) -> dict[str, str]:
         """Ids of what is there, for the parameters of a path."""
         names = re.findall(r"\{(\w+)\}", path)
@@ -387,16 +391,17 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
         answer = served.ask(request, who)
         assert answer.status_code == status, answer.text
         template = re.sub(
-            "(doc|grt|tgt|usr|whk)_[^/]+",
+            "(doc|grt|rev|tgt|usr|whk)_[^/]+",
             lambda of: {
                 "grt": "{grant}",
                 "doc": "{document}",
+                "rev": "{review}",
                 "tgt": "{target}",
                 "usr": "{user}",
                 "whk": "{webhook}",
             }[of[1]],
             path,
-        )
+        ).replace("/items/{user}", "/items/{item}")
         operation = served.document["paths"][f"{PREFIX}/{template}"][method.lower()]
         assert set(answer.headers) - OF_EVERY_ANSWER == declared_headers(operation, status)
         seen.add((method, template, str(status)))
@@ -431,6 +436,12 @@ def test_an_answer_has_the_headers_that_the_document_says(served: Served) -> Non
     webhook = f"webhooks/{ask('POST', 'webhooks', 201, json=WEBHOOK).json()['webhook']['id']}"
     ask("GET", webhook, 200)
     ask("PATCH", webhook, 200, json={"paused": True})
+    review = f"reviews/{ask('POST', 'reviews', 201).json()['id']}"
+    served.gather()
+    items = ask("GET", f"{review}/items", 200).json()["items"]
+    item = next(each["id"] for each in items if each["role"] == "reader")
+    decision = {"decision": "confirm", "reason": "still needed"}
+    ask("POST", f"{review}/items/{item}", 200, json=decision)
     assert seen >= {
         (method, path.removeprefix(f"{PREFIX}/"), status)
         for path, method, operation in operations(served.document)

@@ -26,6 +26,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "auth/password"): {"password": "a", "new_password": "b"},
     ("POST", "users"): {"username": "anna", "roles": ["reader"], "account_of": NOBODY},
     ("PATCH", "users/{user}"): {"roles": ["reader"], "disabled": False},
+    ("POST", "reviews/{review}/items/{item}"): {"decision": "confirm", "reason": "still needed"},
     ("POST", "tenants"): {"slug": "gamma", "administrator": "anna"},
     ("PUT", "policy"): POLICY,
     ("POST", "uploads"): {
@@ -127,7 +128,7 @@ async def test_a_value_of_another_type_is_refused(
         Permission.GRANTS_READ,
     }
     caller = await app.auth(OPERATOR, "operator") if operation["x-permission"] in staff else auth
-    ids = {"target": "tgt_", "webhook": "whk_", "grant": "grt_"}
+    ids = {"target": "tgt_", "webhook": "whk_", "grant": "grt_", "review": "rev_", "item": "grt_"}
     url = path.format(user=NOBODY, **{name: prefix + "0" * 26 for name, prefix in ids.items()})
     body = BODIES[method, path]
     for field, value in wrong(body):

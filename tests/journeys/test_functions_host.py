@@ -216,6 +216,7 @@ async def test_contents_pass_through_the_functions_both_ways(
             "audit",
             "webhooks",
             "grants",
+            "reviews",
         )
         for path in (*of_a_tenant, f"uploads/upl_{'0' * 26}"):
             assert (await http.get(path)).status_code in {200, 404}, path

@@ -28,7 +28,7 @@ from tests.support.granted import CONTENT, PRIVATE, Granted
 
 T = TypeVar("T")
 
-HISTORIES = int(os.environ.get("STRONGROOM_GRANT_HISTORIES", "40"))
+HISTORIES = int(os.environ.get("STRONGROOM_GRANT_HISTORIES", "25"))
 STEPS = 40
 
 MAY_ASK = frozenset({Role.SUPPORT, Role.OPERATOR})
