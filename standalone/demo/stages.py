@@ -19,6 +19,7 @@ import httpx
 from standalone.demo.client import TIMEOUT_SECONDS, Client, bearer
 from standalone.demo.contents import Content
 from standalone.demo.report import PATIENCE_SECONDS, check, console, stage, wait_until
+from standalone.demo.staff import show_a_grant
 from standalone.first_steps import bootstrap_secret
 
 SLOWEST_BYTES_PER_SECOND: Final = 5_000_000
@@ -50,7 +51,7 @@ class Demo:
     def run(self) -> None:
         """Every stage."""
         with self.http:
-            operator, administrator = self.create_tenant()
+            operator, tenant, administrator = self.create_tenant()
             token = self.add_user(administrator)
             document = self.upload_directly(token)
             larger = self.upload_staged(token)
@@ -62,10 +63,11 @@ class Demo:
             self.damage_and_repair(token, document)
             self.show_audit_log(token, document)
             self.verify_audit_log(token)
+            show_a_grant(self.client, operator, (tenant, administrator), document, self.content)
             self.try_others(operator, document)
 
-    def create_tenant(self) -> tuple[str, str]:
-        """Create the first operator and a tenant; the tokens of the operator and the administrator."""
+    def create_tenant(self) -> tuple[str, str, str]:
+        """Create the first operator and a tenant: the operator's token, the tenant's id, and its token."""
         with stage("Create the first operator, a tenant and its administrator") as done:
             secret = bootstrap_secret(self.data)
             first = self.client.post(
@@ -74,7 +76,7 @@ class Demo:
             operator = self.client.sign_in("operator", "operator", first["temporary_password"])
             tenant, administrator = self.client.create_tenant(operator, "acme")
             done(tenant)
-        return operator, administrator
+        return operator, tenant, administrator
 
     def add_user(self, administrator: str) -> str:
         """Add a user; their token."""
