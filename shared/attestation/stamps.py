@@ -96,11 +96,7 @@ class Stamps:
         stamped = await self._stamp(known, newest, silent)
         await self.records.commit(
             partition,
-            [
-                self._logs.replace(stored, stamped)
-                if stored
-                else self._logs.create(partition, stamped)
-            ],
+            [self._logs.put(partition, stored, stamped)],
         )
         return stamped.next_at
 

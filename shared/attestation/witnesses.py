@@ -137,7 +137,5 @@ class Witnesses:
         if stored is not None and stored.value == grown:
             return
         partition = Partition(tenant)
-        change = (
-            self._logs.replace(stored, grown) if stored else self._logs.create(partition, grown)
-        )
+        change = self._logs.put(partition, stored, grown)
         await self.reader.log.records.commit(partition, [change])

@@ -139,11 +139,7 @@ class Checkpoints:
         await self.announce(tenant)
         await self.records.commit(
             partition,
-            [
-                self._checkpoints.replace(stored, checkpoint)
-                if stored
-                else self._checkpoints.create(partition, checkpoint)
-            ],
+            [self._checkpoints.put(partition, stored, checkpoint)],
         )
 
     async def _first(self, tenant: str) -> TreeHead:

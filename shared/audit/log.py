@@ -275,9 +275,5 @@ class AuditLog:
         if found is not None and found.value.part >= number:
             return
         pointer = LogPointer(part=number)
-        change: Change = (
-            self._pointers.create(partition, pointer)
-            if found is None
-            else self._pointers.replace(found, pointer)
-        )
+        change = self._pointers.put(partition, found, pointer)
         await self.records.commit(partition, [change])

@@ -259,9 +259,7 @@ class CheckpointCheck:
             stored = seen.get(bundle)
             known = stored.value.notes if stored else {}
             value = SeenCheckpoints(id=f"{bundle:012d}", notes=known | fresh, until=until)
-            changes.append(
-                self._seen.replace(stored, value) if stored else self._seen.create(part, value)
-            )
+            changes.append(self._seen.put(part, stored, value))
         for start in range(0, len(changes), MAX_CHANGES):
             await self.records.commit(part, changes[start : start + MAX_CHANGES])
 

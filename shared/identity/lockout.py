@@ -63,11 +63,7 @@ class Lockout:
                 locked_until=_locked_until(count, now),
                 forgotten_at=now + ATTEMPTS_KEPT,
             )
-            change = (
-                self._attempts.replace(stored, counted)
-                if stored
-                else self._attempts.create(partition, counted, attempts_id)
-            )
+            change = self._attempts.put(partition, stored, counted, attempts_id)
             await self.records.commit(partition, [change])
 
         try:

@@ -187,6 +187,19 @@ class Collection(Generic[M]):
         record = self._record(stored.partition, value, stored.record.id)
         return Replace(replace(record, etag=stored.etag))
 
+    def put(
+        self, partition: Partition, stored: Stored[M] | None, value: M, id: str | None = None
+    ) -> Create | Replace:
+        """The change that makes a value what is kept: a conflict if somebody changed, or added, it since.
+
+        Args:
+            partition: Where it lies.
+            stored: What was read before; None: there was nothing.
+            value: Of the same id.
+            id: As for ``create``.
+        """
+        return self.create(partition, value, id) if stored is None else self.replace(stored, value)
+
     def touch(self, stored: Stored[M]) -> Replace:
         """The change that changes nothing: the commit holds only if the record was not changed since."""
         return self.replace(stored, stored.value)

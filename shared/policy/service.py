@@ -96,11 +96,7 @@ class Policies:
                 raise PreconditionFailed("The policy was changed since you read it; read it again.")
             if policy.legal_hold != present.policy.legal_hold:
                 check(principal.roles, Permission.HOLDS_MANAGE)
-            change = (
-                self._policies.create(partition, policy)
-                if stored is None
-                else self._policies.replace(stored, policy)
-            )
+            change = self._policies.put(partition, stored, policy)
             await self.journal.commit(entry, [change])
 
         await retry_conflicts(attempt, self.runtime)

@@ -29,9 +29,7 @@ async def mark_restored(
             return
         marked = await _state_after(snapshots, tenant)
         marked = marked.model_copy(update={"restored_at": runtime.now()})
-        change = (
-            states.create(partition, marked) if found is None else states.replace(found, marked)
-        )
+        change = states.put(partition, found, marked)
         await records.commit(partition, [change])
 
     await retry_conflicts(attempt, runtime)

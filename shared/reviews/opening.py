@@ -88,11 +88,7 @@ class Opening:
         # Whoever is killed from here on: the timer finds the review and goes on.
         await self.store.agenda.announce(Task.REVIEW, partition)
         await self.store.agenda.add(Task.REVIEW, partition, after.next_at)
-        change = (
-            self.store.states.create(partition, after)
-            if state is None
-            else self.store.states.replace(state, after)
-        )
+        change = self.store.states.put(partition, state, after)
         entry = self.journal.entry(
             Action.REVIEW_OPEN, review.id, by=by, tenant=tenant, details={"kind": review.kind.value}
         )

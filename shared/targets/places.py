@@ -54,11 +54,7 @@ class Places:
             mine = TargetPlace(target=target.id, place=place, until=now + RESERVED)
             places = TargetPlaces(places=(*taken, mine))
             collection = self.store.places
-            change: Change = (
-                collection.replace(stored, places)
-                if stored
-                else collection.create(target.partition, places)
-            )
+            change: Change = collection.put(target.partition, stored, places)
             await self.store.records.commit(target.partition, [change])
             return None
 
