@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 from shared.base.errors import Damaged
 from shared.base.models import JsonObject, encode
-from shared.base.partitions import OPERATOR
 from shared.crypto.metadata import MetadataKey, metadata_associated_data, open_metadata
 from shared.journal.entries import Entry
 from shared.keys.epochs import EpochKeys
 from shared.keys.models import EpochKey
-from shared.keys.tenants import TenantKeys
 from shared.ports.clock import Runtime
 
 PERSONAL = ("address", "user_agent")
@@ -31,13 +29,11 @@ class EntrySealer:
 
     Attributes:
         epochs: The keys.
-        tenant_keys: Makes the operator's own key, whose log begins before anything else.
         environment: Bound into the encryption.
         runtime: Time and randomness.
     """
 
     epochs: EpochKeys
-    tenant_keys: TenantKeys
     environment: str
     runtime: Runtime
 
@@ -78,8 +74,6 @@ class EntrySealer:
         ]
 
     async def _key(self, tenant: str) -> EpochKey | None:
-        if tenant == OPERATOR:
-            return await self.tenant_keys.for_operator(lambda: self.epochs.any(OPERATOR))
         try:
             return await self.epochs.any(tenant)
         except Damaged:

@@ -14,7 +14,6 @@ from shared.grants.models import GRANT_KIND, Grant, Private
 from shared.journal.collections import Collection, Stored, StoredPage, page_across
 from shared.journal.months import GRANT_MONTHS, Months
 from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
-from shared.keys.tenants import TenantKeys
 from shared.ports.records import RecordStore
 
 MISSING = "There is no such grant."
@@ -91,11 +90,9 @@ class GrantTexts:
 
     Attributes:
         sealer: For things of the kind ``grant``.
-        tenant_keys: Makes the operator's own key.
     """
 
     sealer: ConfigurationSealer
-    tenant_keys: TenantKeys
 
     async def seal(self, grant: str, private: Private) -> SealedConfiguration:
         """Seal the texts of a grant.
@@ -103,8 +100,7 @@ class GrantTexts:
         Raises:
             Unavailable: The key vault or the record store does not respond.
         """
-        texts = private.model_dump(mode="json")
-        return await self.tenant_keys.for_operator(lambda: self.sealer.seal(OPERATOR, grant, texts))
+        return await self.sealer.seal(OPERATOR, grant, private.model_dump(mode="json"))
 
     async def open(self, grant: Grant) -> Private:
         """The texts of a grant.

@@ -107,10 +107,10 @@ class EpochKeys:
             Unavailable: The key vault or the record store does not respond.
         """
         await self.gate.admit(tenant)
-        return await self._memory.get((tenant, epoch), lambda: self._unwrap(tenant, epoch))
+        return await self._known(tenant, epoch)
 
     async def of_all(self, tenant: str, epochs: Iterable[str]) -> Mapping[str, EpochKey]:
-        """The keys of many epochs, by their ids; the key vault is asked twice at most.
+        """The keys of many epochs, by their ids; the key vault is asked twice at most, the gate once.
 
         Those that are damaged are left out, and logged.
 
@@ -119,14 +119,16 @@ class EpochKeys:
             epochs: Their ids, in any order and as often as they come.
 
         Raises:
+            Forbidden: As for ``of``.
             Unavailable: As for ``of``.
         """
+        await self.gate.admit(tenant)
         places = asyncio.Semaphore(READ_AT_ONCE)
 
         async def load(epoch: str) -> EpochKey | None:
             async with places:
                 try:
-                    return await self.of(tenant, epoch)
+                    return await self._known(tenant, epoch)
                 except Damaged:
                     _log.error("record.damaged kind=epoch id=%s", epoch)
                     telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: "epoch"})
@@ -138,6 +140,9 @@ class EpochKeys:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _known(self, tenant: str, epoch: str) -> EpochKey:
+        return await self._memory.get((tenant, epoch), lambda: self._unwrap(tenant, epoch))
 
     async def _unwrap(self, tenant: str, id: str) -> EpochKey:
         epoch: Epoch | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.base.errors import Damaged, NotFound
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto.keys import KEY_SIZE
 from shared.journal.collections import Collection, Stored
 from shared.journal.contention import retry_conflicts
@@ -112,8 +112,12 @@ class IntermediateKeys:
             return found
         now = self.runtime.now()
         key = IntermediateKey(self.runtime.new_id("int", now), self.runtime.random(KEY_SIZE))
+        name = tenant_key_name(tenant)
         try:
-            wrapped = await self.key_vault.wrap(tenant_key_name(tenant), key.key)
+            if tenant == OPERATOR:
+                # The directory creates tenants with their keys; the operator is there before it.
+                await self.key_vault.create(name, "wrap")
+            wrapped = await self.key_vault.wrap(name, key.key)
         except NotFound:
             raise Damaged("The tenant's key is gone; nothing can be sealed under it.") from None
         kept = WrappedIntermediateKey.of(key.id, now, wrapped)

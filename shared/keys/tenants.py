@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from shared.base.errors import Damaged
-from shared.base.partitions import OPERATOR
 from shared.keys.names import tenant_key_name
 from shared.keys.rotation import KeyRotation
 from shared.ports.keys import KeyVault
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -35,22 +29,6 @@ class TenantKeys:
         """
         await self.key_vault.create(tenant_key_name(tenant), "wrap")
         await self.key_rotation.schedule(tenant, at)
-
-    async def for_operator(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something with the operator's own key, which is made when it is first needed.
-
-        Args:
-            work: Raises ``Damaged`` where there is no key; it is then done again.
-
-        Raises:
-            Damaged: There is a key, and something else is wrong.
-            Unavailable: The key vault or the record store does not respond.
-        """
-        try:
-            return await work()
-        except Damaged:
-            await self.create(OPERATOR, self.key_rotation.runtime.now())
-            return await work()
 
     async def destroy(self, tenant: str) -> None:
         """Destroy a tenant's key: whatever hangs from it can never be opened again.

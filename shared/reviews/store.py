@@ -12,11 +12,10 @@ from typing import Final
 
 from shared.base.errors import Conflict, NotFound
 from shared.base.ids import is_id
-from shared.base.partitions import OPERATOR, Partition
+from shared.base.partitions import Partition
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, StoredPage
 from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
-from shared.keys.tenants import TenantKeys
 from shared.ports.records import RecordStore
 from shared.reviews.models import (
     ITEM_KIND,
@@ -171,11 +170,9 @@ class ReviewTexts:
 
     Attributes:
         sealer: For things of the kind ``review``.
-        tenant_keys: Makes the operator's own key.
     """
 
     sealer: ConfigurationSealer
-    tenant_keys: TenantKeys
 
     async def seal(self, review: Review, name: str, text: str) -> SealedConfiguration:
         """Seal a text.
@@ -188,12 +185,7 @@ class ReviewTexts:
         Raises:
             Unavailable: The key vault or the record store does not respond.
         """
-        bound = _bound(review, name)
-
-        async def seal() -> SealedConfiguration:
-            return await self.sealer.seal(review.tenant, bound, {"text": text})
-
-        return await (self.tenant_keys.for_operator(seal) if review.tenant == OPERATOR else seal())
+        return await self.sealer.seal(review.tenant, _bound(review, name), {"text": text})
 
     async def open(self, review: Review, name: str, sealed: SealedConfiguration) -> str:
         """The reverse of ``seal``.

@@ -25,7 +25,6 @@ from shared.audit.watching import Watch
 from shared.journal.agenda import Agenda
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
-from shared.keys.tenants import TenantKeys
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
 from shared.wiring.settings import Settings
@@ -64,7 +63,6 @@ def build_audit(
     journal: Journal,
     agenda: Agenda,
     epochs: EpochKeys,
-    tenant_keys: TenantKeys,
     runtime: Runtime,
     announce: Announce = nobody_waits,
 ) -> Audit:
@@ -80,7 +78,7 @@ def build_audit(
         settings.log_host,
     )
     recovery = LogRecovery(store, keys)
-    sealer = EntrySealer(epochs, tenant_keys, settings.environment, runtime)
+    sealer = EntrySealer(epochs, settings.environment, runtime)
     log = AuditLog(
         records,
         agenda,

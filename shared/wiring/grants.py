@@ -59,7 +59,7 @@ def build_grants(
     """Put the services of grants together, and let the keys' gate ask them."""
     runtime = epochs.runtime
     store = GrantRecords(epochs.records)
-    texts = GrantTexts(ConfigurationSealer(epochs, environment, "grant", runtime), tenants.keys)
+    texts = GrantTexts(ConfigurationSealer(epochs, environment, "grant", runtime))
     access = GrantAccess(store, texts, accounts, policies, journal, runtime)
     epochs.gate.admits = access.admits
     grants = Grants(store, texts, journal, tenants, policies, agenda, idempotency, runtime)

@@ -9,7 +9,6 @@ from shared.identity.accounts import Accounts
 from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
 from shared.keys.sealing import ConfigurationSealer
-from shared.keys.tenants import TenantKeys
 from shared.ports.keys import KeyVault
 from shared.reviews.assignments import Assignments
 from shared.reviews.finishing import Reports
@@ -38,7 +37,6 @@ def build_reviews(
     schedule: ReviewSchedule,
     terms: Terms,
     epochs: EpochKeys,
-    tenant_keys: TenantKeys,
     key_vault: KeyVault,
     environment: str,
     journal: Journal,
@@ -48,7 +46,7 @@ def build_reviews(
     """Put the services of reviews together."""
     runtime = epochs.runtime
     store = ReviewRecords(epochs.records, schedule.agenda)
-    texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime), tenant_keys)
+    texts = ReviewTexts(ConfigurationSealer(epochs, environment, "review", runtime))
     assignments = Assignments(accounts)
     opening = Opening(store, journal, assignments, decisions.grants.store, terms, runtime)
     settling = Settling(store, journal, assignments, decisions, runtime)

@@ -200,7 +200,6 @@ def build(
         journal,
         agenda,
         epochs,
-        tenant_keys,
         runtime,
         announce_checkpoint,
     )
@@ -230,7 +229,6 @@ def build(
         schedule,
         terms,
         epochs,
-        tenant_keys,
         key_vault,
         environment,
         journal,

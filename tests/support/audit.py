@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from shared.access.principal import Principal
@@ -18,8 +17,6 @@ from shared.journal.journal import Journal
 from shared.journal.outbox import Outbox
 from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
-from shared.keys.rotation import KeyRotation
-from shared.keys.tenants import TenantKeys
 from shared.ports.clock import Runtime
 from shared.ports.keys import KeyUse
 from shared.ports.records import RecordStore
@@ -50,16 +47,12 @@ def audit_of(
 ) -> Audit:
     """The services of the audit logs in one process."""
     intermediates = IntermediateKeys(records, vault, journal, runtime)
-    rotation = KeyRotation(
-        records, vault, agenda, journal, intermediates, runtime, every=timedelta(days=365)
-    )
     return build_audit(
         Settings(audit_log_host=HOST, **settings),
         _Stores(records, store, vault),  # type: ignore[arg-type]
         journal,
         agenda,
         EpochKeys(records, vault, journal, intermediates, runtime),
-        TenantKeys(vault, rotation),
         runtime,
     )
 

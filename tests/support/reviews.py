@@ -246,7 +246,6 @@ class ReviewProcess:
             ReviewSchedule(records, agenda, runtime, terms.every),
             terms,
             epochs,
-            identity.tenants.keys,
             vault,
             "development",
             journal,

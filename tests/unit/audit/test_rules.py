@@ -22,6 +22,7 @@ from shared.audit.windows import (
 )
 from shared.base.partitions import OPERATOR, Partition
 from shared.journal.entries import ANONYMOUS, SYSTEM, Action, Actor, Entry
+from shared.keys.names import tenant_key_name
 from shared.wiring.settings import Settings
 from tests.support.audit import AuditData
 from tests.support.monitored import TENANT, append_entries, new_data
@@ -51,8 +52,7 @@ class Watched:
 
     async def start(self) -> Watched:
         """The tenant has keys."""
-        keys = self.audit.log.sealer.tenant_keys
-        await keys.create(self.tenant, self.data.clock.now())
+        await self.data.vault.create(tenant_key_name(self.tenant), "wrap")
         return self
 
     def entry(self, action: Action, resource: str = "", **facts: Any) -> Entry:
