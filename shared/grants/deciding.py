@@ -8,14 +8,13 @@ from datetime import timedelta
 
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
-from shared.base.errors import Conflict, Forbidden, InvalidInput, NotFound
+from shared.base.errors import Conflict, Forbidden, InvalidInput
 from shared.base.partitions import OPERATOR
 from shared.grants.models import Decision, Depth, End, Ending, Grant, Operation, State
-from shared.grants.rules import check_approver, check_recent_sign_in
+from shared.grants.rules import check_approver, check_recent_sign_in, check_requester
 from shared.grants.service import Described, Grants, facts_of
 from shared.grants.store import case_index
 from shared.identity.accounts import Accounts
-from shared.identity.models import User
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Stored
 from shared.journal.entries import Action
@@ -55,8 +54,9 @@ class GrantDecisions:
         if stored.value.approval is not None:
             raise Conflict("It is approved already.")
         approver = await self.accounts.load(OPERATOR, principal.user)
-        requester = await self._employee(stored.value.requester)
-        check_approver(stored.value, requester, approver.value)
+        requester = await self.accounts.known(OPERATOR, stored.value.requester)
+        asked = check_requester(requester.value if requester else None)
+        check_approver(asked, approver.value)
         approved = self._decided(stored.value, access, approval=self._decision(principal))
         return await self._change(principal, stored, approved, Action.GRANT_APPROVE)
 
@@ -120,10 +120,9 @@ class GrantDecisions:
                 "documents": tuple(dict.fromkeys(documents)) if documents else was.scope.documents,
             }
         )
-        allowed = tuple(sorted({Operation.READ, *(operations or was.operations)}))
+        kept = was.operations if operations is None else operations
+        allowed = tuple(sorted({Operation.READ, *kept}))
         lasts = seconds or was.seconds
-        if operations is not None and not operations:
-            allowed = (Operation.READ,)
         narrower = (
             (scope.depth is was.scope.depth or scope.depth is Depth.METADATA)
             and set(scope.documents) <= set(was.scope.documents)
@@ -138,7 +137,6 @@ class GrantDecisions:
         changed = was.model_copy(update=update)
         if changed == was:
             raise InvalidInput("This changes nothing about the grant.")
-        await self.agenda.add(Task.END_GRANTS, stored.partition, changed.over_at)
         return await self._change(principal, stored, changed, Action.GRANT_NARROW)
 
     async def end(self, principal: Principal, grant: str) -> Described:
@@ -232,12 +230,6 @@ class GrantDecisions:
             raise Forbidden("The tenant forbids access by staff.")
         return stored, access
 
-    async def _employee(self, user: str) -> User | None:
-        try:
-            return (await self.accounts.load(OPERATOR, user)).value
-        except NotFound:
-            return None
-
     def _decision(self, principal: Principal) -> Decision:
         return Decision(by=principal.user, at=self.runtime.now())
 
@@ -265,8 +257,6 @@ class GrantDecisions:
     async def _end(
         self, principal: Principal, stored: Stored[Grant], how: Ending, action: Action
     ) -> Described:
-        if stored.value.break_glass:
-            await self.agenda.announce(Task.REVIEW_GRANTS, stored.partition)
         end = End(
             by=principal.user,
             at=self.runtime.now(),
@@ -291,5 +281,16 @@ class GrantDecisions:
         if changed.over_at != stored.value.over_at:
             await self.agenda.add(Task.END_GRANTS, stored.partition, changed.over_at)
         await principal.confirm()
-        await self.grants.journal.commit(entry, [self.grants.store.grants.replace(stored, changed)])
-        return await self.grants.described(changed)
+        grants = self.grants.store.grants
+        while True:
+            try:
+                await self.grants.journal.commit(entry, [grants.replace(stored, changed)])
+            except Conflict:
+                present = await grants.get(stored.partition, changed.id)
+                used_at = present.value.last_used_at
+                if present.value != stored.value.model_copy(update={"last_used_at": used_at}):
+                    raise
+                # It was used meanwhile, which must keep nobody from ending it.
+                stored, changed = present, changed.model_copy(update={"last_used_at": used_at})
+            else:
+                return await self.grants.described(changed)

@@ -68,35 +68,50 @@ def check_recent_sign_in(principal: Principal, now: datetime) -> None:
         raise Forbidden(f"This takes a sign-in within the last {minutes} minutes; sign in again.")
 
 
-def check_approver(grant: Grant, requester: User | None, approver: User) -> None:
+def check_requester(requester: User | None) -> User:
+    """The employee who asked for a grant, if they still may.
+
+    Args:
+        requester: As they are at this moment; None: there is no such employee any more.
+
+    Raises:
+        Forbidden: They may not.
+    """
+    if (
+        requester is None
+        or requester.disabled
+        or not may(requester.effective_roles, Permission.GRANTS_REQUEST)
+    ):
+        raise Forbidden("The employee who asked for it may no longer act.")
+    return requester
+
+
+def check_approver(requester: User, approver: User) -> None:
     """Refuse who must not be the second person of a grant.
 
     Args:
-        grant: Of whom it is the second person.
-        requester: The first; None: there is no such employee any more.
+        requester: The first.
         approver: As they are at this moment.
 
     Raises:
         Forbidden: They are the same person, or may not approve.
     """
-    if requester is None or requester.disabled:
-        raise Forbidden("The employee who asked for it may no longer act.")
     if approver.disabled or not may(approver.effective_roles, Permission.GRANTS_APPROVE):
         raise Forbidden(f"This needs the permission {Permission.GRANTS_APPROVE.value}.")
-    if approver.id == grant.requester or approver.person == requester.person:
+    if approver.person == requester.person:
         raise Forbidden("Nobody approves a grant of their own, under whichever account.")
 
 
 def check_live(
-    grant: Grant, access: StaffAccess, approver: User | None, requester: User | None, now: datetime
+    grant: Grant, access: StaffAccess, requester: User | None, approver: User | None, now: datetime
 ) -> None:
     """Refuse a grant that lets do nothing at this moment.
 
     Args:
         grant: As it is now.
         access: The tenant's policy, as it is now.
+        requester: As they are now; None: there is no such employee any more.
         approver: As they are now; None: there is none.
-        requester: As they are now.
         now: This moment.
 
     Raises:
@@ -107,13 +122,14 @@ def check_live(
         raise Forbidden(f"The grant is not live: it is {state.value}.")
     if access is StaffAccess.FORBIDDEN:
         raise Forbidden("The tenant forbids access by staff.")
+    asked = check_requester(requester)
     if grant.break_glass:
         return
     if access is StaffAccess.CONSENT and grant.consent is None:
         raise Forbidden("The tenant requires its consent, which this grant does not have.")
     if approver is None:
         raise Forbidden("The grant has no second person.")
-    check_approver(grant, requester, approver)
+    check_approver(asked, approver)
 
 
 def check_allows(grant: Grant, operation: Operation, depth: Depth) -> None:

@@ -158,7 +158,7 @@ class Grants:
         await self.store.months.prepare(partition)
         await self.agenda.add(Task.END_GRANTS, partition, grant.over_at)
         if new.break_glass:
-            await self.agenda.add(Task.REVIEW_GRANTS, partition, grant.over_at)
+            await self.agenda.announce(Task.REVIEW_GRANTS, partition)
         try:
             await self.journal.commit(
                 entry,

@@ -87,6 +87,10 @@ class Accounts:
         """
         return await self.users.get(Partition(tenant), user)
 
+    async def known(self, tenant: str, user: str) -> Stored[User] | None:
+        """The user with this id; None where there is none."""
+        return await self.users.find(Partition(tenant), user)
+
     async def draft(
         self, tenant: str, username: str, roles: tuple[Role, ...], account_of: str = ""
     ) -> NewUser:

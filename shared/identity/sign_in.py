@@ -12,7 +12,6 @@ from shared.access.principal import Origin, Principal
 from shared.base.errors import (
     Conflict,
     InvalidInput,
-    NotFound,
     PasswordChangeRequired,
     SignInRefused,
     StrongroomError,
@@ -136,10 +135,8 @@ class SignIn:
         claims = await self.tokens.read(token)
 
         async def confirm() -> None:
-            try:
-                user = (await self.accounts.load(claims.tenant, claims.user)).value
-            except NotFound:
-                user = None
+            known = await self.accounts.known(claims.tenant, claims.user)
+            user = known.value if known else None
             if user is None or user.disabled or user.security_version != claims.security_version:
                 revoked = TokenRevoked("The token was revoked; sign in again.")
                 revoked.tenant, revoked.user = claims.tenant, claims.user

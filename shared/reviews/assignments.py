@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access.permissions import Permission, Role
-from shared.base.errors import Conflict, NotFound
+from shared.base.errors import Conflict
 from shared.base.partitions import Partition
 from shared.identity.accounts import Accounts
 from shared.identity.models import User
@@ -37,13 +37,6 @@ class Assignments:
     accounts: Accounts
     _keepers: dict[tuple[str, Permission], str] = field(init=False, default_factory=dict)
 
-    async def find(self, tenant: str, user: str) -> Stored[User] | None:
-        """A user of a tenant; None where there is none."""
-        try:
-            return await self.accounts.load(tenant, user)
-        except NotFound:
-            return None
-
     async def change(self, stored: Stored[User], changed: User) -> Sequence[Change]:
         """The changes, for one commit, that make a user of another.
 
@@ -66,7 +59,7 @@ class Assignments:
         key = (leaving.tenant, permission)
         known = self._keepers.pop(key, "")
         if known and known != leaving.id:
-            stored = await self.find(leaving.tenant, known)
+            stored = await self.accounts.known(leaving.tenant, known)
             if stored is not None and may_at_present(stored.value, permission):
                 self._keepers[key] = known
                 return stored

@@ -191,7 +191,7 @@ class Opening:
 
     async def _of_grant(self, grant: Grant, known: dict[str, User | None]) -> ReviewItem:
         if grant.requester not in known:
-            stored = await self.assignments.find(OPERATOR, grant.requester)
+            stored = await self.assignments.accounts.known(OPERATOR, grant.requester)
             known[grant.requester] = None if stored is None else stored.value
         return grant_item(grant, known[grant.requester], self.runtime.now())
 

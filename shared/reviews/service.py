@@ -148,8 +148,8 @@ class Reviews:
         Repeating a decision of one's own does what a request that was interrupted left.
 
         Raises:
-            Conflict: It was decided already, the review takes no decisions, or nobody else could do what
-                the user would lose.
+            Conflict: It was decided already, the review takes no decisions, nobody else could do what the
+                user would lose, or what is to be confirmed is still going on.
             Forbidden: It is about the caller, under whichever account.
             NotFound: There is no such review of the caller's tenant, or no such item.
             PreconditionFailed: The item's etag is not ``if_match``.
@@ -165,6 +165,8 @@ class Reviews:
             await self._check_reviewer(principal, stored.value)
             if choice is Choice.REVOKE:
                 await self.settling.check_revocable(found, stored.value)
+            elif stored.value.break_glass:
+                await self.settling.check_over(stored.value)
             await self._commit(principal, found, stored, choice, reason)
         await self.settling.apply(found, item, principal)
         if not await self.store.has_pending(found):
@@ -242,7 +244,7 @@ class Reviews:
         accounts = self.opening.assignments.accounts
         reviewer = (await accounts.load(principal.tenant, principal.user)).value
         subject: User | None = None
-        stored = await self.opening.assignments.find(principal.tenant, item.user)
+        stored = await self.opening.assignments.accounts.known(principal.tenant, item.user)
         if stored is not None:
             subject = stored.value
         check_reviewer(item, reviewer, subject)

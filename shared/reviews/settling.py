@@ -9,9 +9,11 @@ user, and a suspension at the same time cannot both take effect.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
+from shared.base.errors import Conflict
 from shared.base.partitions import OPERATOR
 from shared.grants.deciding import GrantDecisions
 from shared.grants.models import State
@@ -75,9 +77,19 @@ class Settling:
         Raises:
             LastManager: Nobody would be.
         """
-        user = await self.assignments.find(review.tenant, item.user)
+        user = await self.assignments.accounts.known(review.tenant, item.user)
         if user is not None and item.role is not None and item.role in user.value.roles:
             await self.assignments.change(user, removed(user.value, item.role))
+
+    async def check_over(self, item: ReviewItem) -> None:
+        """Before a grant is confirmed that nobody had approved: all that was done under it must be known.
+
+        Raises:
+            Conflict: It is live.
+        """
+        grant = (await self.decisions.grants.store.get(item.id)).value
+        if grant.state(self.runtime.now()) is State.LIVE:
+            raise Conflict("The grant is live: revoke it now, or confirm it once it is over.")
 
     async def _suspend(self, review: Review, name: str) -> bool:
         user, stored = await self._read(review, name)
@@ -148,9 +160,10 @@ class Settling:
         if by is None and item.verdict is not None:
             roles = (Role.OFFICER,) if review.tenant == OPERATOR else (Role.ADMINISTRATOR,)
             by = Principal(review.tenant, item.verdict.by, roles)
+        used_at = item.last_used_at
         try:
             if item.role is None:
-                await self._apply_to_grant(item, by)
+                used_at = await self._apply_to_grant(item, by)
             elif user is not None and item.role in user.value.roles:
                 await self._apply_to_user(review, item, item.role, user, by)
         except LastManager:
@@ -164,7 +177,8 @@ class Settling:
             if item.verdict is None:
                 return
             raise
-        await self.store.settle(stored, item.model_copy(update={"applied": True}))
+        done = {"applied": True, "last_used_at": used_at}
+        await self.store.settle(stored, item.model_copy(update=done))
 
     async def _apply_to_user(
         self,
@@ -207,14 +221,16 @@ class Settling:
             details={"roles": sorted(changed.roles), "disabled": int(changed.disabled)},
         )
 
-    async def _apply_to_grant(self, item: ReviewItem, by: Principal | None) -> None:
-        if item.verdict is None or by is None:
-            return
+    async def _apply_to_grant(self, item: ReviewItem, by: Principal | None) -> datetime | None:
+        """End or close the grant; return when it was last used, which may be after the item was listed."""
         grant = (await self.decisions.grants.store.get(item.id)).value
+        if item.verdict is None or by is None:
+            return grant.last_used_at
         live = grant.state(self.runtime.now()) in {State.REQUESTED, State.LIVE}
         if item.verdict.choice is Choice.REVOKE and live:
             await self.decisions.end(by, item.id)
         await self.decisions.close(by, item.id)
+        return grant.last_used_at
 
     async def _settle(self, stored: Stored[ReviewItem], state: ItemState) -> None:
         """Change the state of an item where nothing is left to follow from that."""
@@ -227,5 +243,5 @@ class Settling:
         """The user first: see the module."""
         user = None
         if "." in name:  # not about a grant
-            user = await self.assignments.find(review.tenant, name.partition(".")[0])
+            user = await self.assignments.accounts.known(review.tenant, name.partition(".")[0])
         return user, await self.store.item(review, name)

@@ -10,7 +10,6 @@ from typing import Final
 
 from shared.base.errors import StrongroomError
 from shared.base.partitions import OPERATOR, Partition
-from shared.grants.models import State
 from shared.journal.agenda import AgendaItem, Task
 from shared.journal.collections import Stored
 from shared.ports.clock import Runtime
@@ -64,13 +63,9 @@ class ReviewTimer:
 
     async def _open_for_grants(self, month: Partition) -> None:
         grants = self.opening.grants.grants
-        now = self.runtime.now()
         found = [stored async for stored in grants.scan(month, where={"unreviewed": "yes"})]
         for stored in found:
-            if stored.value.state(now) is State.LIVE:
-                await self.schedule.agenda.add(Task.REVIEW_GRANTS, month, stored.value.over_at)
-            else:
-                await self.opening.break_glass(stored.value)
+            await self.opening.break_glass(stored.value)
 
     async def _look_at(self, partition: Partition) -> None:
         tenant = partition.tenant

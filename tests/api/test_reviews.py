@@ -259,14 +259,18 @@ async def test_a_broken_glass_is_reviewed_at_once_and_closed_by_the_decision(
     app: App, alpha: str, staff: Reviewing, caplog: pytest.LogCaptureFixture
 ) -> None:
     grant = await break_glass(app, alpha)
-    await staff.run(days=59 / 1_440)
-    assert await staff.reviews() == []
-    await staff.run(days=2 / 1_440)
     await staff.run()
     [review] = await staff.reviews()
     assert (review["kind"], review["grant"]) == ("break-glass", grant)
     [(name, item)] = (await staff.items(review["id"])).items()
     assert (name, item["username"], item["break_glass"]) == (grant, "support", True)
+    early = await staff.decide(review["id"], item, "confirm", "It will have been an outage.")
+    assert (early.status_code, problem(early)) == (409, "conflict")
+    used = app.clock.now()
+    # What is not there is asked for: that is a use as well.
+    document = f"staff-grants/{grant}/documents/doc_{'0' * 26}"
+    support = await app.auth(OPERATOR, "support")
+    assert (await app.http.get(document, headers=support)).status_code == 404
     # It does not end by itself.
     with caplog.at_level(logging.ERROR, "strongroom.reviews"):
         await staff.run(days=60)
@@ -279,6 +283,9 @@ async def test_a_broken_glass_is_reviewed_at_once_and_closed_by_the_decision(
     closed = await app.services.grants.grants.store.get(grant)
     assert closed.value.review is not None
     assert closed.value.review.by == (await staff.user("officer")).id
+    assert closed.value.last_used_at == used
+    shown = (await staff.items(review["id"]))[grant]
+    assert shown["last_used_at"] == decided.json()["last_used_at"] != item["last_used_at"]
     await staff.run()
     finished = (await staff.get(f"/{review['id']}")).json()
     assert (finished["phase"], finished["counts"]["confirmed"]) == ("finished", 1)
@@ -289,15 +296,18 @@ async def test_a_broken_glass_is_reviewed_at_once_and_closed_by_the_decision(
     assert set(await app.actions(alpha, review["id"])) == told
 
 
-async def test_a_grant_that_was_given_back_is_reviewed_before_its_hour(
+async def test_the_officer_ends_a_broken_glass_in_its_review(
     app: App, alpha: str, staff: Reviewing
 ) -> None:
     grant = await break_glass(app, alpha)
     await staff.run()
-    assert await staff.reviews() == []
-    await app.http.delete(f"staff-grants/{grant}", headers=await app.auth(OPERATOR, "support"))
-    await staff.run(days=5 / 1_440)
-    assert [review["grant"] for review in await staff.reviews()] == [grant]
+    [review] = await staff.reviews()
+    item = (await staff.items(review["id"]))[grant]
+    revoked = await staff.decide(review["id"], item, "revoke", "There is no emergency.")
+    assert revoked.status_code == 200, revoked.text
+    kept = (await app.services.grants.grants.store.get(grant)).value
+    assert kept.end is not None
+    assert (kept.end.how, kept.review is not None) == ("revoked", True)
 
 
 async def test_a_full_review_of_employees_has_the_grants_of_its_period(

@@ -14,6 +14,7 @@ from shared.base.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.base.partitions import OPERATOR
 from shared.grants.models import (
     Depth,
+    Grant,
     Operation,
     Private,
     ReasonCode,
@@ -22,6 +23,8 @@ from shared.grants.models import (
     State,
 )
 from shared.grants.service import MOST_OPEN, NewGrant
+from shared.grants.store import GrantRecords
+from shared.journal.collections import Stored
 from shared.journal.entries import Action
 from shared.journal.idempotency import IdempotencyKey
 from shared.keys.gate import act_as, as_the_service
@@ -257,6 +260,52 @@ async def test_revocation_stops_a_download(data: Granted, desk: Desk) -> None:
             except Forbidden:
                 return
     pytest.fail("it went on for more than five seconds")
+
+
+async def test_a_use_at_the_same_time_keeps_nobody_from_ending_a_grant(
+    data: Granted, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = await desk.live()
+    get = GrantRecords.get
+    uses = 0
+
+    async def read_and_used(self: GrantRecords, grant: str) -> Stored[Grant]:
+        nonlocal uses
+        stored = await get(self, grant)
+        if not uses:
+            uses += 1
+            await desk.read(grant)
+        return stored
+
+    monkeypatch.setattr(GrantRecords, "get", read_and_used)
+    ended = await data.decisions.end(desk.customer, grant)
+    assert (uses, ended.state) == (1, State.ENDED)
+    kept = (await data.grants.store.get(grant)).value
+    assert kept.last_used_at == data.clock.now()
+    assert await refused(data, desk.asks, grant, desk.document)
+
+
+async def test_of_two_who_decide_at_once_one_is_told(
+    data: Granted, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = await desk.live()
+    get = GrantRecords.get
+    ended = 0
+
+    async def read_and_ended(self: GrantRecords, grant: str) -> Stored[Grant]:
+        nonlocal ended
+        stored = await get(self, grant)
+        if not ended:
+            ended += 1
+            await data.decisions.end(desk.asks, grant)
+        return stored
+
+    monkeypatch.setattr(GrantRecords, "get", read_and_ended)
+    with pytest.raises(Conflict):
+        await data.decisions.end(desk.customer, grant)
+    found = [e.action for e in await data.log(desk.tenant) if e.resource == grant]
+    assert found.count(Action.GRANT_RETURN) == 1
+    assert Action.GRANT_REVOKE not in found
 
 
 async def test_a_case_that_is_closed_ends_all_of_its_grants(data: Granted, desk: Desk) -> None:
