@@ -10,7 +10,7 @@ from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import Conflict, Forbidden, InvalidInput
 from shared.base.partitions import OPERATOR
-from shared.grants.models import Decision, Depth, End, Ending, Grant, Operation, State
+from shared.grants.models import LONGEST_OPEN, Decision, Depth, End, Ending, Grant, Operation, State
 from shared.grants.rules import check_approver, check_recent_sign_in, check_requester
 from shared.grants.service import Described, Grants, facts_of
 from shared.grants.store import case_index
@@ -163,7 +163,9 @@ class GrantDecisions:
         ended = 0
         forbidden: Forbidden | None = None
         where = {"case": case_index(system, case), "open": "yes"}
-        async for stored in self.grants.store.scan(where):
+        # What was asked for earlier is over, whether a timer has said so or not.
+        since = self.runtime.now() - LONGEST_OPEN
+        async for stored in self.grants.store.scan(where, since):
             try:
                 self._check_may_end(principal, stored.value)
                 await self._end(principal, stored, Ending.CASE_CLOSED, Action.GRANT_CASE_CLOSE)

@@ -22,6 +22,9 @@ REQUEST_LIFETIME: Final = timedelta(hours=24)
 RECENT_SIGN_IN: Final = timedelta(minutes=10)
 """Who decides about a grant, or breaks the glass, has given their password within this time."""
 
+LONGEST_OPEN: Final = REQUEST_LIFETIME + LONGEST
+"""From when a grant was asked for until it is over, at most."""
+
 MAX_DOCUMENTS: Final = 100
 
 Line = Annotated[

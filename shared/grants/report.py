@@ -20,7 +20,6 @@ from shared.audit.models import LoggedEntry
 from shared.audit.periods import Period
 from shared.audit.reading import LogReader
 from shared.audit.tree import StoredTree
-from shared.base.ids import created_at
 from shared.crypto.canonical import canonical_json
 from shared.grants.service import Described, Grants
 from shared.journal.entries import Action
@@ -64,11 +63,9 @@ class GrantReports:
         self, tenant: str, period: Period, tree: StoredTree, header: Mapping[str, Any]
     ) -> AsyncIterator[bytes]:
         yield _line(header)
-        async for stored in self.grants.store.scan({"tenant": tenant}):
+        found = self.grants.store.scan({"tenant": tenant}, period.since, period.before)
+        async for stored in found:
             grant = stored.value
-            at = created_at(grant.id)
-            if (period.since and at < period.since) or (period.before and at >= period.before):
-                continue
             yield _line({"grant": _told(await self.grants.described(grant))})
             async for entry in self._entries(tenant, grant.id):
                 yield await _proved(entry, tree)

@@ -17,6 +17,7 @@ from shared.base.events import AlertData, Event, EventType
 from shared.base.listing import Listing
 from shared.base.partitions import OPERATOR, partition_of
 from shared.grants.models import (
+    LONGEST_OPEN,
     Grant,
     Operation,
     Private,
@@ -29,7 +30,7 @@ from shared.grants.rules import (
     check_recent_sign_in,
     check_scope,
 )
-from shared.grants.store import MISSING, GrantRecords, GrantTexts, case_index
+from shared.grants.store import MISSING, PREFIX, GrantRecords, GrantTexts, case_index
 from shared.identity.tenants import Tenants
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Stored
@@ -119,7 +120,7 @@ class Grants:
         """
         check_scope(new.scope, new.private)
         check_duration(new.seconds, break_glass=new.break_glass)
-        grant_id = await self.idempotency.reserve(key, self.runtime.new_id("grt"))
+        grant_id = await self.idempotency.reserve(key, self.runtime.new_id(PREFIX))
         partition = partition_of(OPERATOR, grant_id)
         request = _fingerprint(new)
         made = await self.idempotency.replayed(key, request, partition)
@@ -230,10 +231,9 @@ class Grants:
         return Described(grant, await self.texts.open(grant), grant.state(self.runtime.now()))
 
     async def _check_number(self, principal: Principal) -> None:
-        found = await self.store.page(
-            {"requester": principal.user, "open": "yes"}, limit=MOST_OPEN, cursor=None
-        )
-        if len(found.items) >= MOST_OPEN:
+        where = {"requester": principal.user, "open": "yes"}
+        found = self.store.scan(where, self.runtime.now() - LONGEST_OPEN)
+        if len([stored async for stored in found]) >= MOST_OPEN:
             raise Conflict(
                 f"You have {MOST_OPEN} requests and grants that are open; give some back."
             )

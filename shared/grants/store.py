@@ -6,17 +6,20 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from shared.base.errors import Damaged, NotFound
+from shared.base.ids import earliest_id
 from shared.base.models import JsonObject
-from shared.base.partitions import OPERATOR, Partition, partition_of
+from shared.base.partitions import OPERATOR, Partition, month_of, partition_of
 from shared.grants.models import GRANT_KIND, Grant, Private
 from shared.journal.collections import Collection, Stored, StoredPage, page_across
 from shared.journal.months import GRANT_MONTHS, Months
 from shared.keys.sealing import ConfigurationSealer, SealedConfiguration
 from shared.ports.records import RecordStore
 
-MISSING = "There is no such grant."
+PREFIX: Final = "grt"
+MISSING: Final = "There is no such grant."
 
 
 @dataclass(slots=True)
@@ -77,11 +80,34 @@ class GrantRecords:
             cursor=cursor,
         )
 
-    async def scan(self, where: Mapping[str, str]) -> AsyncIterator[Stored[Grant]]:
-        """Every grant of the months that there are, the newest month first."""
+    async def scan(
+        self,
+        where: Mapping[str, str],
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> AsyncIterator[Stored[Grant]]:
+        """Every grant that was asked for in a period, the newest first; other months are not looked into.
+
+        Args:
+            where: As for ``page``.
+            since: Only those asked for then or later.
+            before: Only those asked for before then.
+        """
+        first = earliest_id(PREFIX, since) if since else None
+        end = earliest_id(PREFIX, before) if before else None
         for month in await self.months.of(OPERATOR, order="descending"):
-            async for stored in self.grants.scan(Partition(OPERATOR, month), where=where):
-                yield stored
+            if first is not None and month < month_of(first):
+                return
+            if end is None or month <= month_of(end):
+                found = self.grants.scan(
+                    Partition(OPERATOR, month),
+                    where=where,
+                    order="descending",
+                    first=first,
+                    before=end,
+                )
+                async for stored in found:
+                    yield stored
 
 
 @dataclass(frozen=True, slots=True)

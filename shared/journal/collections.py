@@ -153,8 +153,12 @@ class Collection(Generic[M]):
         *,
         where: Mapping[str, str] | None = None,
         order: Order = "ascending",
+        first: str | None = None,
+        before: str | None = None,
     ) -> AsyncIterator[Stored[M]]:
         """Every value of one partition in the order of their ids, read page by page.
+
+        The arguments are ``RecordStore.query``'s.
 
         Raises:
             Damaged: A record is not what this collection writes.
@@ -162,7 +166,13 @@ class Collection(Generic[M]):
         cursor: str | None = None
         while True:
             page = await self.page(
-                partition, where=where, order=order, limit=SCAN_PAGE, cursor=cursor
+                partition,
+                where=where,
+                order=order,
+                limit=SCAN_PAGE,
+                cursor=cursor,
+                first=first,
+                before=before,
             )
             for item in page.items:
                 yield item

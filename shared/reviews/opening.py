@@ -15,7 +15,7 @@ from shared.base.errors import Conflict
 from shared.base.ids import earliest_id
 from shared.base.partitions import OPERATOR, Partition, month_of
 from shared.grants.models import Grant
-from shared.grants.store import GrantRecords
+from shared.grants.store import PREFIX, GrantRecords
 from shared.identity.models import User
 from shared.journal.agenda import Task
 from shared.journal.collections import Stored
@@ -169,7 +169,7 @@ class Opening:
             )
 
     async def _add_grants(self, review: Review) -> None:
-        first = earliest_id("grt", review.since)
+        first = earliest_id(PREFIX, review.since)
         known: dict[str, User | None] = {}
         for month in await self.grants.months.of(OPERATOR, order="descending"):
             if month < month_of(first):
