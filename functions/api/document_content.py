@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -11,15 +11,18 @@ from fastapi.responses import StreamingResponse
 from functions.api.bodies import binary, body_stream
 from functions.api.conditional import Conditions, evaluate
 from functions.api.digests import Digests
+from functions.api.document_views import DocumentView
 from functions.api.response_headers import (
     digest_header,
     disposition_header,
     etag_header,
     response_headers,
 )
+from shared.access.principal import Principal
 from shared.base.buffers import Buffer
 from shared.base.errors import PreconditionFailed, RangeNotSatisfiable
-from shared.documents.reading import DocumentVersion
+from shared.documents.models import Description
+from shared.documents.reading import DocumentReader, DocumentVersion
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
 
@@ -54,23 +57,27 @@ def arriving_content(
 async def content_response(
     method: str,
     conditions: Conditions,
+    reader: DocumentReader,
+    principal: Principal,
     found: DocumentVersion,
-    record_read: Callable[[], Awaitable[None]],
-    open_range: Callable[[int, int], Awaitable[AsyncIterator[memoryview]]],
+    sent: Callable[[AsyncIterator[memoryview]], AsyncIterator[memoryview]] = lambda stream: stream,
 ) -> Response:
     """The response with the content of a version, or one range of it, or none where it is not asked for.
+
+    What is sent, headers alone or content, is in the audit log before.
 
     Args:
         method: GET or HEAD.
         conditions: Of the request.
+        reader: Reads it.
+        principal: For whom.
         found: The version.
-        record_read: Puts into the audit log that its headers are about to be sent.
-        open_range: Opens a range of it; that is in the audit log on return.
+        sent: What of the content's stream is sent.
 
     Raises:
         PreconditionFailed: The document has another version by now.
         RangeNotSatisfiable: The content has no such range.
-        StrongroomError: As for ``open_range``.
+        StrongroomError: As for ``DocumentReader.open``.
     """
     size = found.version.size
     headers = {
@@ -87,13 +94,46 @@ async def content_response(
         case 416:
             raise RangeNotSatisfiable(f"The content has {size} bytes.", size)
         case 304:
-            await record_read()
+            await reader.record_read(principal, found)
             return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(outcome.end - outcome.start)
     if method == "HEAD":
-        await record_read()
+        await reader.record_read(principal, found)
         return Response(headers=headers)
     if outcome.status == 206:
         headers["Content-Range"] = f"bytes {outcome.start}-{outcome.end - 1}/{size}"
-    stream = await open_range(outcome.start, outcome.end)
-    return StreamingResponse(stream, outcome.status, headers)
+    stream = await reader.open(principal, found, outcome.start, outcome.end)
+    return StreamingResponse(sent(stream), outcome.status, headers)
+
+
+async def new_version(
+    request: Request,
+    response: Response,
+    services: Services,
+    principal: Principal,
+    document: str,
+    preceding: str,
+    description: Description,
+    digests: Digests,
+) -> DocumentView:
+    """Take the body as a document's new version.
+
+    Args:
+        request: Its body is the content.
+        response: Gets the version's entity tag.
+        services: The services.
+        principal: Whose document it is, and who sends it.
+        document: The id.
+        preceding: The entity tag of the version before it.
+        description: Of the version.
+        digests: That the content must have.
+
+    Raises:
+        StrongroomError: As for ``Documents.update``.
+    """
+    content = arriving_content(request, services, digests)
+    created = await services.documents.update(
+        principal, document, preceding, description, content, digests.get("sha256")
+    )
+    response.headers["ETag"] = etag_header(created.etag)
+    return DocumentView.of(created)

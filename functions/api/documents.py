@@ -22,6 +22,7 @@ from functions.api.document_content import (
     RANGE_RESPONSE,
     arriving_content,
     content_response,
+    new_version,
 )
 from functions.api.document_views import DeletionView, DocumentView
 from functions.api.guard import GuardedRoute, requires
@@ -150,16 +151,9 @@ async def upload_document_version(
     digests: DigestsDep,
 ) -> DocumentView:
     """Send the content as the body. Earlier versions stay and can be read by their numbers."""
-    created = await services.documents.update(
-        principal,
-        document,
-        preceding,
-        description,
-        arriving_content(request, services, digests),
-        digests.get("sha256"),
+    return await new_version(
+        request, response, services, principal, document, preceding, description, digests
     )
-    response.headers["ETag"] = etag_header(created.etag)
-    return DocumentView.of(created)
 
 
 # Two routes, because each operation of the OpenAPI document needs an id of its own.
@@ -190,17 +184,7 @@ async def download_document_content(
     Each read is in the audit log before the first byte is sent.
     """
     found = await services.reader.find(principal, document, number)
-
-    async def record_read() -> None:
-        await services.reader.record_read(principal, found)
-
-    return await content_response(
-        request.method,
-        conditions,
-        found,
-        record_read,
-        lambda start, end: services.reader.open(principal, found, start, end),
-    )
+    return await content_response(request.method, conditions, services.reader, principal, found)
 
 
 @router.delete("/{document}", summary="Delete a document")

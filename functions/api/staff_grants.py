@@ -14,8 +14,8 @@ from functions.api.document_content import (
     CONTENT_BODY,
     CONTENT_RESPONSES,
     RANGE_RESPONSE,
-    arriving_content,
     content_response,
+    new_version,
 )
 from functions.api.document_views import DeletionView, DocumentView
 from functions.api.documents import DocumentId, Number
@@ -30,7 +30,7 @@ from functions.api.request_headers import (
     PrecedingEtagDep,
     idempotency_key_for,
 )
-from functions.api.response_headers import etag_header, response_headers
+from functions.api.response_headers import response_headers
 from shared.access.permissions import Permission
 from shared.grants.models import Depth, Operation
 from shared.journal.idempotency import IdempotencyKey
@@ -204,16 +204,14 @@ async def download_granted_document_content(
     entered, found = await services.grants.reader.find(
         principal, grant, document, number, depth=Depth.CONTENT
     )
-
-    async def record_read() -> None:
-        await services.reader.record_read(entered.principal, found)
-
+    watched = services.grants.access.watched
     return await content_response(
         request.method,
         conditions,
+        services.reader,
+        entered.principal,
         found,
-        record_read,
-        lambda start, end: services.grants.reader.open(entered, found, start, end),
+        lambda stream: watched(stream, entered.principal),
     )
 
 
@@ -239,16 +237,9 @@ async def upload_granted_document_version(
     entered, _ = await services.grants.reader.find(
         principal, grant, document, operation=Operation.WRITE, depth=Depth.CONTENT
     )
-    created = await services.documents.update(
-        entered.principal,
-        document,
-        preceding,
-        description,
-        arriving_content(request, services, digests),
-        digests.get("sha256"),
+    return await new_version(
+        request, response, services, entered.principal, document, preceding, description, digests
     )
-    response.headers["ETag"] = etag_header(created.etag)
-    return DocumentView.of(created)
 
 
 @router.delete("/{grant}/documents/{document}", summary="Delete a granted document")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from shared.access.principal import Principal
-from shared.base.errors import NotFound
+from shared.base.errors import Damaged, InvalidInput, NotFound
 from shared.base.listing import Listing
 from shared.documents.reading import DocumentReader, DocumentVersion
 from shared.grants.access import Entered, GrantAccess
@@ -40,7 +39,7 @@ class GrantedReader:
         """
         entered = await self.access.enter(principal, grant, Operation.READ, Depth.METADATA)
         if entered.grant.scope.kind is ScopeKind.DOCUMENTS:
-            return await self._named(entered)
+            return await self._named(entered, limit, cursor)
         return await self.reader.page(
             entered.principal,
             limit=limit,
@@ -94,27 +93,28 @@ class GrantedReader:
         entered, _ = await self.find(principal, grant, document)
         return await self.reader.versions(entered.principal, document)
 
-    async def open(
-        self, entered: Entered, found: DocumentVersion, start: int, end: int
-    ) -> AsyncIterator[memoryview]:
-        """A range of the content, which ends soon after the grant; in both logs before this returns.
-
-        Raises:
-            StrongroomError: As for ``DocumentReader.open``.
-        """
-        stream = await self.reader.open(entered.principal, found, start, end)
-        return self.access.watched(stream, entered.principal)
-
-    async def _named(self, entered: Entered) -> Listing[DocumentVersion]:
+    async def _named(
+        self, entered: Entered, limit: int, cursor: str | None
+    ) -> Listing[DocumentVersion]:
+        """A page of the documents that a grant names, each with an entry of its own."""
+        documents = entered.grant.scope.documents
+        if cursor is not None and cursor not in documents:
+            raise InvalidInput("The cursor is not valid for this list; start again without one.")
+        start = 0 if cursor is None else documents.index(cursor) + 1
+        page = documents[start : start + limit]
         found: list[DocumentVersion] = []
-        for document in entered.grant.scope.documents:
+        damaged: list[str] = []
+        for document in page:
             try:
                 one = await self.reader.find(entered.principal, document)
             except NotFound:
                 continue  # it was deleted since
+            except Damaged:
+                damaged.append(document)
+                continue
             await self.reader.record_read(entered.principal, one)
             found.append(one)
-        return Listing(found, None, ())
+        return Listing(found, page[-1] if start + limit < len(documents) else None, damaged)
 
 
 def _covered(entered: Entered, found: DocumentVersion) -> bool:

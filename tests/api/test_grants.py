@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -101,6 +102,34 @@ async def test_what_a_grant_lets_write_and_delete(
     deleted = await app.http.delete(path, headers=asks)
     assert (deleted.status_code, deleted.json()["outcome"]) == (200, "trashed")
     assert (await app.http.get(path, headers=asks)).status_code == 404
+
+
+async def test_the_documents_of_a_grant_are_listed_in_pages_and_damage_hides_nothing_else(
+    app: App, alpha: str, auth: dict[str, str]
+) -> None:
+    documents = [await uploaded(app, auth, f"{number}.txt") for number in range(3)]
+    gone = "doc_" + "0" * 26
+    grant = await app.grant(alpha, *documents, gone)
+    asks = await app.auth(OPERATOR, "support")
+    with sqlite3.connect(app.data / "records.db") as records:
+        damage = 'replace(body, \'"names":"\', \'"names":"AAAA\')'
+        records.execute(f"UPDATE records SET body = {damage} WHERE id = ?", (documents[1],))
+    seen: list[str] = []
+    damaged: list[str] = []
+    cursor: str | None = None
+    pages = 0
+    while cursor is not None or not pages:
+        query = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
+        page = await app.http.get(f"staff-grants/{grant}/documents", headers=asks, params=query)
+        assert page.status_code == 200, page.text
+        seen += [item["id"] for item in page.json()["items"]]
+        damaged += page.json()["damaged"]
+        cursor, pages = page.json()["cursor"], pages + 1
+    assert (seen, damaged, pages) == ([documents[0], documents[2]], [documents[1]], 4)
+    other = await app.http.get(
+        f"staff-grants/{grant}/documents", headers=asks, params={"cursor": "doc_x"}
+    )
+    assert (other.status_code, slug_of(other)) == (400, "invalid-input")
 
 
 @pytest.mark.parametrize("path", ["", "/content", "/versions"])

@@ -170,8 +170,9 @@ class Granted:
         with as_the_service():
             act_as(employee.user)
             entered, found = await self.reader.find(employee, grant, document, depth=Depth.CONTENT)
-            opened = await self.reader.open(entered, found, 0, found.version.size)
-            return b"".join([bytes(piece) async for piece in opened])
+            reader, principal = self.services.reader, entered.principal
+            opened = await reader.open(principal, found, 0, found.version.size)
+            return b"".join([bytes(one) async for one in self.access.watched(opened, principal)])
 
     async def describe(self, employee: Principal, grant: str, document: str) -> str:
         """The name of a document, read under a grant."""
