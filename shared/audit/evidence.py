@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.access.principal import Principal
+from shared.audit.headers import file_header
 from shared.audit.periods import Period, Periods
 from shared.audit.reading import LogReader
-from shared.audit.sequence import read_in_order
+from shared.audit.sequence import logged_in_order
 from shared.audit.signing import CheckpointKeys
 from shared.audit.tree import StoredTree
 from shared.journal.entries import Action, Entry
@@ -44,8 +45,13 @@ _BY_ACTION: Final[Mapping[Action, str]] = {
     Action.AUDIT_DIFFERENCE: "alerts",
     Action.AUDIT_ALERT: "alerts",
 }
-_READS: Final = frozenset({Action.GRANT_READ, Action.GRANT_LIST})
-"""Of looking at lists nobody asks for evidence."""
+_LOOKS: Final = frozenset(
+    {
+        *(Action.GRANT_READ, Action.GRANT_LIST, Action.GRANT_REPORT),
+        *(Action.REVIEW_READ, Action.REVIEW_LIST, Action.REVIEW_REPORT),
+    }
+)
+"""That somebody looked at grants and reviews is no evidence of how they are handled."""
 
 SUBJECTS: Final = frozenset({*_BY_ACTION.values(), "refused sign-ins"})
 
@@ -54,9 +60,11 @@ def subject_of(entry: Entry) -> str:
     """What an entry is evidence of; empty: of nothing that is asked for."""
     if entry.action is Action.SIGN_IN:
         return "refused sign-ins" if entry.outcome == "refused" else ""
-    if entry.grant and entry.actor.kind == "employee" and entry.action not in _READS:
-        return "grants"  # whatever was done under one
-    return "" if entry.action in _READS else _BY_ACTION.get(entry.action, "")
+    if entry.action in _LOOKS:
+        return ""
+    if entry.grant and entry.action.value.startswith("document."):
+        return "grants"  # what was done under one
+    return _BY_ACTION.get(entry.action, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +93,7 @@ class Evidence:
         newest = await self.reader.checkpoint(tenant)
         tree = self.reader.tree(tenant, newest.tree.size)
         positions = await self.periods.positions(tree, period)
-        origin = await self.keys.origin(tenant)
-        known = await self.keys.verifiers(origin)
-        header = {
-            "format": FORMAT,
-            "origin": origin,
-            "checkpoint": newest.note,
-            "keys": [str(verifier) for _, verifiers in known for verifier in verifiers],
-            "from": period.since.isoformat() if period.since else "",
-            "to": period.before.isoformat() if period.before else "",
-        }
+        header = await file_header(FORMAT, tenant, newest, self.keys, period)
         entry = self.reader.journal.entry(
             Action.AUDIT_EXPORT,
             by=principal,
@@ -108,32 +107,32 @@ class Evidence:
     ) -> AsyncIterator[bytes]:
         yield _json(header)
         counts: Counter[str] = Counter()
-        sealer = self.reader.log.sealer
-        async for entries in read_in_order(tree, sealer, positions.start, positions.stop):
-            for each in entries:
-                subject = subject_of(each.entry)
-                if subject and period.first <= each.entry.id < period.end:
-                    counts[subject] += 1
-                    yield await proved_line(tree, each.position, each.leaf, subject=subject)
+        async for entries in logged_in_order(tree, positions.start, positions.stop):
+            found = [
+                (subject, each)
+                for each in entries
+                if (subject := subject_of(each.logged))
+                and period.first <= each.logged.id < period.end
+            ]
+            counts.update(subject for subject, _ in found)
+            proofs = await tree.inclusions([each.position for _, each in found])
+            for (subject, each), proof in zip(found, proofs, strict=True):
+                yield proved_line(each.position, each.leaf, proof, subject=subject)
         yield _json({"counts": {subject: counts[subject] for subject in sorted(SUBJECTS)}})
 
 
-async def proved_line(tree: StoredTree, position: int, leaf: bytes, **more: str) -> bytes:
+def proved_line(position: int, leaf: bytes, proof: Sequence[bytes], **more: str) -> bytes:
     """The line of one entry with its inclusion proof.
 
     Args:
-        tree: Of the checkpoint.
-        position: Of the entry, below the tree's size.
+        position: Of the entry.
         leaf: Its bytes, which go out as they are: nobody has to make them canonical again.
+        proof: The hashes.
         more: Goes before them.
-
-    Raises:
-        Damaged: A tile is missing or malformed.
-        Unavailable: The store does not respond.
     """
-    hashes = [node.hex() for node in await tree.inclusion(position)]
     start = _json({**more, "position": position}).rstrip(b"}\n")
-    return start + b',"entry":' + leaf + b',"proof":' + _json(hashes).rstrip(b"\n") + b"}\n"
+    hashes = _json([node.hex() for node in proof]).rstrip(b"\n")
+    return start + b',"entry":' + leaf + b',"proof":' + hashes + b"}\n"
 
 
 def _json(value: object) -> bytes:

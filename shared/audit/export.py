@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from shared.access.principal import Principal
+from shared.audit.headers import file_header
 from shared.audit.ocsf import ocsf_event
 from shared.audit.periods import Period, Periods
 from shared.audit.reading import LogReader
@@ -80,18 +81,8 @@ class LogExports:
                 )
             hashes = await tree.consistency(kept)
             proof["growth"] = {"from": kept, "hashes": [node.hex() for node in hashes]}
-        origin = await self.keys.origin(tenant)
-        known = await self.keys.verifiers(origin)
-        header = {
-            "format": FORMAT,
-            "origin": origin,
-            "checkpoint": newest.note,
-            "keys": [str(verifier) for _, verifiers in known for verifier in verifiers],
-            "start": positions.start,
-            "end": positions.stop,
-            "from": period.since.isoformat() if period.since else "",
-            "to": period.before.isoformat() if period.before else "",
-        }
+        header = await file_header(FORMAT, tenant, newest, self.keys, period)
+        header |= {"start": positions.start, "end": positions.stop}
         await self.reader.journal.commit(
             self.reader.journal.entry(
                 Action.AUDIT_EXPORT,

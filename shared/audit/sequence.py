@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -47,6 +47,20 @@ async def read_in_order(
         Damaged: A bundle is missing or malformed, or holds what this release cannot read.
         Unavailable: A store or the key vault does not respond.
     """
+    async for found in logged_in_order(tree, start, end):
+        opened = await sealer.open(tree.tenant, [each.entry for each in found])
+        yield [replace(each, entry=entry) for each, entry in zip(found, opened, strict=True)]
+
+
+async def logged_in_order(
+    tree: StoredTree, start: int, end: int
+) -> AsyncIterator[Sequence[ReadEntry]]:
+    """The same with their personal data as the log has it: sealed.
+
+    Raises:
+        Damaged: As for ``read_in_order``.
+        Unavailable: The store does not respond.
+    """
     while start < end:
         stop = min(end, (start // WIDTH + 1) * WIDTH)
         found = [each async for each in tree.entries(start, stop)]
@@ -54,9 +68,8 @@ async def read_in_order(
             logged = [Entry.model_validate_json(leaf) for _, leaf in found]
         except ValidationError:
             raise Damaged(f"The log has an entry after {start} that cannot be read.") from None
-        opened = await sealer.open(tree.tenant, logged)
         yield [
-            ReadEntry(position, leaf, before, after)
-            for (position, leaf), before, after in zip(found, logged, opened, strict=True)
+            ReadEntry(position, leaf, entry, entry)
+            for (position, leaf), entry in zip(found, logged, strict=True)
         ]
         start = stop

@@ -46,7 +46,14 @@ class StoredTree:
             Damaged: A tile is missing or malformed, and so for the others.
             Unavailable: The store does not respond, and so for the others.
         """
-        return await self.hashes_of(inclusion_ranges(position, self.size))
+        [proof] = await self.inclusions([position])
+        return proof
+
+    async def inclusions(self, positions: Sequence[int]) -> list[list[bytes]]:
+        """The inclusion proof of each of some entries; each tile is read once for all of them."""
+        ranges = [inclusion_ranges(position, self.size) for position in positions]
+        hashes = iter(await self.hashes_of([one for each in ranges for one in each]))
+        return [[next(hashes) for _ in each] for each in ranges]
 
     async def consistency(self, size: int) -> list[bytes]:
         """The consistency proof from an earlier size (RFC 6962 section 2.1.2)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.audit.reading import LogReader
 from shared.documents.reading import DocumentReader
 from shared.grants.access import GrantAccess
 from shared.grants.deciding import GrantDecisions
@@ -21,6 +20,7 @@ from shared.journal.journal import Journal
 from shared.keys.epochs import EpochKeys
 from shared.keys.sealing import ConfigurationSealer
 from shared.policy.service import Policies
+from shared.wiring.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def build_grants(
     agenda: Agenda,
     idempotency: Idempotency,
     reader: DocumentReader,
-    log: LogReader,
+    audit: Audit,
 ) -> GrantServices:
     """Put the services of grants together, and let the keys' gate ask them."""
     runtime = epochs.runtime
@@ -70,5 +70,5 @@ def build_grants(
         access,
         GrantedReader(access, reader),
         GrantTimer(decisions, agenda),
-        GrantReports(grants, log),
+        GrantReports(grants, audit.reader, audit.keys),
     )

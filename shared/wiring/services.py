@@ -223,7 +223,7 @@ def build(
         agenda,
         idempotency,
         reader,
-        audit.reader,
+        audit,
     )
     reviews = build_reviews(
         schedule,

@@ -93,9 +93,9 @@ async def test_what_a_grant_lets_write_and_delete(
     etag = (await app.http.get(path, headers=asks)).json()["etag"]
     headers = asks | {
         "If-Match": etag,
-        "Content-Disposition": 'attachment; filename="mended.txt"',
+        "Content-Disposition": 'attachment; filename="corrected.txt"',
     }
-    changed = await app.http.put(f"{path}/content", content=b"mended", headers=headers)
+    changed = await app.http.put(f"{path}/content", content=b"corrected", headers=headers)
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
     versions = (await app.http.get(f"{path}/versions", headers=asks)).json()["items"]
     assert [version["version"] for version in versions] == [2, 1]

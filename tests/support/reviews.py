@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 
 from shared.access.permissions import Role
 from shared.adapters.memory.records import MemoryRecords
-from shared.audit.reading import LogReader
 from shared.base.partitions import OPERATOR, Partition
 from shared.documents.reading import DocumentReader
 from shared.identity.accounts import USER_KIND
@@ -29,6 +29,7 @@ from shared.ports.records import Change, Page, Record
 from shared.reviews.models import ItemState, Phase
 from shared.reviews.opening import Terms
 from shared.reviews.schedule import ReviewSchedule
+from shared.wiring.audit import Audit
 from shared.wiring.grants import build_grants
 from shared.wiring.reviews import build_reviews
 from tests.support.app import App, grant_request
@@ -239,7 +240,7 @@ class ReviewProcess:
             idempotency,
             # It reads nothing of a document, and reports about no grant.
             cast("DocumentReader", None),
-            cast("LogReader", None),
+            cast("Audit", SimpleNamespace(reader=None, keys=None)),
         )
         terms = Terms(timedelta(days=91), timedelta(days=14), timedelta(days=14))
         self.services = build_reviews(
