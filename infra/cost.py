@@ -4,7 +4,7 @@
     python infra/cost.py timers     prints its table of what the timers ask of the stores
     python infra/cost.py tenants    prints its table of production with 10, 1,000 and 100,000 customers
 
-Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``workload.py``.
+Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``use.py``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workload import (
-    HOURS_A_MONTH,
-    KEYS_A_TENANT,
-    PEAK,
-    SECONDS_A_MONTH,
-    USES,
+from timers import (
     VERIFICATION_DAYS,
     VERIFICATION_GIGABYTE_SECONDS,
     VERIFIED_COPIES,
     VERIFIED_FAR,
-    Use,
-    demand,
-    grown,
     timers,
 )
+from use import HOURS_A_MONTH, PEAK, SECONDS_A_MONTH, USES, Use, grown
+from workload import KEYS_A_TENANT, demand
 
 HERE = Path(__file__).parent
 PRICES = json.loads((HERE / "prices.json").read_text())

@@ -16,7 +16,7 @@ from shared.base import telemetry
 from shared.base.errors import FAILURES, Conflict, Interrupted, StrongroomError
 from shared.base.events import Event, EventData, EventType, NoData
 from shared.base.models import Model, UtcDatetime
-from shared.base.partitions import Partition, partition_of
+from shared.base.partitions import OPERATOR, Partition, partition_of
 from shared.crypto.canonical import canonical_json
 from shared.journal.catalogue.table import check_described
 from shared.journal.collections import Collection
@@ -105,8 +105,8 @@ class Journal:
             details: Facts that are neither secret nor a name.
 
         Raises:
-            ValueError: Nobody says whose log it belongs to, it is not as the catalogue says, or its details
-                are too large.
+            ValueError: Nobody says to whose log it or its copy belongs, it is not as the catalogue says, or
+                its details are too large.
         """
         details = details or {}
         outcome: Outcome = "refused" if refused else "failed" if failed else "allowed"
@@ -122,6 +122,8 @@ class Journal:
             by = Actor(kind=by.kind, id=by.user)
         if tenant is None:
             raise ValueError("an audit entry belongs to a tenant")
+        if grant and tenant == OPERATOR and "tenant" not in details:
+            raise ValueError("an entry about a grant says in whose log its copy belongs")
         origin = origin or Origin()
         now = self._runtime.now()
         return Entry(

@@ -73,6 +73,16 @@ async def grow(app: App, tenant: str) -> Checkpoint:
     )
 
 
+@asynccontextmanager
+async def with_witness(
+    opened: Opened, tenant: str
+) -> AsyncIterator[tuple[App, MemoryWitness, Checkpoint]]:
+    """An app with one witness, which has not been asked yet about the log's first checkpoint."""
+    witness = MemoryWitness()
+    async with attested(opened, [witness]) as app:
+        yield app, witness, await grow(app, tenant)
+
+
 async def turn(app: App, seconds: float = 120) -> None:
     """Let time pass and the timer run."""
     app.clock.advance(seconds)
@@ -224,9 +234,7 @@ async def test_after_a_loss_of_the_records_a_witness_says_where_to_begin(
     opened: Opened, alpha: str
 ) -> None:
     """So it is when a process ends between the response and the commit."""
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        first = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, first):
         await turn(app)
         await forget(app, alpha)
         assert await witnessed_size(app, alpha) == 0
@@ -252,9 +260,7 @@ async def forget(app: App, tenant: str) -> None:
 async def test_a_log_with_two_faces_is_refused_and_raises_the_alert(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        first = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, first):
         # The witness has seen another log of this name and size.
         witness.logs[first.origin] = Checkpoint(first.origin, first.size, b"\x01" * 32)
         await turn(app)
@@ -272,9 +278,7 @@ async def test_two_checkpoints_that_disagree_are_never_sent(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The service remembers what a witness cosigned, and finds out by itself."""
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, _):
         await turn(app)
         await change_status(app, alpha, root="01" * 32)
         await grow(app, alpha)
@@ -286,9 +290,7 @@ async def test_two_checkpoints_that_disagree_are_never_sent(
 async def test_an_older_checkpoint_is_never_sent(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, checkpoint):
         witness.logs[checkpoint.origin] = Checkpoint(checkpoint.origin, 10_000, b"\x01" * 32)
         await turn(app)
         assert witness.asked == [(0, checkpoint.size)]
@@ -313,9 +315,7 @@ async def change_status(app: App, tenant: str, **change: Any) -> None:
 async def test_a_newer_checkpoint_that_another_process_sent_is_no_difference(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, _):
         old = await app.services.audit.checkpoints.newest(alpha)
         assert old is not None
         witnesses = app.services.attestations.witnesses
@@ -332,9 +332,7 @@ async def test_a_newer_checkpoint_that_another_process_sent_is_no_difference(
 async def test_a_process_that_ends_before_it_keeps_what_it_got_repeats_it(
     opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, checkpoint):
         with monkeypatch.context() as patch:
             commit = app.services.adapters.records.commit
 
@@ -459,9 +457,7 @@ async def test_growth_is_no_reason_to_ask_a_failing_authority_earlier(
 async def test_a_witness_that_names_another_size_each_time_is_left(
     opened: Opened, alpha: str
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, checkpoint):
         witness.responses = [PostResponse(409, SIZE_TYPE, b"%d\n" % size) for size in (1, 2, 1)]
         await turn(app)
         assert witness.asked == [(0, checkpoint.size), (1, checkpoint.size)]
@@ -470,9 +466,7 @@ async def test_a_witness_that_names_another_size_each_time_is_left(
 async def test_a_store_that_fails_is_no_fault_of_a_witness(
     opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, _):
         await turn(app)
         checkpoint = await grow(app, alpha)
 
@@ -488,9 +482,7 @@ async def test_a_store_that_fails_is_no_fault_of_a_witness(
 
 
 async def test_two_processes_that_ask_at_once_keep_one_result(opened: Opened, alpha: str) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, _, checkpoint):
         app.clock.advance(120)
         await asyncio.gather(*(app.services.attestations.run() for _ in range(3)))
         await turn(app)
@@ -502,9 +494,7 @@ async def test_two_processes_that_ask_at_once_keep_one_result(opened: Opened, al
 async def test_a_run_ends_and_what_it_did_not_come_to_stays_due(
     opened: Opened, alpha: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, checkpoint):
         with monkeypatch.context() as patch:
             patch.setattr("shared.attestation.timer.RUN", timedelta(0))
             await turn(app)
@@ -527,9 +517,7 @@ async def test_a_checkpoint_that_does_not_follow_what_was_cosigned_is_not_sent(
     opened: Opened, alpha: str, caplog: pytest.LogCaptureFixture, more: int
 ) -> None:
     """The log was set back, or written anew, in the records alone."""
-    witness = MemoryWitness()
-    async with attested(opened, [witness]) as app:
-        checkpoint = await grow(app, alpha)
+    async with with_witness(opened, alpha) as (app, witness, checkpoint):
         await turn(app)
         records = app.services.adapters.records
         logs = witnessed_logs(records)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
-from types import ModuleType
 
 import pytest
 
@@ -28,14 +27,8 @@ def _table(infra: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def cost() -> ModuleType:
-    return script("cost")
-
-
-@pytest.fixture(scope="module")
-def workload() -> ModuleType:
-    return script("workload")
+cost, workload = script("cost"), script("workload")
+timing, uses = script("timers"), script("use")
 
 
 def _sums(table: str) -> list[float]:
@@ -123,37 +116,37 @@ def test_what_is_kept_ready_or_kept_long_costs_more(
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environment: str) -> None:
+def test_timers_are_counted_as_they_are_scheduled(environment: str) -> None:
     site = load(environment).one("Microsoft.Web/sites")["properties"]["siteConfig"]
     given = {item["name"]: item["value"] for item in site["appSettings"]}
     periods = {
-        "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (workload.RELAY_SECONDS, "*/{} * * * * *", 1),
-        "STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE": (workload.CHECKPOINT_SECONDS, "*/{} * * * * *", 1),
-        "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (workload.SWEEP_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_OUTBOX_RELAY_SCHEDULE": (timing.RELAY_SECONDS, "*/{} * * * * *", 1),
+        "STRONGROOM_AUDIT_CHECKPOINT_SCHEDULE": (timing.CHECKPOINT_SECONDS, "*/{} * * * * *", 1),
+        "STRONGROOM_UPLOAD_SWEEP_SCHEDULE": (timing.SWEEP_SECONDS, "0 */{} * * * *", 60),
         "STRONGROOM_TENANT_KEY_ROTATION_SCHEDULE": (
-            workload.ROTATION_SECONDS,
+            timing.ROTATION_SECONDS,
             "0 */{} * * * *",
             60,
         ),
-        "STRONGROOM_RESTORE_DRILL_SCHEDULE": (workload.DRILL_SECONDS, "0 */{} * * * *", 60),
-        "STRONGROOM_AUDIT_MONITOR_SCHEDULE": (workload.MONITOR_SECONDS, "40 */{} * * * *", 60),
-        "STRONGROOM_ACCESS_REVIEWS_SCHEDULE": (workload.REVIEWS_SECONDS, "50 */{} * * * *", 60),
-        "STRONGROOM_TRASH_SCHEDULE": (workload.TRASH_SECONDS, "30 */{} * * * *", 60),
+        "STRONGROOM_RESTORE_DRILL_SCHEDULE": (timing.DRILL_SECONDS, "0 */{} * * * *", 60),
+        "STRONGROOM_AUDIT_MONITOR_SCHEDULE": (timing.MONITOR_SECONDS, "40 */{} * * * *", 60),
+        "STRONGROOM_ACCESS_REVIEWS_SCHEDULE": (timing.REVIEWS_SECONDS, "50 */{} * * * *", 60),
+        "STRONGROOM_TRASH_SCHEDULE": (timing.TRASH_SECONDS, "30 */{} * * * *", 60),
     }
     every_minute = {
-        "STRONGROOM_BACKUP_SCHEDULE": workload.BACKUP_SECONDS,
-        "STRONGROOM_BACKUP_VERIFICATION_SCHEDULE": workload.VERIFICATION_SECONDS,
-        "STRONGROOM_RESTORE_SCHEDULE": workload.RESTORE_SECONDS,
-        "STRONGROOM_TARGET_COPIES_SCHEDULE": workload.TARGET_SECONDS,
-        "STRONGROOM_AUDIT_ATTESTATION_SCHEDULE": workload.ATTESTATION_SECONDS,
-        "STRONGROOM_WEBHOOKS_SCHEDULE": workload.WEBHOOKS_SECONDS,
-        "STRONGROOM_GRANT_EXPIRY_SCHEDULE": workload.GRANTS_SECONDS,
+        "STRONGROOM_BACKUP_SCHEDULE": timing.BACKUP_SECONDS,
+        "STRONGROOM_BACKUP_VERIFICATION_SCHEDULE": timing.VERIFICATION_SECONDS,
+        "STRONGROOM_RESTORE_SCHEDULE": timing.RESTORE_SECONDS,
+        "STRONGROOM_TARGET_COPIES_SCHEDULE": timing.TARGET_SECONDS,
+        "STRONGROOM_AUDIT_ATTESTATION_SCHEDULE": timing.ATTESTATION_SECONDS,
+        "STRONGROOM_WEBHOOKS_SCHEDULE": timing.WEBHOOKS_SECONDS,
+        "STRONGROOM_GRANT_EXPIRY_SCHEDULE": timing.GRANTS_SECONDS,
     }
     daily = {
         "STRONGROOM_TOKEN_KEY_ROTATION_SCHEDULE",
         "STRONGROOM_AUDIT_KEY_ROTATION_SCHEDULE",
     }
-    assert given["STRONGROOM_AUDIT_CHECKPOINT_SECONDS"] == str(workload.CHECKPOINT_WINDOW_SECONDS)
+    assert given["STRONGROOM_AUDIT_CHECKPOINT_SECONDS"] == str(timing.CHECKPOINT_WINDOW_SECONDS)
     every = {name for name in given if name.endswith("_SCHEDULE")}
     assert every == set(periods) | set(every_minute) | daily
     assert set(every_minute.values()) == {60}
@@ -164,54 +157,48 @@ def test_timers_are_counted_as_they_are_scheduled(workload: ModuleType, environm
     }
 
 
-def test_timers_are_counted_with_the_windows_of_the_code(workload: ModuleType) -> None:
-    assert workload.AGENDA_SHARDS == SHARDS
-    assert timedelta(seconds=workload.RELAY_WINDOW_SECONDS) == WINDOW
+def test_timers_are_counted_with_the_windows_of_the_code() -> None:
+    assert timing.AGENDA_SHARDS == SHARDS
+    assert timedelta(seconds=timing.RELAY_WINDOW_SECONDS) == WINDOW
     assert timedelta(hours=1) == SWEEP_WINDOW
 
 
-def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants(
-    workload: ModuleType,
-) -> None:
-    use = workload.USES["production"]
-    one, many = (workload.timers(replace(use, tenants=n)) for n in (1, 10_000))
+def test_a_run_that_finds_nothing_costs_the_same_for_any_number_of_tenants() -> None:
+    use = uses.USES["production"]
+    one, many = (timing.timers(replace(use, tenants=n)) for n in (1, 10_000))
     assert one.idle_units == many.idle_units
     # 8 partitions with 6 RU each, every 15 seconds, half of that for the checkpoints of audit logs,
     # as much again for the slower timers, and 0.8 each for the webhooks and the grants, every minute.
     assert 8 * 6 / 15 < one.idle_units / (730 * 3600) < 10 + 2 * 8 * 6 / 60
 
 
-def test_timers_cost_in_proportion_to_the_work(workload: ModuleType) -> None:
-    idle = workload.Use(0, 0, 0, 0, 0)
-    assert workload.timers(idle).units == workload.timers(idle).idle_units
-    assert workload.timers(idle).lists == 0
+def test_timers_cost_in_proportion_to_the_work() -> None:
+    idle = uses.Use(0, 0, 0, 0, 0)
+    assert timing.timers(idle).units == timing.timers(idle).idle_units
+    assert timing.timers(idle).lists == 0
     # One tenant that uploads one document an hour: 3 LIST calls for each.
-    quiet = workload.Use(0, 730, 0, 0, 0, tenants=1)
-    assert workload.timers(quiet).lists == 730 * 3
+    quiet = uses.Use(0, 730, 0, 0, 0, tenants=1)
+    assert timing.timers(quiet).lists == 730 * 3
     # One that is always busy: one visit to each of its two partitions in two minutes.
-    busy = workload.timers(workload.Use(0, 10_000_000, 0, 0, 0, tenants=1))
+    busy = timing.timers(uses.Use(0, 10_000_000, 0, 0, 0, tenants=1))
     assert busy.relay_units == 2 * 730 * 30 * (10 + 6 + 10)
     assert busy.lists == 730 * 3
 
 
-def test_a_set_costs_the_same_however_many_there_are_and_whatever_is_stored(
-    workload: ModuleType,
-) -> None:
-    small, large = workload.Use(1, 1_000, 0, 1, 0), workload.Use(9_999, 50_000, 0, 99, 0)
+def test_a_set_costs_the_same_however_many_there_are_and_whatever_is_stored() -> None:
+    small, large = uses.Use(1, 1_000, 0, 1, 0), uses.Use(9_999, 50_000, 0, 99, 0)
     for use in (small, large):
-        asked = workload.timers(use)
+        asked = timing.timers(use)
         assert asked.sets == use.documents
         assert asked.set_requests / asked.sets == 6 * (2 + 2) + 2 + 3
     # A tenant that is always busy has one in each window, however much it does there.
-    busiest = workload.timers(workload.Use(0, 10**9, 0, 0, 0, tenants=1))
+    busiest = timing.timers(uses.Use(0, 10**9, 0, 0, 0, tenants=1))
     assert busiest.sets == 730 * 30
-    assert timedelta(seconds=workload.RELAY_WINDOW_SECONDS) <= timedelta(minutes=5)
+    assert timedelta(seconds=timing.RELAY_WINDOW_SECONDS) <= timedelta(minutes=5)
 
 
-def test_both_accounts_of_the_backups_are_counted_once(
-    cost: ModuleType, workload: ModuleType
-) -> None:
-    for environment, use in workload.USES.items():
+def test_both_accounts_of_the_backups_are_counted_once() -> None:
+    for environment, use in uses.USES.items():
         lines = [line for line in cost.estimate(environment) if line.what.startswith("storage, b")]
         assert [(line.what, line.amount) for line in lines] == [
             ("storage, backup", f"{use.stored_gigabytes * 2:g} GB"),
@@ -219,27 +206,25 @@ def test_both_accounts_of_the_backups_are_counted_once(
         ]
 
 
-def test_content_is_checked_as_often_as_the_default_policy_says(workload: ModuleType) -> None:
-    assert TenantPolicy().verification_days == workload.VERIFICATION_DAYS
+def test_content_is_checked_as_often_as_the_default_policy_says() -> None:
+    assert TenantPolicy().verification_days == timing.VERIFICATION_DAYS
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_timers_use_little_of_the_throughput_that_is_paid_for(
-    workload: ModuleType, environment: str
-) -> None:
+def test_timers_use_little_of_the_throughput_that_is_paid_for(environment: str) -> None:
     database = load(environment).one("Microsoft.DocumentDB/databaseAccounts/sqlDatabases", "strong")
     most = database["properties"]["options"]["autoscaleSettings"]["maxThroughput"]
-    use = workload.USES[environment]
-    assert workload.timers(use).units / (730 * 3600) < 0.1 * most
+    use = uses.USES[environment]
+    assert timing.timers(use).units / (730 * 3600) < 0.1 * most
     assert workload.demand(use).peak_units < most
 
 
-def test_the_bill_follows_the_work_and_not_the_time(workload: ModuleType) -> None:
+def test_the_bill_follows_the_work_and_not_the_time() -> None:
     """A customer who does nothing costs no request to any store; the timers cost the same for all."""
-    idle = [workload.demand(workload.Use(0, 0, 0, 0, 0, tenants=n)) for n in (10, 100_000)]
+    idle = [workload.demand(uses.Use(0, 0, 0, 0, 0, tenants=n)) for n in (10, 100_000)]
     assert idle[0] == idle[1]
     assert (idle[0].blob_writes, idle[0].messages, idle[0].key_operations) == (0, 0, 0)
-    ten, thousand = (workload.demand(workload.grown(n)) for n in (10, 1_000))
+    ten, thousand = (workload.demand(uses.grown(n)) for n in (10, 1_000))
     assert thousand.blob_writes == 100 * ten.blob_writes
     of_timers = idle[0].request_units
     assert thousand.request_units - of_timers == pytest.approx(
@@ -248,15 +233,15 @@ def test_the_bill_follows_the_work_and_not_the_time(workload: ModuleType) -> Non
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_budget_is_above_the_estimate(cost: ModuleType, environment: str) -> None:
+def test_the_budget_is_above_the_estimate(environment: str) -> None:
     """Or people are told of it each month, and stop to look."""
     budget = load(environment).one("Microsoft.Consumption/budgets")["properties"]["amount"]
     assert sum(line.dollars for line in cost.estimate(environment)) < budget
 
 
-def test_every_kind_of_work_is_in_the_bill(cost: ModuleType, workload: ModuleType) -> None:
+def test_every_kind_of_work_is_in_the_bill() -> None:
     """More opens alone make each of these lines dearer: an open reads, logs, sends, and runs functions."""
-    use = workload.USES["production"]
+    use = uses.USES["production"]
 
     def bill(opens: int) -> dict[str, float]:
         return {
@@ -276,14 +261,12 @@ def test_every_kind_of_work_is_in_the_bill(cost: ModuleType, workload: ModuleTyp
     ("keys", "dollars"),
     [(10, 50), (250, 1_250), (1_000, 3_125), (4_000, 6_625), (100_000, 45_025)],
 )
-def test_keys_in_hardware_become_cheaper_the_more_there_are(
-    cost: ModuleType, keys: int, dollars: float
-) -> None:
+def test_keys_in_hardware_become_cheaper_the_more_there_are(keys: int, dollars: float) -> None:
     assert cost.tenant_keys(keys) == pytest.approx(dollars)
 
 
-def test_keys_in_software_cost_nothing_each(cost: ModuleType, workload: ModuleType) -> None:
-    use = workload.grown(1_000)
+def test_keys_in_software_cost_nothing_each() -> None:
+    use = uses.grown(1_000)
     hard, soft = (
         {line.what: line.dollars for line in cost.estimate("production", use, protection)}
         for protection in ("hardware", "software")

@@ -132,6 +132,14 @@ async def test_each_step_and_each_act_is_in_both_logs(data: Granted, desk: Desk)
     assert not any(text in written for text in (WHY, PRIVATE.case, PRIVATE.system, "a.txt"))
 
 
+async def test_no_entry_about_a_grant_leaves_open_whose_log_has_its_copy(
+    data: Granted, desk: Desk
+) -> None:
+    """It would hold up the operator's log for ever."""
+    with pytest.raises(ValueError, match="its copy belongs"):
+        data.services.journal.entry(Action.GRANT_READ, by=desk.asks, grant="grt_1")
+
+
 async def test_nobody_approves_their_own_request_under_whichever_account(
     data: Granted, desk: Desk
 ) -> None:
