@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from shared.audit.index import bundle_spans, log_part
 from shared.audit.log import AuditLog
 from shared.audit.models import BundleSpan
 from shared.audit.tree import StoredTree
-from shared.base.ids import earliest_id
+from shared.base.ids import ids_of_period
 from shared.crypto.tiles import WIDTH
 
 _PREFIX: Final = "aud"
 _AFTER_ALL: Final = f"{_PREFIX}_~"
-_RESOLUTION: Final = timedelta(milliseconds=1) - timedelta(microseconds=1)
-"""What the ids, which have milliseconds, may cut off a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,12 @@ class Period:
     @property
     def first(self) -> str:
         """The lowest id that an entry in it may have."""
-        return earliest_id(_PREFIX, self.since) if self.since else ""
+        return ids_of_period(_PREFIX, self.since, None)[0] or ""
 
     @property
     def end(self) -> str:
         """What the id of every entry in it is below."""
-        return earliest_id(_PREFIX, self.before + _RESOLUTION) if self.before else _AFTER_ALL
+        return ids_of_period(_PREFIX, None, self.before)[1] or _AFTER_ALL
 
     def touches(self, span: BundleSpan) -> bool:
         """Whether a bundle may hold entries of the period."""

@@ -15,7 +15,7 @@ from shared.audit.models import LogCheckpoint, LoggedEntry, TreeHead
 from shared.audit.storage import LogStore, beginning
 from shared.audit.tree import StoredTree
 from shared.base.errors import InvalidInput, NotFound
-from shared.base.ids import PREFIXES, earliest_id, is_id
+from shared.base.ids import PREFIXES, ids_of_period, is_id
 from shared.base.listing import Listing
 from shared.crypto.log_proofs import LogProof
 from shared.crypto.notes import parse_note
@@ -89,6 +89,7 @@ class LogReader:
         tenant = principal.tenant
         head = await self.log.head(tenant)
         newest = await newest_log_part(self.log.records, tenant)
+        first, end = ids_of_period("aud", since, before)
         page = await page_across(
             self._logged,
             [log_part(tenant, number) for number in range(newest, -1, -1)],
@@ -96,8 +97,8 @@ class LogReader:
             order="descending",
             limit=limit,
             cursor=cursor,
-            first=earliest_id("aud", since) if since else None,
-            before=earliest_id("aud", before) if before else None,
+            first=first,
+            before=end,
         )
         resource = where.get("resource", "")
         await self.journal.commit(

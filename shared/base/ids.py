@@ -28,6 +28,10 @@ PREFIXES: Final = (
 """The prefixes of ids that requests and audit entries name."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+"""The last millisecond that a ``datetime`` can name."""
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 """From Crockford's digits to those of ``int``."""
@@ -39,14 +43,34 @@ _ID: Final = re.compile(r"[a-z]{1,8}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 def new_id(prefix: str, now: datetime, entropy: Callable[[int], bytes]) -> str:
     """A fresh identifier such as ``doc_01jd3v...``."""
-    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
-    number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
-    return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+    return _id(prefix, (now - _EPOCH) // _MILLISECOND, int.from_bytes(entropy(10), "big"))
 
 
 def earliest_id(prefix: str, at: datetime) -> str:
-    """The identifier below all that are made at or after a moment, for comparing ages."""
-    return new_id(prefix, at, bytes)
+    """The identifier below all that are made at or after a moment, for comparing ages.
+
+    A moment before 1970 counts as the first of that year, one after the year 9999 as the last of it: a
+    client may name any, and no identifier says them.
+    """
+    return _id(prefix, (at - _EPOCH) // _MILLISECOND, 0)
+
+
+def ids_of_period(
+    prefix: str, since: datetime | None, before: datetime | None
+) -> tuple[str | None, str | None]:
+    """Which identifiers were made in a period: those from the first, and below the second.
+
+    Identifiers say milliseconds: what was made in the one in which a period begins, or is over, counts as
+    made in it.
+
+    Args:
+        prefix: Theirs.
+        since: When it begins, or None.
+        before: When it is over, or None.
+    """
+    first = None if since is None else earliest_id(prefix, since)
+    end = None if before is None else _id(prefix, -((_EPOCH - before) // _MILLISECOND), 0)
+    return first, end
 
 
 def is_id(text: str, *prefixes: str) -> bool:
@@ -71,3 +95,8 @@ def created_at(id: str) -> datetime:
         return _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         raise ValueError("the identifier was made after the year 9999") from None
+
+
+def _id(prefix: str, milliseconds: int, entropy: int) -> str:
+    number = (min(max(milliseconds, 0), _LAST) << 80) | entropy
+    return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

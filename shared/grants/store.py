@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.base.errors import Damaged, NotFound
-from shared.base.ids import earliest_id
+from shared.base.ids import ids_of_period
 from shared.base.models import JsonObject
 from shared.base.partitions import OPERATOR, Partition, month_of, partition_of
 from shared.grants.models import GRANT_KIND, Grant, Private
@@ -93,8 +93,7 @@ class GrantRecords:
             since: Only those asked for then or later.
             before: Only those asked for before then.
         """
-        first = earliest_id(PREFIX, since) if since else None
-        end = earliest_id(PREFIX, before) if before else None
+        first, end = ids_of_period(PREFIX, since, before)
         for month in await self.months.of(OPERATOR, order="descending"):
             if first is not None and month < month_of(first):
                 return

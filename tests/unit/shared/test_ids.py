@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.base.ids import earliest_id, is_id, new_id
+from shared.base.ids import created_at, earliest_id, ids_of_period, is_id, new_id
 
 MOMENTS = st.integers(0, 7 * 10**12).map(lambda ms: datetime.fromtimestamp(ms / 1_000, UTC))
 PREFIXES = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
@@ -52,3 +52,28 @@ def test_letters_that_are_mistaken_for_digits_are_refused() -> None:
     for letter in "iluo":
         assert not is_id(good[:-1] + letter, "doc")
     assert not is_id("doc_8" + "0" * 25, "doc"), "more than 128 bits"
+
+
+@given(MOMENTS, st.integers(0, 999))
+def test_what_is_made_in_the_millisecond_in_which_a_period_begins_or_ends_is_in_it(
+    at: datetime, microseconds: int
+) -> None:
+    within = at.replace(microsecond=at.microsecond // 1_000 * 1_000 + microseconds)
+    made = new_id("doc", at, os.urandom)
+    first, end = ids_of_period("doc", within, within)
+    assert first is not None
+    assert end is not None
+    assert first <= made
+    assert (made < end) is (microseconds > 0)
+    assert ids_of_period("doc", None, None) == (None, None)
+
+
+def test_a_moment_that_no_identifier_says_counts_as_the_nearest_that_one_says() -> None:
+    ahead, behind = timezone(timedelta(hours=23)), timezone(-timedelta(hours=23))
+    for early in (datetime.min.replace(tzinfo=ahead), datetime(1969, 12, 31, tzinfo=UTC)):
+        assert ids_of_period("doc", early, early) == ("doc_" + "0" * 26,) * 2
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    for late in (datetime.max.replace(tzinfo=behind), last):
+        first, end = ids_of_period("doc", late, late)
+        assert first == end == earliest_id("doc", last)
+        assert created_at(str(end)) == last
