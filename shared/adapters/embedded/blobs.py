@@ -27,11 +27,12 @@ from shared.adapters.embedded.folders import (
 )
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
-from shared.adapters.embedded.pieces import PIECE, read_at
-from shared.adapters.embedded.threads import DiskHangs, on_disk
+from shared.adapters.embedded.pieces import PIECE, SMALL, read_at
+from shared.adapters.embedded.publishing import Publisher
+from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
 from shared.base.buffers import Buffer
-from shared.base.errors import Conflict, Damaged, Forbidden, NotFound
+from shared.base.errors import Damaged, Forbidden, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
 from shared.ports.clock import Clock
 
@@ -68,6 +69,7 @@ class FileBlobs:
     ) -> None:
         self._root = root
         self._tree = ObjectTree(root)
+        self._publisher = Publisher(self._tree)
         self._clock = clock
         self._grants = grants
         self._forgets = forgets
@@ -82,7 +84,10 @@ class FileBlobs:
             async for chunk in content:
                 if draft.takes(chunk):
                     await on_disk(self._write, draft, chunk)
-            return await on_disk(self._publish, draft, name)
+            if not draft.is_small:
+                return await on_disk(self._publish, draft, name)
+            await self._publish_small(draft, name)
+            return draft.size
         except DiskHangs:
             draft.abandon()
             raise
@@ -107,14 +112,22 @@ class FileBlobs:
         """
         check_blob_name(name)
         check_range(start, end)
-        with contextlib.ExitStack() as opened:
-            descriptor, piece = await on_disk(self._open, opened, name, start, end)
+        with briefly():
+            descriptor, size = self._open(name)
+        try:
+            if (size if end is None else min(size, end)) - start <= SMALL:
+                with briefly():
+                    piece = self._read(name, descriptor, start, end)
+            else:
+                piece = await on_disk(self._read, name, descriptor, start, end)
             while piece:
                 yield piece
                 if len(piece) < PIECE:
                     return  # a file gives less than was asked for only at its end
                 start += len(piece)
                 piece = await on_disk(self._read, name, descriptor, start, end)
+        finally:
+            os.close(descriptor)
 
     async def get_all(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
         """See ``BlobStore.get_all``."""
@@ -129,7 +142,8 @@ class FileBlobs:
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""
         check_blob_name(name)
-        return await on_disk(self._head, name)
+        with briefly():
+            return self._head(name)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """See ``BlobStore.list``. Holds the names of one folder and its parents at a time."""
@@ -235,8 +249,16 @@ class FileBlobs:
         finally:
             os.close(descriptor)
 
+    async def _publish_small(self, draft: Draft, name: str) -> None:
+        """Make an object of what was gathered, together with the small ones of other callers."""
+        if not self._prepared:
+            await on_disk(self._prepare)
+        with briefly():
+            draft.write(b"")
+            draft.date(to_microseconds(self._clock.now()))
+        await self._publisher.publish(name, draft)
+
     def _publish(self, draft: Draft, name: str) -> int:
-        self._prepare()
         draft.write(b"")
         self._publish_all([(name, draft)])
         return draft.size
@@ -255,20 +277,17 @@ class FileBlobs:
         for folder_of, same in groupby(sorted(drafts, key=_folder_of), key=_folder_of):
             with self._tree.folder(folder_of, make=True) as folder:
                 for name, draft in same:
-                    _link(draft, folder, file_name(name.rpartition("/")[2]))
+                    draft.link(folder, file_name(name.rpartition("/")[2]))
                 os.fsync(folder)
 
-    def _open(
-        self, opened: contextlib.ExitStack, name: str, start: int, end: int | None
-    ) -> tuple[int, bytes]:
-        """Open an object until ``opened`` closes; its descriptor and first piece."""
+    def _open(self, name: str) -> tuple[int, int]:
+        """Open an object: its descriptor and its size."""
         try:
             with self._tree.located(name) as (folder, file):
                 descriptor = open_regular(file, os.O_RDONLY, folder=folder)
         except (FileNotFoundError, IrregularFile):
             raise NotFound("There is no such object.") from None
-        opened.callback(os.close, descriptor)
-        return descriptor, self._read(name, descriptor, start, end)
+        return descriptor, os.fstat(descriptor).st_size
 
     def _head(self, name: str) -> BlobInfo:
         try:
@@ -312,19 +331,6 @@ class FileBlobs:
 
 def _folder_of(named: tuple[str, object]) -> list[str]:
     return named[0].split("/")[:-1]
-
-
-def _link(draft: Draft, folder: int, file: str) -> None:
-    """Give a draft its name in its folder.
-
-    Raises:
-        Conflict: An object has it.
-    """
-    try:
-        os.link(draft.path, file, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        raise Conflict("An object of this name exists.") from None
-    draft.discard()
 
 
 def _info(name: str, status: os.stat_result) -> BlobInfo:

@@ -12,6 +12,7 @@ from typing import Final
 from shared.adapters.embedded.folders import IrregularFile, open_regular
 from shared.adapters.embedded.pieces import PIECE
 from shared.base.buffers import Buffer
+from shared.base.errors import Conflict
 
 HINT_BYTES: Final = 8 << 20
 """The disk begins with a large object whenever so much more of it was written."""
@@ -34,6 +35,11 @@ class Draft:
         self._gathered = bytearray()
         self._hinted = 0
         self.size = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of it was gathered, and none of it written."""
+        return self.descriptor is None
 
     def takes(self, chunk: Buffer) -> bool:
         """Gather the chunk; or tell that it must be written, after what was gathered."""
@@ -70,6 +76,23 @@ class Draft:
     def date(self, modified_at: int) -> None:
         """Say when the object became visible, microseconds since 1970."""
         os.utime(self._open(), ns=(modified_at * 1000, modified_at * 1000))
+
+    def link(self, folder: int, file: str) -> None:
+        """Give it its name as an object.
+
+        Args:
+            folder: A descriptor of the object's folder.
+            file: Its name in there.
+
+        Raises:
+            Conflict: An object has it.
+            OSError: As the operating system says.
+        """
+        try:
+            os.link(self.path, file, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            raise Conflict("An object of this name exists.") from None
+        self.discard()
 
     def sync(self) -> None:
         """Make what was written durable."""

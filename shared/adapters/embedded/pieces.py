@@ -11,6 +11,9 @@ from shared.base.errors import Damaged
 PIECE: Final = 1_048_576
 """Bytes that one call of the operating system reads or writes: a segment of sealed content."""
 
+SMALL: Final = 65_536
+"""Bytes that are read on the event loop: that takes less than two changes of thread."""
+
 
 def read_at(descriptor: int, start: int, size: int) -> bytes:
     """As many bytes as a file has from an offset on, and no more than ``size``.

@@ -1,4 +1,4 @@
-"""One SQLite file: a writer that commits in groups, and readers beside it."""
+"""One SQLite file: a writer that commits in groups, and a reader beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
@@ -17,9 +16,6 @@ from shared.adapters.embedded.writer import FORGET_SECONDS, Writer, empty_log
 from shared.base.errors import Damaged, InternalError, InvalidInput, Unavailable
 
 _T = TypeVar("_T")
-
-READERS: Final = 4
-"""Reader connections, each with a thread: SQLite lets reads run side by side."""
 
 BUSY_SECONDS: Final = 5.0
 """How long SQLite waits for another process's lock."""
@@ -53,11 +49,10 @@ class Database:
         self._prepared = False
         self._closed = False
         self._writer = Writer(path.stem, self._connect, forget_seconds)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:
-        """Run ``work`` in a transaction of the writer thread.
+        """Run ``work`` in a transaction, on the event loop.
 
         What ``work`` raises undoes what it did, and is raised here. If the caller is cancelled, the
         work may or may not take effect.
@@ -85,7 +80,10 @@ class Database:
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run ``work`` on a reader connection, off the event loop; each statement sees all commits.
+        """Run ``work`` on a reader connection; each statement sees all commits.
+
+        It runs on the event loop, so it has to be short: what a statement reads is in memory, or a few
+        pages of the disk away, which takes less than two changes of thread.
 
         Raises:
             Unavailable: SQLite or the disk failed, or the database is closed.
@@ -93,11 +91,22 @@ class Database:
             InternalError: The file has another version of the schema.
             InvalidInput: A text is not valid Unicode.
         """
-        with self._lock:
-            if self._closed:
+        try:
+            try:
+                connection = self._idle.get_nowait()
+            except Empty:
+                connection = await asyncio.to_thread(self._connect_reader)
+            with self._lock:
+                closed = self._closed
+            if closed:
+                connection.close()
                 raise Unavailable("The database is closed.")
-            future = self._readers.submit(self._read, work)
-        return await asyncio.wrap_future(future)
+            try:
+                return work(connection)
+            finally:
+                self._idle.put(connection)
+        except Exception as error:
+            raise self._explained(error) from error
 
     async def close(self) -> None:
         """Finish the work that waits, then close every connection. Closing twice does nothing."""
@@ -110,24 +119,14 @@ class Database:
 
     def _finish(self) -> None:
         self._writer.join()
-        self._readers.shutdown()
         with contextlib.suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
 
-    def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        try:
-            try:
-                connection = self._idle.get_nowait()
-            except Empty:
-                connection = self._connect()
-                connection.execute("PRAGMA query_only=ON")
-            try:
-                return work(connection)
-            finally:
-                self._idle.put(connection)
-        except Exception as error:
-            raise self._explained(error) from error
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only=ON")
+        return connection
 
     def _explained(self, error: Exception) -> Exception:
         """The error that callers get: SQLite's and the disk's as one of ours, any other as it is."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
@@ -53,7 +54,27 @@ async def on_disk(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kw
     try:
         return call.result()
     except OSError as error:
-        raise Unavailable("The disk did not accept the operation; try again shortly.") from error
+        raise refused(error) from error
+
+
+def refused(error: OSError) -> Unavailable:
+    """What callers get where the operating system refused."""
+    unavailable = Unavailable("The disk did not accept the operation; try again shortly.")
+    unavailable.__cause__ = error
+    return unavailable
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Around calls of the operating system that run on the event loop, as they wait for no disk.
+
+    Raises:
+        Unavailable: The operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refused(error) from error
 
 
 def _forget(call: asyncio.Future[_T]) -> None:

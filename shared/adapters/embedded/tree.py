@@ -26,7 +26,7 @@ _MAX_REMEMBERED_FOLDERS: Final = 10_000
 class ObjectTree:
     """The folders and files below ``root``. Every path is walked segment by segment.
 
-    All methods block: they are for threads beside the event loop.
+    All methods block: where they wait for a disk, they are for threads beside the event loop.
     """
 
     def __init__(self, root: Path) -> None:
@@ -51,6 +51,15 @@ class ObjectTree:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def is_durable(self, path: str) -> bool:
+        """Whether this process has made sure that a folder, ``a/b``, is there for good."""
+        return path + "/" in self._durable_folders or not path
+
+    def open_folder(self, path: str) -> int:
+        """A descriptor of a folder, ``a/b``, which is made where it is missing; the caller closes it."""
+        with self.folder(path.split("/") if path else [], make=True) as folder:
+            return os.dup(folder)
 
     @contextlib.contextmanager
     def located(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:

@@ -1,9 +1,14 @@
-"""The writer of a SQLite file: one thread that commits in groups, and empties the log behind them.
+"""The writer of a SQLite file: it commits in groups, and empties the log behind them.
 
-A durable commit costs an fsync, and an fsync serves any number of changes. So one thread owns the
-only connection that writes: it takes all the work that waits, runs each piece inside its own
-savepoint, and commits the group as one transaction. Nobody is told of success before that commit
-has returned, and if it fails, all of the group has failed.
+A durable commit costs an fsync, and an fsync serves any number of changes. So one connection writes: it
+takes all the work that waits, runs each piece inside its own savepoint, and commits the group as one
+transaction. Nobody is told of success before that commit has returned, and if it fails, all of the group
+has failed.
+
+The statements run on the event loop, where they take microseconds: from a thread, each of them would fight
+for the interpreter's lock. What waits for the disk or for another process runs in the writer's thread: the
+commit, opening the file, emptying the log. Whoever has the turn uses the connection, the loop or the
+thread; it is passed on from group to group (decision 45).
 
 Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit; a group in
 which nothing needs to be durable goes without, as ``synchronous=NORMAL``:
@@ -22,7 +27,10 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -76,12 +84,28 @@ class _Job:
             self.future.set_result(self.result)
 
 
+@dataclass(slots=True)
+class _Group:
+    """Pieces of work that one transaction commits, and what made all of them fail."""
+
+    jobs: Sequence[_Job]
+    failure: Exception | None = None
+
+    @property
+    def level(self) -> str:
+        """How SQLite is to commit it."""
+        return "FULL" if any(job.durable for job in self.jobs) else "NORMAL"
+
+
+_Step = Callable[[], None]
+
+
 class Writer:
-    """The thread that writes, started by the first piece of work.
+    """The one connection that writes, opened by the first piece of work.
 
     Args:
         name: Of the file, for the thread and for log lines.
-        connect: Opens the connection.
+        connect: Opens the connection; it is to wait for other processes' locks while it opens.
         forget_seconds: How long after a commit the log may still hold what was removed.
     """
 
@@ -91,78 +115,147 @@ class Writer:
         self._name = name
         self._connect = connect
         self._forget_seconds = forget_seconds
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._steps: SimpleQueue[_Step | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        # These two are the thread's own.
+        self._lock = threading.Lock()  # held for moments: of the next three
+        self._waiting: deque[_Job] = deque()
+        self._free = True
+        self._stopping = False
+        # The others are of whoever has the turn.
         self._connection: sqlite3.Connection | None = None
+        self._patience = 0  # of the connection, milliseconds
+        self._level = ""
         self._forget_at: float | None = None  # of the monotonic clock
 
     def submit(
         self, work: Callable[[sqlite3.Connection], Any], *, durable: bool
     ) -> asyncio.Future[Any]:
-        """Queue work of the running event loop; what it returns or raises. One caller at a time."""
-        job = _Job(work, asyncio.get_running_loop().create_future(), durable=durable)
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name=f"{self._name}-writer", daemon=True
-            )
-            self._thread.start()
-        self._jobs.put(job)
+        """Queue work of the running event loop; what it returns or raises."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), durable=durable)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name=f"{self._name}-writer", daemon=True
+                )
+                self._thread.start()
+            self._waiting.append(job)
+            taken, self._free = self._free, False
+        if taken:
+            # What else is submitted in this round of the loop joins the group.
+            loop.call_soon(self._start_group)
         return job.future
 
     def stop(self) -> None:
         """Let the thread end after the work that waits."""
-        self._jobs.put(None)
+        with self._lock:
+            self._stopping = True
+            free = self._free
+        if free:
+            self._steps.put(None)
 
     def join(self) -> None:
         """Wait for the thread's end."""
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self) -> None:
-        while (first := self._next_job()) is not None:
-            group, last = [first], False
-            with contextlib.suppress(Empty):
-                while len(group) < MAX_GROUP and not last:
-                    job = self._jobs.get_nowait()
-                    if job is None:
-                        last = True
-                    else:
-                        group.append(job)
+    def _start_group(self) -> None:
+        """On the loop: begin a transaction for what waits, without waiting for anybody."""
+        with self._lock:
+            size = min(len(self._waiting), MAX_GROUP)
+            group = _Group([self._waiting.popleft() for _ in range(size)])
+        connection = self._connection
+        if connection is not None:
             try:
-                self._commit(group)
-            except Exception as error:
-                for job in group:
-                    job.failure = error
-                self._disconnect()
-            _deliver(group)
-            if last:
-                break
-            self._forget_if_due()
+                self._begin(connection, group)
+            except sqlite3.Error:
+                pass  # the thread tries again, and may wait
+            else:
+                self._work(connection, group)
+                return
+        self._steps.put(partial(self._begin_patiently, group))
+
+    def _begin(self, connection: sqlite3.Connection, group: _Group) -> None:
+        if self._level != group.level:
+            self._level = group.level
+            connection.execute(f"PRAGMA synchronous={self._level}")
+        connection.execute("BEGIN IMMEDIATE")
+
+    def _work(self, connection: sqlite3.Connection, group: _Group) -> None:
+        """On the loop: run the pieces of work of a transaction that has begun."""
+        try:
+            for job in group.jobs:
+                # A caller that has gone by now wants nothing done.
+                if not job.future.cancelled():
+                    job.run(connection)
+        except Exception as error:
+            group.failure = error
+        self._steps.put(partial(self._commit, connection, group))
+
+    def _run(self) -> None:
+        """The thread: each step of it has the turn, and passes it on."""
+        while (step := self._next_step()) is not None:
+            step()
         self._disconnect()
 
-    def _next_job(self) -> _Job | None:
-        """The next job, or None at the end. While there is none, the log is emptied when that is due."""
+    def _next_step(self) -> _Step | None:
+        """The next step, or None at the end. While there is none, the log is emptied when that is due."""
         while self._forget_at is not None:
             try:
-                return self._jobs.get(timeout=max(0.0, self._forget_at - time.monotonic()))
+                return self._steps.get(timeout=max(0.0, self._forget_at - time.monotonic()))
             except Empty:
-                self._forget_if_due()
-        return self._jobs.get()
+                with self._lock:
+                    taken, self._free = self._free, False
+                if not taken:
+                    break  # the loop has the turn, and puts a step at its end
+                self._pass_on()
+        return self._steps.get()
 
-    def _commit(self, group: list[_Job]) -> None:
-        connection = self._connected()
-        level = "FULL" if any(job.durable for job in group) else "NORMAL"
-        connection.execute(f"PRAGMA synchronous={level}")
-        connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            # A caller that has gone by now wants nothing done. (Reading this here is safe: a future
-            # that is not cancelled now is at worst cancelled a moment later.)
-            if not job.future.cancelled():
-                job.run(connection)
-        connection.execute("COMMIT")
-        if self._forget_at is None:
+    def _begin_patiently(self, group: _Group) -> None:
+        """In the thread: open the file, wait for other processes; then the loop does the work."""
+        loop = group.jobs[0].future.get_loop()
+        try:
+            connection = self._connected()
+            connection.execute(f"PRAGMA busy_timeout={self._patience}")
+            self._begin(connection, group)
+            connection.execute("PRAGMA busy_timeout=0")
+            loop.call_soon_threadsafe(self._work, connection, group)
+        except Exception as error:  # also where that loop was closed
+            group.failure = error
+            self._end(group)
+
+    def _commit(self, connection: sqlite3.Connection, group: _Group) -> None:
+        """In the thread: make the work of a group durable."""
+        if group.failure is None:
+            try:
+                connection.execute("COMMIT")
+            except Exception as error:
+                group.failure = error
+        if group.failure is None and self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
+        self._end(group)
+
+    def _end(self, group: _Group) -> None:
+        """In the thread: tell the outcome, and pass the turn on."""
+        if group.failure is not None:
+            for job in group.jobs:
+                job.failure = group.failure
+            self._disconnect()
+        _deliver(group.jobs)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """In the thread: empty the log if that is due, then give the turn to the work that waits."""
+        self._forget_if_due()
+        with self._lock:
+            while self._waiting:
+                with contextlib.suppress(RuntimeError):
+                    self._waiting[0].future.get_loop().call_soon_threadsafe(self._start_group)
+                    return
+                self._waiting.popleft()  # its loop was closed: nobody waits for it
+            self._free = True
+            if self._stopping:
+                self._steps.put(None)
 
     def _forget_if_due(self) -> None:
         """Empty the log if its time has come; where readers or the disk are in the way, try again later."""
@@ -170,10 +263,9 @@ class Writer:
             return
         try:
             connection = self._connected()
-            [waits] = connection.execute("PRAGMA busy_timeout").fetchone()
             connection.execute(f"PRAGMA busy_timeout={_FORGET_BUSY_MILLISECONDS}")
             emptied = empty_log(connection)
-            connection.execute(f"PRAGMA busy_timeout={waits}")
+            connection.execute("PRAGMA busy_timeout=0")
         except Exception as error:
             _log.warning("%s: the log was not emptied: %s", self._name, type(error).__name__)
             self._disconnect()
@@ -183,6 +275,9 @@ class Writer:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()
+            [self._patience] = self._connection.execute("PRAGMA busy_timeout").fetchone()
+            self._connection.execute("PRAGMA busy_timeout=0")
+            self._level = ""
         return self._connection
 
     def _disconnect(self) -> None:
@@ -203,16 +298,16 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
-def _deliver(group: list[_Job]) -> None:
+def _deliver(jobs: Sequence[_Job]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in group:
+    for job in jobs:
         by_loop.setdefault(job.future.get_loop(), []).append(job)
-    for loop, jobs in by_loop.items():
+    for loop, theirs in by_loop.items():
         # A loop that was closed has nobody waiting in it.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_deliver_here, jobs)
+            loop.call_soon_threadsafe(_deliver_here, theirs)
 
 
-def _deliver_here(jobs: list[_Job]) -> None:
+def _deliver_here(jobs: Sequence[_Job]) -> None:
     for job in jobs:
         job.deliver()

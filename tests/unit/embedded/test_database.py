@@ -36,9 +36,12 @@ class Connection(sqlite3.Connection):
 
     commits = 0
     failing = ""
+    before_commit = None
 
     def execute(self, sql, *arguments):
         if sql == "COMMIT":
+            if Connection.before_commit is not None:
+                Connection.before_commit()
             if Connection.failing == "before":
                 raise sqlite3.OperationalError("disk I/O error")
             Connection.commits += 1
@@ -49,7 +52,7 @@ class Connection(sqlite3.Connection):
 
 @pytest.fixture
 def connection(monkeypatch):
-    Connection.commits, Connection.failing = 0, ""
+    Connection.commits, Connection.failing, Connection.before_commit = 0, "", None
     connect = sqlite3.connect
     monkeypatch.setattr(
         embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
@@ -196,24 +199,27 @@ async def test_text_that_is_no_unicode_is_refused(database):
         await database.read(lambda reader: reader.execute("SELECT ?", ("\udc80",)))
 
 
-async def test_a_caller_that_is_gone_before_its_turn_changes_nothing(database):
+async def test_a_caller_that_is_gone_before_its_turn_changes_nothing(database, connection):
     busy, go_on = threading.Event(), threading.Event()
 
-    def hold_up(_):
+    def hold_up():
         busy.set()
         assert go_on.wait(10)
 
-    holding = asyncio.create_task(database.write(hold_up))
+    connection.before_commit = hold_up
+    holding = asyncio.create_task(database.write(insert("held up")))
     await asyncio.to_thread(busy.wait, 10)
+    connection.before_commit = None
     call = asyncio.create_task(database.write(insert("cancelled")))
     await asyncio.sleep(0)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    assert await database.read(everything) == [], "readers do not wait for the disk"
     go_on.set()
     await holding
     await database.write(insert("after"))
-    assert await database.read(everything) == ["after"]
+    assert await database.read(everything) == ["after", "held up"]
 
 
 async def test_a_closed_database_refuses_and_has_finished_its_work(tmp_path):
