@@ -6,6 +6,7 @@ overwritten before its file is removed waits for that in ``.erased``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import stat
@@ -116,6 +117,7 @@ class FileBlobs:
             descriptor, size = self._open(name)
         try:
             if (size if end is None else min(size, end)) - start <= SMALL:
+                await asyncio.sleep(0)  # as ``Database.read``
                 with briefly():
                     piece = self._read(name, descriptor, start, end)
             else:

@@ -91,22 +91,30 @@ class Database:
             InternalError: The file has another version of the schema.
             InvalidInput: A text is not valid Unicode.
         """
+        # Whoever reads on and on lets others have a turn in between.
+        await asyncio.sleep(0)
         try:
-            try:
-                connection = self._idle.get_nowait()
-            except Empty:
-                connection = await asyncio.to_thread(self._connect_reader)
-            with self._lock:
-                closed = self._closed
-            if closed:
-                connection.close()
-                raise Unavailable("The database is closed.")
+            connection = await self._reader()
             try:
                 return work(connection)
             finally:
                 self._idle.put(connection)
         except Exception as error:
             raise self._explained(error) from error
+
+    async def _reader(self) -> sqlite3.Connection:
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise Unavailable("The database is closed.")
+            with contextlib.suppress(Empty):
+                return self._idle.get_nowait()
+            connection = await asyncio.to_thread(self._connect_reader)
+            with self._lock:
+                if not self._closed:
+                    self._idle.put(connection)
+                    continue
+            connection.close()
 
     async def close(self) -> None:
         """Finish the work that waits, then close every connection. Closing twice does nothing."""
