@@ -107,14 +107,16 @@ class Database:
             with self._lock:
                 if self._closed:
                     raise Unavailable("The database is closed.")
-            with contextlib.suppress(Empty):
+            try:
                 return self._idle.get_nowait()
-            connection = await asyncio.to_thread(self._connect_reader)
+            except Empty:
+                connection = await asyncio.to_thread(self._connect_reader)
             with self._lock:
-                if not self._closed:
+                closed = self._closed
+                if not closed:
                     self._idle.put(connection)
-                    continue
-            connection.close()
+            if closed:
+                connection.close()
 
     async def close(self) -> None:
         """Finish the work that waits, then close every connection. Closing twice does nothing."""
