@@ -59,6 +59,9 @@ class JsonFormatter(logging.Formatter):
 
 def configure_logging() -> None:
     """Send every log record to standard error as JSON."""
+    # No line says them, and to find them out for each costs as much as to write it (logging-cookbook,
+    # "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

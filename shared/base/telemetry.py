@@ -217,9 +217,16 @@ def error_type(error: BaseException) -> str:
     return error.slug if isinstance(error, StrongroomError) else type(error).__qualname__
 
 
+def _is_off() -> bool:
+    """Whether nobody has started the SDK, so that a span would be made for nothing."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def context_of(traceparent: str | None) -> Context:
     """The context of a ``traceparent``; without one, or where it is malformed, that of a new trace."""
-    return _propagator.extract({"traceparent": traceparent or ""}, Context())
+    if traceparent is None or _is_off():
+        return Context()
+    return _propagator.extract({"traceparent": traceparent}, Context())
 
 
 def traceparent_of(span: Span) -> str | None:
@@ -273,6 +280,9 @@ def span(
         attributes: Those that are known from the start.
         parent: The context that it continues.
     """
+    if _is_off():
+        yield trace.INVALID_SPAN
+        return
     with _tracer.start_as_current_span(
         name,
         parent,

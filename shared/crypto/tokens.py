@@ -136,24 +136,16 @@ def token_kid(token: str) -> str:
     return str(kid)
 
 
-def read(
-    root: bytes, ring: Mapping[str, TokenKey], token: str, *, environment: str, now: datetime
-) -> Claims:
-    """Decrypt a token and check that it is valid here and now.
-
-    The caller compares the user's security version.
+def decrypt(root: bytes, ring: Mapping[str, TokenKey], token: str) -> Claims:
+    """What a token says, once it is sure that we issued it; ``check`` says whether it is valid.
 
     Args:
         root: The secret behind the ring, 32 bytes.
         ring: Token keys by kid.
         token: As it came from the client.
-        environment: Where it must have been issued.
-        now: UTC.
 
     Raises:
-        Unauthenticated: It is malformed, was changed, names a kid outside the ring,
-            belongs to another environment, was issued in the future or is valid for too long.
-        TokenExpired: It has expired; the error names the user.
+        Unauthenticated: It is malformed, was changed, or names a kid outside the ring.
     """
     from joserfc import errors, jwe, jwk
 
@@ -163,9 +155,24 @@ def read(
     secret = jwk.OctKey.import_key(derive_key(root, key.salt, key.kid))
     try:
         plaintext = jwe.decrypt_compact(token, secret, algorithms=_ALGORITHMS).plaintext
-        claims = _from_json(json.loads(plaintext or b""))
+        return _from_json(json.loads(plaintext or b""))
     except (errors.JoseError, ValueError, TypeError, KeyError, OverflowError):
         raise Unauthenticated(_REFUSED) from None
+
+
+def check(claims: Claims, *, environment: str, now: datetime) -> None:
+    """Check that a token is valid here and now. The caller compares the user's security version.
+
+    Args:
+        claims: What it says.
+        environment: Where it must have been issued.
+        now: UTC.
+
+    Raises:
+        Unauthenticated: It belongs to another environment, was issued in the future, or is valid for too
+            long.
+        TokenExpired: It has expired; the error names the user.
+    """
     lifetime = claims.expires_at - claims.issued_at
     if (
         claims.environment != environment
@@ -177,7 +184,6 @@ def read(
         expired = TokenExpired("The token has expired; sign in again.")
         expired.tenant, expired.user = claims.tenant, claims.user
         raise expired
-    return claims
 
 
 def _header(kid: str) -> dict[str, str]:

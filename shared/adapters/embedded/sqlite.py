@@ -70,8 +70,7 @@ class Database:
             InvalidInput: A text is not valid Unicode.
         """
         with self._lock:
-            if self._closed:
-                raise Unavailable("The database is closed.")
+            self._check_open()
             written = self._writer.submit(work, durable=durable)
         try:
             result: _T = await written
@@ -102,11 +101,14 @@ class Database:
         except Exception as error:
             raise self._explained(error) from error
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The database is closed.")
+
     async def _reader(self) -> sqlite3.Connection:
         while True:
             with self._lock:
-                if self._closed:
-                    raise Unavailable("The database is closed.")
+                self._check_open()
             try:
                 return self._idle.get_nowait()
             except Empty:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -36,7 +37,7 @@ class Connection(sqlite3.Connection):
 
     commits = 0
     failing = ""
-    before_commit = None
+    before_commit: Callable[[], None] | None = None
 
     def execute(self, sql, *arguments):
         if sql == "COMMIT":

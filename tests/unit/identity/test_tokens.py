@@ -46,6 +46,23 @@ async def test_a_token_says_whose_it_is(identity: Identity, stores: Stores) -> N
         await identity.tokens.read(issued.token)
 
 
+async def test_what_is_remembered_of_a_token_is_only_what_it_says(
+    identity: Identity, stores: Stores
+) -> None:
+    issued = await identity.tokens.issue(user(stores))
+    assert await identity.tokens.read(issued.token) == await identity.tokens.read(issued.token)
+    head, _, tag = issued.token.rpartition(".")
+    for changed in (head + "." + tag[::-1], issued.token + "A", issued.token[:-1]):
+        with pytest.raises(Unauthenticated):
+            await identity.tokens.read(changed)
+    for _ in range(2):
+        stores.clock.advance((ROTATE_AT_MOST_EVERY + ACTIVATION + TOKEN_LIFETIME).total_seconds())
+        assert await identity.tokens.rotate()
+    with pytest.raises(Unauthenticated) as refusal:
+        await identity.tokens.read(issued.token)
+    assert not isinstance(refusal.value, TokenExpired), "its key is gone, and so is what it said"
+
+
 async def test_a_token_of_another_environment(identity: Identity, stores: Stores) -> None:
     issued = await identity.tokens.issue(user(stores))
     with pytest.raises(Unauthenticated):
