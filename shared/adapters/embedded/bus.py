@@ -105,10 +105,16 @@ class SqliteBus:
         while True:
             # Taken before looking, so that what happens after the look is not missed.
             changed = self._changed[subscription]
-            locked = await self._database.write(
-                lambda writer: messages.lock_due(writer, source, limit, self._now(), self._entropy),
-                durable=False,
+            locked = await self._database.read(
+                lambda reader: messages.none_due(reader, source, self._now())
             )
+            if locked is None:
+                locked = await self._database.write(
+                    lambda writer: messages.lock_due(
+                        writer, source, limit, self._now(), self._entropy
+                    ),
+                    durable=False,
+                )
             pause = deadline - loop.time()
             if locked.deliveries or pause <= 0:
                 return locked.deliveries

@@ -137,6 +137,14 @@ def replay(
     return replayed
 
 
+def none_due(reader: sqlite3.Connection, source: Subscription, now: int) -> Locked | None:
+    """What ``lock_due`` would find, where that is nothing; None where it has to look itself."""
+    next_due = _next_due(reader, source)
+    if next_due is not None and not now < next_due <= _horizon(source, now):
+        return None
+    return Locked([], next_due)
+
+
 def lock_due(
     writer: sqlite3.Connection, source: Subscription, limit: int, now: int, entropy: Entropy
 ) -> Locked:
@@ -146,10 +154,9 @@ def lock_due(
     than the longest back-off or lock from now got its time while the clock was ahead: it is due.
     """
     until = now + source.lock_seconds * SECOND
-    horizon = max(until, now + deliveries.LONGEST_BACK_OFF // timedelta(microseconds=1))
     writer.execute(
         "UPDATE messages SET available_at = ? WHERE subscription = ? AND available_at > ?",
-        (now, source.name, horizon),
+        (now, source.name, _horizon(source, now)),
     )
     locked_now: list[Delivery] = []
     while not locked_now:
@@ -172,10 +179,20 @@ def lock_due(
                 (until, token, row["sequence"]),
             )
             locked_now.append(_delivery(row, token, until))
-    (next_due,) = writer.execute(
+    return Locked(locked_now, _next_due(writer, source))
+
+
+def _horizon(source: Subscription, now: int) -> int:
+    """The latest time at which a message can be due."""
+    longest = deliveries.LONGEST_BACK_OFF // timedelta(microseconds=1)
+    return now + max(source.lock_seconds * SECOND, longest)
+
+
+def _next_due(connection: sqlite3.Connection, source: Subscription) -> int | None:
+    found: tuple[int | None] = connection.execute(
         "SELECT min(available_at) FROM messages WHERE subscription = ?", (source.name,)
     ).fetchone()
-    return Locked(locked_now, next_due)
+    return found[0]
 
 
 def locked(writer: sqlite3.Connection, token: str, now: int) -> sqlite3.Row:

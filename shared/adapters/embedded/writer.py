@@ -188,9 +188,27 @@ class Writer:
                 # A caller that has gone by now wants nothing done.
                 if not job.future.cancelled():
                     job.run(connection)
+            if group.level == "NORMAL":
+                connection.execute("COMMIT")  # which waits for no disk
         except Exception as error:
             group.failure = error
-        self._steps.put(partial(self._commit, connection, group))
+        if group.failure is not None:
+            self._steps.put(partial(self._end, group))
+        elif group.level == "NORMAL":
+            self._end_here(group)
+        else:
+            self._steps.put(partial(self._commit, connection, group))
+
+    def _end_here(self, group: _Group) -> None:
+        """On the loop: as ``_end``, for a group that was committed there."""
+        _deliver(group.jobs)
+        if self._forget_at is None:
+            self._forget_at = time.monotonic() + self._forget_seconds
+            self._steps.put(_look_again)
+        elif time.monotonic() >= self._forget_at:
+            self._steps.put(self._pass_on)
+            return
+        self._give_turn()
 
     def _run(self) -> None:
         """The thread: each step of it has the turn, and passes it on."""
@@ -226,11 +244,10 @@ class Writer:
 
     def _commit(self, connection: sqlite3.Connection, group: _Group) -> None:
         """In the thread: make the work of a group durable."""
-        if group.failure is None:
-            try:
-                connection.execute("COMMIT")
-            except Exception as error:
-                group.failure = error
+        try:
+            connection.execute("COMMIT")
+        except Exception as error:
+            group.failure = error
         if group.failure is None and self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
         self._end(group)
@@ -247,6 +264,9 @@ class Writer:
     def _pass_on(self) -> None:
         """In the thread: empty the log if that is due, then give the turn to the work that waits."""
         self._forget_if_due()
+        self._give_turn()
+
+    def _give_turn(self) -> None:
         with self._lock:
             while self._waiting:
                 with contextlib.suppress(RuntimeError):
@@ -276,6 +296,8 @@ class Writer:
         if self._connection is None:
             self._connection = self._connect()
             [self._patience] = self._connection.execute("PRAGMA busy_timeout").fetchone()
+            # The log is emptied by the thread alone: a commit must not do it on the loop.
+            self._connection.execute("PRAGMA wal_autocheckpoint=0")
             self._connection.execute("PRAGMA busy_timeout=0")
             self._level = ""
         return self._connection
@@ -296,6 +318,10 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     """
     [busy, _, _] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy
+
+
+def _look_again() -> None:
+    """The step that lets the thread see when it has to empty the log."""
 
 
 def _deliver(jobs: Sequence[_Job]) -> None:
