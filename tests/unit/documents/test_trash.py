@@ -29,8 +29,8 @@ from shared.documents.store import (
 )
 from shared.documents.trash import AT_ONCE, Trash
 from shared.journal.agenda import Task
-from shared.journal.journal import entries_waiting
 from shared.journal.outbox import KIND as OUTBOX_KIND
+from shared.journal.waiting import entries_waiting
 from shared.policy.models import TenantPolicy
 from shared.ports.clock import Runtime
 from tests.support.documents import (
@@ -79,7 +79,11 @@ async def in_trash(process: DocumentProcess) -> list[str]:
 async def actions(data: DocumentData, document: str) -> list[str]:
     """What was done with a document, by name: within a millisecond, entries have no order."""
     scan = entries_waiting(data.records).scan(partition_of(TENANT, document))
-    found = [each.value.action.value async for each in scan if each.value.resource == document]
+    found = [
+        each.value.entry.action.value
+        async for each in scan
+        if each.value.entry.resource == document
+    ]
     return sorted(found)
 
 
