@@ -58,7 +58,7 @@ BATCH: Final = MAX_CHANGES - 1
 LOOKED_UP_AT_ONCE: Final = 16
 
 TAKEN_UP: Final = 100_000
-"""Tenants, and appends, that a process remembers having done with."""
+"""Tenants and appends that a process remembers."""
 
 EMPTY: Final = TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
 
@@ -105,6 +105,7 @@ class AuditLog:
     _pointers: Collection[LogPointer] = field(init=False)
     _taken_up: set[str] = field(init=False, default_factory=set)
     _removed: set[str] = field(init=False, default_factory=set)
+    _parts: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._waiting = entries_waiting(self.records)
@@ -265,6 +266,11 @@ class AuditLog:
         self._removed.add(head.appended[0])
 
     async def _current_part(self, tenant: str) -> _Part:
+        known = self._parts.get(tenant)
+        if known is not None:
+            stored = await self._heads.find(log_part(tenant, known), HEAD_ID)
+            if stored is not None and stored.value.tree.size < (known + 1) * self.part_entries:
+                return _Part(known, stored.value, stored)
         number = await newest_log_part(self.records, tenant)
         stored = await self._heads.find(log_part(tenant, number), HEAD_ID)
         if stored is None:
@@ -275,6 +281,9 @@ class AuditLog:
             return _Part(number, before.value if before else PartHead(tree=EMPTY), None)
         if stored.value.tree.size == (number + 1) * self.part_entries:
             return _Part(number + 1, stored.value, None)
+        if len(self._parts) >= TAKEN_UP:
+            self._parts.clear()
+        self._parts[tenant] = number
         return _Part(number, stored.value, stored)
 
     async def _point_at(self, tenant: str, number: int) -> None:

@@ -37,7 +37,7 @@ SUBSCRIPTIONS = tuple(each.name for each in load_topology().subscriptions)
 IN_WORK = 8
 """Messages of a subscription at the same time, as the host takes them."""
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 
 @dataclass
