@@ -197,7 +197,7 @@ def wait_until_settled(server: Server) -> None:
 
 def _under_way(server: Server) -> bool:
     questions = {
-        "records.db": "SELECT EXISTS (SELECT 1 FROM records WHERE kind = 'outbox')",
+        "records.db": "SELECT EXISTS (SELECT 1 FROM records WHERE kind IN ('outbox', 'audit'))",
         "bus.db": "SELECT EXISTS (SELECT 1 FROM messages)",
     }
     for name, question in questions.items():

@@ -140,7 +140,7 @@ def build(
     environment = settings.environment
 
     agenda = Agenda(records, runtime)
-    outbox = Outbox(records, adapters.bus, agenda, runtime)
+    outbox = Outbox(records, adapters.bus, agenda, environment, runtime)
     journal = Journal(records, outbox, environment, runtime)
     idempotency = Idempotency(records, runtime)
     hasher = PasswordHasher(runtime)

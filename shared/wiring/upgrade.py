@@ -41,9 +41,9 @@ from shared.crypto.canonical import canonical_json
 from shared.documents.naming import former_day
 from shared.journal.agenda import Agenda, Task
 from shared.journal.idempotency import RESERVATION_KIND
-from shared.journal.journal import ENTRY_KIND
 from shared.journal.months import DOCUMENT_MONTHS
 from shared.journal.outbox import RELAY_AFTER
+from shared.journal.waiting import ENTRY_KIND
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Create, Record, RecordStore
 

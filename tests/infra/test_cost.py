@@ -181,7 +181,7 @@ def test_timers_cost_in_proportion_to_the_work() -> None:
     assert timing.timers(quiet).lists == 730 * 3
     # One that is always busy: one visit to each of its two partitions in two minutes.
     busy = timing.timers(uses.Use(0, 10_000_000, 0, 0, 0, tenants=1))
-    assert busy.relay_units == 2 * 730 * 30 * (10 + 6 + 10)
+    assert busy.relay_units == 2 * 730 * 30 * (10 + 2 * 6 + 10)
     assert busy.lists == 730 * 3
 
 
