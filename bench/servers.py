@@ -160,14 +160,20 @@ def strongroom(
     return running(command, port, folder, settings)
 
 
-def sign_in(server: Server) -> str:
+def sign_in(server: Server, password: str | None = None) -> str:
     """Create the operator and a tenant; the token of the tenant's administrator."""
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as http:
-        return first_administrator(http, bootstrap_secret(server.folder))
+        return first_administrator(http, bootstrap_secret(server.folder), password)
 
 
-def first_administrator(http: httpx.Client, secret: str) -> str:
-    """Create the operator and a tenant through the API; the token of the tenant's administrator."""
+def first_administrator(http: httpx.Client, secret: str, password: str | None = None) -> str:
+    """Create the operator and a tenant through the API; the token of the tenant's administrator.
+
+    Args:
+        http: A client of the API.
+        secret: Of the bootstrap.
+        password: That the administrator is to have; None: one that nobody knows.
+    """
 
     def post(path: str, body: dict[str, str], token: str | None = None) -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else None
@@ -177,7 +183,7 @@ def first_administrator(http: httpx.Client, secret: str) -> str:
 
     def token(tenant: str, username: str, temporary: str) -> str:
         body = {"tenant": tenant, "username": username, "password": temporary}
-        body["new_password"] = secrets.token_urlsafe(24)
+        body["new_password"] = password or secrets.token_urlsafe(24)
         return str(post("auth/sign-in", body)["token"])
 
     first = post("auth/bootstrap", {"username": "operator", "secret": secret})
