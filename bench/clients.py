@@ -147,7 +147,8 @@ def receive(
 
 
 def request_bytes(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
-    head = {"Host": "127.0.0.1", **headers, "Content-Length": str(len(body))}
+    """A request; its ``Content-Length`` is that of the body unless the headers name one."""
+    head = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

@@ -35,6 +35,6 @@ class Report:
         """Print the floors with their margins; the exit code."""
         for what, found, kind, floor, holds in self._floors:
             verdict = "holds" if holds else "FAILS"
-            margin = abs(found - floor) / floor
-            print(f"{what}: {found:.2f}, {kind} {floor:g}: {verdict} by {margin:.0%}")
+            margin = f" by {abs(found - floor) / floor:.0%}" if floor else ""
+            print(f"{what}: {found:.2f}, {kind} {floor:g}: {verdict}{margin}")
         return 0 if all(holds for *_, holds in self._floors) else 1

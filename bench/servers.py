@@ -35,11 +35,21 @@ def read_arguments(description: str, *, quick: str) -> argparse.Namespace:
         quick: What ``--quick`` changes.
     """
     parser = argparse.ArgumentParser(description=description)
+    add_arguments(parser, quick=quick)
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None:
+    """Add what every benchmark takes.
+
+    Args:
+        parser: Of the command line.
+        quick: What ``--quick`` changes.
+    """
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument(
         "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
     )
-    return parser.parse_args()
 
 
 @dataclass(frozen=True)
