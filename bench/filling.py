@@ -1,8 +1,8 @@
 """A tenant that has uploaded so many documents, all through the services, on a clock that is moved.
 
-The embedded adapters on a disk, or in memory if told so, with every call counted. The tenant uploads
-``A_STEP`` documents in an hour, then the timers run. Each call of the audit handler appends everything that
-waits, so of the deliveries that come together one is handled and the others are acknowledged.
+The embedded adapters on a disk, with every call counted. The tenant uploads ``A_STEP`` documents in an
+hour, then the timers run. Each call of the audit handler appends everything that waits, so of the
+deliveries that come together one is handled and the others are acknowledged.
 """
 
 import contextlib
@@ -23,13 +23,14 @@ from shared.base.errors import Unavailable
 from shared.base.events import Event
 from shared.base.partitions import OPERATOR
 from shared.base.streams import single
+from shared.base.topology import load_topology
 from shared.documents.models import Description
 from shared.handlers import AUDIT
 from shared.ports.bus import Delivery, EventBus
 from shared.ports.clock import Runtime
-from shared.wiring.services import Services, build
+from shared.wiring.counting import counted_adapters
+from shared.wiring.services import Services, build, profile_adapters
 from shared.wiring.settings import Settings
-from tests.support.counted import counted_adapters
 
 A_STEP = 1_000
 STEP_SECONDS = 3_600.0
@@ -146,7 +147,7 @@ async def opened(data: Path, now: datetime, like: Tenant | None = None) -> Async
     )
     clock, calls = Clock(now), Counter[str]()
     runtime = Runtime(clock, os.urandom)
-    adapters = counted_adapters(settings, calls, runtime)
+    adapters = counted_adapters(profile_adapters(settings, load_topology(), runtime), calls)
     bus = SilentBus(adapters.bus)
     adapters = replace(adapters, bus=bus, targets=MemoryTargets(runtime))
     services = build(settings, clock, os.urandom, adapters)
