@@ -4,6 +4,7 @@ They read and write sockets themselves: ``http.client`` would cost more than the
 """
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import os
@@ -80,35 +81,45 @@ def connect(server: Server) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
 
 
+@dataclass(frozen=True)
+class Created:
+    """What a server says of what it took: where it is, if it says so, and the body of the response."""
+
+    location: str
+    body: bytes
+
+
 def post(
     server: Server,
     path: str,
     headers: dict[str, str],
     parts: Iterable[bytes | memoryview],
     size: int,
-) -> http.client.HTTPResponse:
-    """Send a body in parts; the response, which is 201."""
-    connection = connect(server)
-    connection.putrequest("POST", path)
-    for name, value in {**headers, "Content-Length": str(size)}.items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    for part in parts:
-        connection.sock.sendall(part)
-    response = connection.getresponse()
-    if response.status != 201:
-        raise RuntimeError(f"{path}: {response.status} {response.read().decode()}")
-    return response
+) -> Created:
+    """Send a body in parts; the response must be 201."""
+    with contextlib.closing(connect(server)) as connection:
+        connection.putrequest("POST", path)
+        for name, value in {**headers, "Content-Length": str(size)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for part in parts:
+            connection.sock.sendall(part)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 201:
+            raise RuntimeError(f"{path}: {response.status} {body.decode()}")
+        return Created(response.headers.get("Location", ""), body)
 
 
 def erase(server: Server, location: str, token: str) -> None:
     """Erase a document, named by the ``Location`` of its upload."""
-    connection = connect(server)
     path = location[location.index("/api/") :] + "?erase=true"
-    connection.request("DELETE", path, headers=bearer(token))
-    if connection.getresponse().status != 200:
-        raise RuntimeError("a document could not be deleted")
-    connection.close()
+    with contextlib.closing(connect(server)) as connection:
+        connection.request("DELETE", path, headers=bearer(token))
+        response = connection.getresponse()
+        response.read()
+        if response.status != 200:
+            raise RuntimeError("a document could not be deleted")
 
 
 def receive(
@@ -127,23 +138,23 @@ def receive(
         buffer: Filled; from its beginning again for each part if there is a ``take``.
         take: Gets each part as it comes.
     """
-    connection = connect(server)
-    begin = time.perf_counter()
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    if response.status != 200:
-        raise RuntimeError(f"{path}: {response.status} {response.read().decode()}")
-    filled = 0
-    while size := response.readinto(buffer[filled:]):
-        if take:
-            take(buffer[:size])
-        else:
-            filled += size
-            if filled == len(buffer):
-                break
-    took = time.perf_counter() - begin
-    connection.close()
-    return took
+    with contextlib.closing(connect(server)) as connection:
+        begin = time.perf_counter()
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise RuntimeError(f"{path}: {response.status} {response.read().decode()}")
+        filled = 0
+        while size := response.readinto(buffer[filled:]):
+            if take:
+                take(buffer[:size])
+            else:
+                filled += size
+                if filled == len(buffer):
+                    break
+        took = time.perf_counter() - begin
+        response.close()
+        return took
 
 
 def request_bytes(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:

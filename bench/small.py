@@ -97,7 +97,7 @@ def downloads(ours: Server, bare: Server, token: str, each: int, rounds: int) ->
     to_ours, to_bare = [], []
     for _ in range(CLIENTS):
         created = post(ours, "/api/v1/documents", document_headers(token), [body], len(body))
-        path = content_path(created.headers["Location"])
+        path = content_path(created.location)
         to_ours.append(request_bytes("GET", path, bearer(token)))
         number = put_file(bare, body)
         to_bare.append(request_bytes("GET", f"/file/{number}", {}))

@@ -94,9 +94,9 @@ def large_contents(
 
     def to_strongroom() -> None:
         response = post(ours, "/api/v1/documents", document_headers(token), [content], size)
-        if f'"repr_digest":"{digest}"'.encode() not in response.read():
+        if f'"repr_digest":"{digest}"'.encode() not in response.body:
             raise RuntimeError("another content than the one that was sent has been sealed")
-        locations.append(response.headers["Location"])
+        locations.append(response.location)
 
     def from_strongroom() -> float:
         return receive(ours, content_path(locations[-1]), bearer(token), buffer)
@@ -148,7 +148,7 @@ def large(folder: Path, settings: dict[str, str], size: int) -> Large:
         token = sign_in(server)
         headers = document_headers(token)
         first = Generated(small.DOCUMENT_BYTES)
-        path = post(server, "/api/v1/documents", headers, first, first.size).headers["Location"]
+        path = post(server, "/api/v1/documents", headers, first, first.size).location
         receive(server, content_path(path), bearer(token), buffer)
         wait_until_settled(server)
 
@@ -161,7 +161,7 @@ def large(folder: Path, settings: dict[str, str], size: int) -> Large:
         wait_until_settled(server)
 
         before = watched(server)
-        path, sha256 = content_path(created.headers["Location"]), hashlib.sha256()
+        path, sha256 = content_path(created.location), hashlib.sha256()
         download = receive(server, path, bearer(token), buffer, sha256.update)
         if sha256.digest() != content.sha256.digest():
             raise RuntimeError("what came out is not what went in")
@@ -173,35 +173,30 @@ def watched(server: Server) -> int:
     return server.resident_bytes()
 
 
-def main() -> int:
-    arguments = read_arguments(
-        "Uploads, downloads, sign-ins, and what they take.", quick="less data and fewer rounds"
-    )
-    sizes = QUICK if arguments.quick else FULL
+def run(folder: Path, sizes: Sizes) -> int:
+    """Measure in a folder, and print; the exit code."""
     settings = {
         "STRONGROOM_MAX_DIRECT_UPLOAD_BYTES": str(max(sizes.upload, sizes.large)),
         "STRONGROOM_REQUESTS_PER_MINUTE": "1000000",
         "STRONGROOM_SIGN_INS_PER_MINUTE": "1000000",
     }
     password = secrets.token_urlsafe(24)
-
-    with scratch_folder(arguments.scratch) as folder:
-        for part in ("ours", "bare", "large", "keys"):
-            (folder / part).mkdir()
-        port = free_port()
-        command = ["-m", "bench.peers.bare_store", str(port), str(folder / "bare")]
-        with (
-            strongroom(folder / "ours", settings) as ours,
-            running(command, port, folder / "bare") as bare,
-        ):
-            token = sign_in(ours, password)
-            large_contents(ours, bare, token, sizes.upload, 1)
-            up, down = large_contents(ours, bare, token, sizes.upload, sizes.uploads)
-            many = small.uploads(ours, bare, token, sizes.documents, sizes.document_rounds)
-            opened = small.downloads(ours, bare, token, sizes.documents, sizes.document_rounds)
-            signed_in = identity.sign_ins(ours, password, sizes.sign_ins, sizes.document_rounds)
-        checks = identity.measured_checks(folder / "keys", sizes.checks, sizes.document_rounds)
-        big = large(folder / "large", settings, sizes.large)
+    for part in ("ours", "bare", "large", "keys"):
+        (folder / part).mkdir()
+    port = free_port()
+    command = ["-m", "bench.peers.bare_store", str(port), str(folder / "bare")]
+    with (
+        strongroom(folder / "ours", settings) as ours,
+        running(command, port, folder / "bare") as bare,
+    ):
+        token = sign_in(ours, password)
+        large_contents(ours, bare, token, sizes.upload, 1)
+        up, down = large_contents(ours, bare, token, sizes.upload, sizes.uploads)
+        many = small.uploads(ours, bare, token, sizes.documents, sizes.document_rounds)
+        opened = small.downloads(ours, bare, token, sizes.documents, sizes.document_rounds)
+        signed_in = identity.sign_ins(ours, password, sizes.sign_ins, sizes.document_rounds)
+    checks = identity.measured_checks(folder / "keys", sizes.checks, sizes.document_rounds)
+    big = large(folder / "large", settings, sizes.large)
 
     report = Report()
     report_contents(report, sizes, up, down, many, opened)
@@ -263,6 +258,14 @@ def report_memory(report: Report, sizes: Sizes, big: Large) -> None:
         report.row(f"{way} of {gigabytes:.2f} GB, MB/s", f"{gigabytes * 1e3 / took:,.0f}")
         report.row("  growth of the server at its peak, MiB", f"{growth / MEBIBYTE:.1f}")
         report.at_most(f"memory growth of the {way}, MiB", growth / MEBIBYTE, MAX_GROWTH / MEBIBYTE)
+
+
+def main() -> int:
+    arguments = read_arguments(
+        "Uploads, downloads, sign-ins, and what they take.", quick="less data and fewer rounds"
+    )
+    with scratch_folder(arguments.scratch) as folder:
+        return run(folder, QUICK if arguments.quick else FULL)
 
 
 if __name__ == "__main__":
