@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from shared.base.streams import single
 from shared.base.topology import load_topology
 from shared.documents.models import Description
 from shared.handlers import AUDIT
-from shared.ports.bus import Delivery, EventBus
+from shared.ports.bus import DeadLetter, Delivery, EventBus
 from shared.ports.clock import Runtime
 from shared.wiring.counting import counted_adapters
 from shared.wiring.services import Services, build, profile_adapters
@@ -60,13 +60,16 @@ class SilentBus:
     inner: EventBus
     silent: bool = False
 
-    async def publish(self, events: Iterable[Event]) -> None:
+    async def publish(self, events: Sequence[Event]) -> None:
         if self.silent:
             raise Unavailable("The bus is silent.")
-        await self.inner.publish(list(events))
+        await self.inner.publish(events)
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
+    async def dead_letters(self, subscription: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        return await self.inner.dead_letters(subscription, limit=limit)
+
+    async def replay(self, subscription: str, message_ids: Sequence[str]) -> int:
+        return await self.inner.replay(subscription, message_ids)
 
 
 @dataclass
@@ -126,7 +129,7 @@ class Tenant:
                     busy = True
                     await self._take(subscription, deliveries)
 
-    async def _take(self, subscription: str, deliveries: list[Delivery]) -> None:
+    async def _take(self, subscription: str, deliveries: Sequence[Delivery]) -> None:
         handled = deliveries[:1] if subscription == AUDIT else deliveries
         handle = partial(self.services.handlers.handle, subscription)
         await at_once(lambda delivery: handle(delivery.body), handled)

@@ -75,6 +75,10 @@ class Refused(Exception):
         self.seconds = seconds
 
 
+class Left(Exception):
+    """The client has gone, and comes again over another connection."""
+
+
 @dataclass
 class Load:
     """A number of clients for a while.
@@ -122,6 +126,8 @@ class Load:
                             await act(connection)
             except TimeoutError:
                 return
+            except Left:
+                continue
             except Refused as refused:
                 self.became["429"] += 1
                 await asyncio.sleep(min(refused.seconds, max(0.0, end - time.perf_counter())))
@@ -168,7 +174,7 @@ class Load:
         connection.ask("GET", self.large)
         await asyncio.sleep(STALLED_SECONDS)
         self.became["stalled"] += 1
-        raise Refused(0)
+        raise Left
 
 
 def drawn_size(chance: random.Random) -> int:
@@ -292,7 +298,9 @@ class Measured:
     load: Load
 
 
-async def measure(server: Server, tokens: list[str], clients: int, seconds: float, seed: int):
+async def measure(
+    server: Server, tokens: list[str], clients: int, seconds: float, seed: int
+) -> Measured:
     """So many clients for so long."""
     load = await prepare(server, tokens, seed)
     await asyncio.to_thread(wait_until_settled, server)

@@ -85,6 +85,7 @@ def futex_calls(pid: int, work: Callable[[], object]) -> int | None:
         traced = [part for each in family(pid) for part in ("-p", each.name)]
         command = ["strace", "-f", "-c", "-e", "trace=futex", "-o", str(summary), *traced]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr
             first = tracer.stderr.readline()
             if "attached" not in first:
                 tracer.kill()
