@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import bench  # noqa: F401 - run as a script, it finds the project
 from shared.adapters.azure.items import to_item
 from shared.audit.index import LOGGED_KIND, log_part
 from shared.audit.log import PART_ENTRIES

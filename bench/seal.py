@@ -34,6 +34,7 @@ from aws_encryption_sdk.key_providers.raw import RawMasterKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tink import new_keyset_handle, streaming_aead
 
+import bench  # noqa: F401 - run as a script, it finds the project
 from shared.base.streams import Conversion, convert_stream
 from shared.crypto.ranges import OpenedRange
 from shared.crypto.streaming import HEADER_SIZE, Opener, Sealer, plaintext_size

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import http.client
 import os
 import re
 import secrets
@@ -35,11 +36,21 @@ def read_arguments(description: str, *, quick: str) -> argparse.Namespace:
         quick: What ``--quick`` changes.
     """
     parser = argparse.ArgumentParser(description=description)
+    add_arguments(parser, quick=quick)
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, quick: str) -> None:
+    """Add what every benchmark takes.
+
+    Args:
+        parser: Of the command line.
+        quick: What ``--quick`` changes.
+    """
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument(
         "--scratch", type=Path, default=Path("/var/tmp"), help="folder on a disk (%(default)s)"
     )
-    return parser.parse_args()
 
 
 @dataclass(frozen=True)
@@ -145,10 +156,15 @@ def running(
 
 
 def _answers(port: int) -> bool:
+    """Whether it responds; asked as cheaply as can be, because it takes the same cores."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/api/v1/health").is_success
-    except httpx.TransportError:
+        connection.request("GET", "/api/v1/health")
+        return connection.getresponse().status < 300
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def strongroom(
@@ -160,24 +176,30 @@ def strongroom(
     return running(command, port, folder, settings)
 
 
-def sign_in(server: Server) -> str:
+def sign_in(server: Server, password: str | None = None) -> str:
     """Create the operator and a tenant; the token of the tenant's administrator."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as http:
-        return first_administrator(http, bootstrap_secret(server.folder))
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=60) as api:
+        return first_administrator(api, bootstrap_secret(server.folder), password)
 
 
-def first_administrator(http: httpx.Client, secret: str) -> str:
-    """Create the operator and a tenant through the API; the token of the tenant's administrator."""
+def first_administrator(api: httpx.Client, secret: str, password: str | None = None) -> str:
+    """Create the operator and a tenant through the API; the token of the tenant's administrator.
+
+    Args:
+        api: A client of the API.
+        secret: Of the bootstrap.
+        password: That the administrator is to have; None: one that nobody knows.
+    """
 
     def post(path: str, body: dict[str, str], token: str | None = None) -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else None
-        answer = http.post(path, json=body, headers=headers)
+        answer = api.post(path, json=body, headers=headers)
         answer.raise_for_status()
         return answer.json()
 
     def token(tenant: str, username: str, temporary: str) -> str:
         body = {"tenant": tenant, "username": username, "password": temporary}
-        body["new_password"] = secrets.token_urlsafe(24)
+        body["new_password"] = password or secrets.token_urlsafe(24)
         return str(post("auth/sign-in", body)["token"])
 
     first = post("auth/bootstrap", {"username": "operator", "secret": secret})

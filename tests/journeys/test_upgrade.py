@@ -234,9 +234,9 @@ async def test_a_killed_upgrade_begins_again(
 
     with monkeypatch.context() as patch:
         if half == "write":
-            patch.setattr("shared.wiring.upgrade._Upgrade._flush", kill_later)
+            patch.setattr("shared.wiring.former._Upgrade._flush", kill_later)
         else:
-            patch.setattr("shared.wiring.upgrade._take_over", kill)
+            patch.setattr("shared.wiring.former._take_over", kill)
         with pytest.raises(Killed):
             async with open_app(data, clock) as app:
                 await app.services.start()
