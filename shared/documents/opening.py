@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -133,22 +132,22 @@ class ContentOpener:
         It ends without an error only if all of it is what was sealed.
 
         Raises:
-            Damaged: A segment is good in no copy, or the whole differs from the record's SHA-256.
+            Damaged: A segment is good in no copy, or the whole differs from the record's digest.
             Unavailable: A store that may have a good segment does not respond.
         """
         until = sealed_size(version.size)
         copies = await self._copies(tenant, document, version, until, _nothing_to_report)
-        digest = hashlib.sha256()
+        check = version.sealed_digest.check()
         try:
             for segment in segments(version.size):
                 opened = await copies.open(segment)
                 parts = (copies.header, opened.sealed) if segment.index == 0 else (opened.sealed,)
                 for part in parts:
-                    await run_in_thread(digest.update, part)
+                    await run_in_thread(check.update, part)
                     yield part
         finally:
             await copies.close()
-        if digest.digest() != version.sealed_sha256:
+        if not check.passed:
             raise Damaged("The reassembled content is not what was sealed.")
 
     async def _copies(
