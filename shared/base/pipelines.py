@@ -8,14 +8,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from shared.base.buffers import Buffer
-from shared.base.streams import INLINE_BYTES, Conversion, Piece, prefetch, rechunk
-
-T = TypeVar("T")
+from shared.base.streams import INLINE_BYTES, Conversion, Piece, rechunk
 
 IN_FLIGHT: Final = 2
 """Pieces that the threads have at most: with one alone they would wait for the event loop after each."""
@@ -41,36 +38,34 @@ async def convert_observed(
 ) -> AsyncGenerator[memoryview]:
     """Convert a whole stream before the eyes of an observer, who has seen all of it at the end.
 
-    What this yields may change once the next item is asked for. It holds three pieces and two results;
-    a stream of one small piece costs no thread and no task.
+    What this yields may change once the next item is asked for. It holds two pieces and two results; a
+    stream of one small piece costs no thread and no task.
 
     Args:
         conversion: Keeps ``OUTPUTS`` results as they are.
         chunks: The stream, in chunks of any size. A chunk may change once the next one is asked for.
         observer: Hashes, for example. It and the conversion release the GIL for what takes long.
     """
-    pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=IN_FLIGHT + 1)
+    pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=IN_FLIGHT)
     first = await anext(pieces)
     if first.last and len(first.data) < INLINE_BYTES:
         observer.observe_piece(first.data)
         yield _convert(conversion, observer, first)
         return
 
-    pieces_lane, conversion_lane = Lane(), Lane()
-    in_flight: deque[_InFlight] = deque()
+    observing, converting = Lane(), Lane()
+    in_flight: deque[asyncio.Future[memoryview]] = deque()
     try:
-        async with aclosing(prefetch(_joined(first, pieces))) as coming:
+        async with aclosing(_joined(first, pieces)) as coming:
             async for piece in coming:
-                observed = pieces_lane.start(partial(observer.observe_piece, piece.data))
-                converted = conversion_lane.start(partial(_convert, conversion, observer, piece))
-                in_flight.append(_InFlight(observed, converted))
+                in_flight.append(_start(observing, converting, conversion, observer, piece))
                 if len(in_flight) == IN_FLIGHT:
-                    yield await in_flight.popleft().done()
+                    yield await in_flight.popleft()
         while in_flight:
-            yield await in_flight.popleft().done()
+            yield await in_flight.popleft()
     finally:
-        pieces_lane.close()
-        conversion_lane.close()
+        observing.close()
+        converting.close()
 
 
 def _convert(conversion: Conversion, observer: Observer, piece: Piece) -> memoryview:
@@ -85,17 +80,51 @@ async def _joined(first: Piece, rest: AsyncIterator[Piece]) -> AsyncGenerator[Pi
         yield piece
 
 
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    """A piece that the threads have."""
+def _start(
+    observing: Lane, converting: Lane, conversion: Conversion, observer: Observer, piece: Piece
+) -> asyncio.Future[memoryview]:
+    """Give a piece to the threads; what it becomes, once both are done with it."""
+    result = Result(2)
+    observing.start(partial(_observe, observer, piece), result)
+    converting.start(partial(_convert, conversion, observer, piece), result)
+    return result.future
 
-    observed: asyncio.Future[None]
-    converted: asyncio.Future[memoryview]
 
-    async def done(self) -> memoryview:
-        """What it became, once the threads are done with it."""
-        await self.observed
-        return await self.converted
+def _observe(observer: Observer, piece: Piece) -> None:
+    observer.observe_piece(piece.data)
+
+
+class Result:
+    """What several calls in threads give; the event loop is woken once, when all are done.
+
+    Args:
+        calls: How many.
+    """
+
+    __slots__ = ("_left", "_lock", "_loop", "_value", "future")
+
+    def __init__(self, calls: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self._loop.create_future()
+        # Where the consumer has gone, nobody asks for the error any more, and it is no defect.
+        self.future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._lock = threading.Lock()
+        self._left = calls
+        self._value: object = None
+
+    def succeed(self, value: object) -> None:
+        """Note that a call is done, and what it gave unless that is None."""
+        with self._lock:
+            self._left -= 1
+            if value is not None:
+                self._value = value
+            done = self._left == 0
+        if done:
+            self._loop.call_soon_threadsafe(_succeed, self.future, self._value)
+
+    def fail(self, error: Exception) -> None:
+        """Note that a call has failed."""
+        self._loop.call_soon_threadsafe(_fail, self.future, error)
 
 
 class Lane:
@@ -113,20 +142,16 @@ class Lane:
         self._executor = executor
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], Result]] = deque()
         self._busy = False
 
-    def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have work done after all that was started before; the result, or its error."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        # Where the consumer has gone, nobody asks for the error any more, and it is no defect.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def start(self, work: Callable[[], object], result: Result) -> None:
+        """Have work done after all that was started before."""
         with self._lock:
-            self._waiting.append((future, work))
+            self._waiting.append((work, result))
             idle, self._busy = not self._busy, True
         if idle:
             self._loop.run_in_executor(self._executor, self._run)
-        return future
 
     def close(self) -> None:
         """Forget what has not begun. What has, ends by itself."""
@@ -139,18 +164,18 @@ class Lane:
                 if not self._waiting:
                     self._busy = False
                     return
-                future, work = self._waiting.popleft()
+                work, result = self._waiting.popleft()
             try:
-                result = work()
+                value = work()
             except Exception as error:
-                self._loop.call_soon_threadsafe(_fail, future, error)
+                result.fail(error)
             else:
-                self._loop.call_soon_threadsafe(_succeed, future, result)
+                result.succeed(value)
 
 
-def _succeed(future: asyncio.Future[T], result: T) -> None:
+def _succeed(future: asyncio.Future[Any], value: object) -> None:
     if not future.done():
-        future.set_result(result)
+        future.set_result(value)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

@@ -91,7 +91,7 @@ class _PieceBuffer:
 
 
 async def prefetch(items: AsyncIterator[T]) -> AsyncGenerator[T]:
-    """The same items, each made while the consumer works on the one before."""
+    """The same items, each made while the consumer works on the one before. Closes the source, too."""
     coming = _begin(items)
     try:
         while True:
@@ -106,6 +106,8 @@ async def prefetch(items: AsyncIterator[T]) -> AsyncGenerator[T]:
         await asyncio.gather(coming, return_exceptions=True)
         # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
         del coming
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 def _begin(items: AsyncIterator[T]) -> asyncio.Future[T]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shared.base.buffers import Buffer
-from shared.base.pipelines import IN_FLIGHT, OUTPUTS, Lane, convert_observed
+from shared.base.pipelines import IN_FLIGHT, OUTPUTS, Lane, Result, convert_observed
 from shared.base.streams import INLINE_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -113,8 +113,9 @@ async def test_no_more_pieces_are_taken_than_it_holds() -> None:
     before = asked
     for _ in range(100):
         await asyncio.sleep(0)
-    # One more piece is gathered while those in flight are worked on; a chunk is less than two pieces.
-    assert asked <= before + IN_FLIGHT + 1
+    assert asked == before
+    # A piece takes a chunk, and a part of the next one at most.
+    assert asked <= IN_FLIGHT + 1
     await parts.aclose()
 
 
@@ -206,29 +207,43 @@ class Slow(Executor):
 async def test_a_lane_does_all_that_waits_in_one_thread_and_in_order() -> None:
     slow, order = Slow(), iter(range(4))
     lane = Lane(slow)
-    futures = [lane.start(lambda: next(order)) for _ in range(4)]
+    results = [Result(1) for _ in range(4)]
+    for result in results:
+        lane.start(lambda: next(order), result)
     [run] = slow.submitted
     run()
-    assert await asyncio.gather(*futures) == [0, 1, 2, 3]
-    lane.start(int)
+    assert await asyncio.gather(*(each.future for each in results)) == [0, 1, 2, 3]
+    lane.start(int, Result(1))
     assert len(slow.submitted) == 2, "a lane without work keeps no thread"
 
 
 async def test_a_closed_lane_begins_nothing() -> None:
     slow = Slow()
     lane = Lane(slow)
-    future = lane.start(lambda: pytest.fail("it was begun"))
+    result = Result(1)
+    lane.start(lambda: pytest.fail("it was begun"), result)
     lane.close()
     slow.submitted[0]()
     await asyncio.sleep(0)
-    assert not future.done()
+    assert not result.future.done()
 
 
 async def test_an_error_of_work_is_not_that_of_the_next() -> None:
     slow = Slow()
     lane = Lane(slow)
-    failing, next_one = lane.start(lambda: int("x")), lane.start(lambda: 7)
+    failing, next_one = Result(1), Result(1)
+    lane.start(lambda: int("x"), failing)
+    lane.start(lambda: 7, next_one)
     slow.submitted[0]()
     with pytest.raises(ValueError, match="invalid literal"):
-        await failing
-    assert await next_one == 7
+        await failing.future
+    assert await next_one.future == 7
+
+
+async def test_a_result_waits_for_all_of_its_calls() -> None:
+    result = Result(2)
+    result.succeed(None)
+    await asyncio.sleep(0)
+    assert not result.future.done()
+    result.succeed(b"converted")
+    assert await result.future == b"converted"
