@@ -96,7 +96,7 @@ class Version(Model):
         names: ``SealedNames``, sealed.
         size: Of the content, bytes.
         sealed_blake3: BLAKE3 of the sealed content.
-        sealed_sha256: In its place, SHA-256, as written by releases before 0.2.
+        sealed_sha256: In its place, SHA-256, as written by earlier releases.
         created_at: When it was sealed.
         created_by: The user.
     """
