@@ -61,7 +61,7 @@ def document_bytes() -> tuple[int, int]:
         wrapped_key=random(40),
         names=random(29 + 384),
         size=1_000_000,
-        sealed_sha256=random(32),
+        sealed_blake3=random(32),
         created_at=START,
         created_by=new_id("usr", START, random),
     )

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shared.base.errors import Damaged, NotFound, StrongroomError, Unavailable
-from shared.crypto.streaming import HEADER_SIZE, TAG_SIZE, Opener, Segment
+from shared.base.streams import prefetch, run_in_thread
+from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE, Opener, Segment
 from shared.documents.models import Place
 from shared.ports.blobs import BlobStore
 
@@ -97,14 +98,14 @@ class Copies:
         copy's own is tried, then those of the others: its segments may be good where it is not.
         """
         if self._opener is not None:
-            return _authentic(self._opener, segment, await copy.read(segment))
+            return await _authentic(self._opener, segment, await copy.read(segment))
         await copy.read_header(segment)
         sealed = await copy.read(segment)
         for source in (copy, *(each for each in self._copies if each is not copy)):
             try:
                 header = await source.read_header(segment)
                 opener = Opener(self._data_key, self._bound_to, header)
-                opened = _authentic(opener, segment, sealed)
+                opened = await _authentic(opener, segment, sealed)
             except (Damaged, NotFound, Unavailable):
                 continue
             if source is not copy:
@@ -122,15 +123,25 @@ class Copies:
         return True
 
 
-def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
-    plaintext = memoryview(bytearray(len(sealed) - TAG_SIZE))
-    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
-    return Opened(sealed, plaintext)
+async def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
+    """The segment in clear, opened in a thread unless it is small: the event loop sends meanwhile.
+
+    Raises:
+        Damaged: It is not what was sealed.
+    """
+
+    def opened(sealed: memoryview) -> memoryview:
+        # New memory each time: the connection holds what it has not sent yet.
+        plaintext = memoryview(bytearray(len(sealed) - TAG_SIZE))
+        opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
+        return plaintext
+
+    return Opened(sealed, await run_in_thread(opened, sealed))
 
 
 @dataclass(slots=True)
 class Copy:
-    """Reads one copy, in one request as long as each segment follows the one before.
+    """Reads one copy, in one request as long as each segment follows the one before, and one piece ahead.
 
     Attributes:
         place: Which copy it is.
@@ -186,7 +197,9 @@ class Copy:
     async def _read(self, start: int, end: int, until: int) -> memoryview:
         if self._stream is None or self._position != start:
             await self.close()
-            self._stream = self.store.get(self.name, start=start, end=until)
+            stream = self.store.get(self.name, start=start, end=until)
+            # What one piece holds has nothing that could be read ahead.
+            self._stream = stream if until - start <= SEGMENT_SIZE else prefetch(stream)
         size = end - start
         gathered = self._rest
         try:

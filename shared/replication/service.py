@@ -6,7 +6,6 @@ where no copy is whole are keys used: each segment tells by its tag in which cop
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -206,7 +205,7 @@ class Replication:
             if (
                 found is None
                 or found.version.at(place) != former
-                or found.version.sealed_sha256 != version.sealed_sha256
+                or found.version.sealed_digest != version.sealed_digest
             ):
                 return False
             adopted = found.version.model_copy(update={_FIELDS[place]: name})
@@ -275,10 +274,10 @@ async def is_whole(store: BlobStore, name: str, version: Version) -> bool:
     Raises:
         Unavailable: The store does not respond.
     """
-    digest = hashlib.sha256()
+    check = version.sealed_digest.check()
     try:
         async for piece in store.get(name):
-            await run_in_thread(digest.update, piece)
+            await run_in_thread(check.update, piece)
     except (Damaged, NotFound):
         return False
-    return digest.digest() == version.sealed_sha256
+    return check.passed
