@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory.records import MemoryRecords
+from shared.backup.scope import without_erasable
 from shared.base.errors import Damaged, Unavailable
 from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import Partition
@@ -291,3 +292,13 @@ async def test_a_damaged_record_is_no_entry(body: dict[str, Any]) -> None:
         read_waiting(record)
     shared.clock.advance(DUE)
     assert await shared.process().outbox.relay() == 1, "it is announced, and the append says so"
+
+
+async def test_a_set_of_the_backups_has_the_entry_without_its_events() -> None:
+    shared = Shared()
+    await shared.killed(events=1)
+    [record] = (await shared.records.query(MAIN, ENTRY_KIND)).records
+    assert without_erasable(record) == read_waiting(record).entry
+    await shared.killed()
+    plain = (await shared.records.query(MAIN, ENTRY_KIND)).records[-1]
+    assert without_erasable(plain) == read_waiting(plain).entry
