@@ -29,9 +29,9 @@ class SqliteBus:
     """An ``EventBus`` and ``EventSource`` in the SQLite file at ``path``, opened when first used.
 
     Receivers that wait are woken by what happens through this object, so one object serves all of a
-    process; to another process it announces what it publishes, and ``wake`` wakes the receivers there. What is
-    published is durable; a lock, or its end, that a power failure takes back means one more delivery, which
-    every receiver must expect anyway.
+    process; to another process it announces what it publishes, and ``wake`` wakes the receivers there.
+    What is published is durable; a lock, or its end, that a power failure takes back means one more
+    delivery, which every receiver must expect anyway.
 
     Args:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
