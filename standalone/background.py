@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -34,7 +35,14 @@ def main() -> None:
     from standalone.logs import configure_logging
 
     configure_logging()
-    uvloop.run(_run(pipe))
+    try:
+        uvloop.run(_run(pipe))
+    except Exception as error:
+        # As a line of the log, which quotes nothing.
+        logging.getLogger("standalone.background").error(
+            "background process failed", exc_info=error
+        )
+        sys.exit(1)
 
 
 def die_with(parent: int) -> None:
