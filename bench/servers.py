@@ -75,21 +75,31 @@ class Server:
 
 
 def resident_bytes(pid: int) -> int:
-    """The memory of a process now."""
+    """The memory of a process and its children now."""
     return _status(pid, "VmRSS")
 
 
 def peak_resident_bytes(pid: int) -> int:
-    """The most memory that a process had since ``forget_peak``."""
+    """The most memory that a process had since ``forget_peak``, and each of its children."""
     return _status(pid, "VmHWM")
 
 
 def forget_peak(pid: int) -> None:
-    """Count a process's peaks from now on: proc_pid_clear_refs(5)."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    """Count the peaks of a process and its children from now on: proc_pid_clear_refs(5)."""
+    for process in _with_children(pid):
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def _with_children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(int(child) for child in children)]
 
 
 def _status(pid: int, field: str) -> int:
+    return sum(_status_of_one(process, field) for process in _with_children(pid))
+
+
+def _status_of_one(pid: int, field: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
     if match is None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import json
 import os
 import sys
 import threading
-from collections import ChainMap
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.adapters.embedded.bus import SqliteBus
 from shared.base.environment import WrongEnvironment
 from shared.base.errors import StrongroomError
 from shared.wiring.settings import Settings
@@ -26,12 +24,10 @@ from standalone.data_lock import exclusive_data_folder
 from standalone.errors import StartError
 from standalone.host import Host
 from standalone.logs import configure_logging
+from standalone.process import SETTING_PREFIX, app_settings, use_threads
+from standalone.supervised import Supervised
 
 ROOT = Path(__file__).parents[1]
-THREADS = 32
-"""They wait for the disk most of the time, and nobody's should queue behind those of one upload."""
-
-SETTING_PREFIX = "STRONGROOM_"
 SECRET_SETTING = "STRONGROOM_BOOTSTRAP_SECRET_SHA256"
 
 # Read by the tests and by the deployment, so they may well be set where this is started.
@@ -60,6 +56,11 @@ def main() -> int:
         default=Path(os.environ.get("STRONGROOM_DATA_DIR") or "data"),
         help="data folder (%(default)s)",
     )
+    parser.add_argument(
+        "--one-process",
+        action="store_true",
+        help="handle messages and timers in the process of the requests: less memory, less throughput",
+    )
     arguments = parser.parse_args()
 
     configure_logging()
@@ -71,11 +72,12 @@ def main() -> int:
     try:
         _refuse_unknown_settings()
         # Held before the secret is made: another host's may lie there.
-        with exclusive_data_folder(data):
+        with exclusive_data_folder(data) as lock:
             if not os.environ.get(SECRET_SETTING):
                 secret = first_steps.bootstrap_secret(data)
                 os.environ[SECRET_SETTING] = first_steps.sha256_hex(secret)
-            uvloop.run(_run(_host(arguments.host, arguments.port, data)))
+            kept = None if arguments.one_process else lock
+            uvloop.run(_run(_host(arguments.host, arguments.port, data, kept)))
     except (StartError, StrongroomError, WrongEnvironment, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         return 1
@@ -88,7 +90,7 @@ def main() -> int:
 
 async def _run(host: Host) -> None:
     """Run the host, and end with it even if a thread hangs in a disk that does not respond."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+    use_threads()
     try:
         await host.run()
     finally:
@@ -130,7 +132,8 @@ def _explained(problem: ErrorDetails) -> str:
     return f"The setting {setting} is not valid: {wrong}. {sample['Explained'][setting]}"
 
 
-def _host(address: str, port: int, data: Path) -> Host:
+def _host(address: str, port: int, data: Path, lock: int | None) -> Host:
+    """The host; with the lock of the data folder it has messages and timers in a second process."""
     # The app and the services read their settings from the environment, which is complete only now.
     from function_app import app
     from functions.http import get_api
@@ -164,10 +167,13 @@ def _host(address: str, port: int, data: Path) -> Host:
         sys.stdout.write("".join(first_lines))
         sys.stdout.flush()
 
-    defaults = {
-        SETTING_PREFIX + name.upper(): str(value)
-        for name, value in get_settings().model_dump().items()
-    }
+    background = None
+    if lock is not None and isinstance(services.adapters.source, SqliteBus):
+        names = [part.name for part in services.topology.subscriptions]
+        supervised = Supervised(
+            services.adapters.source, names, lock=lock, before_stop=services.outbox.close
+        )
+        background = supervised.run
     host_json = json.loads((ROOT / "host.json").read_text())
     return Host(
         app=app,
@@ -177,9 +183,10 @@ def _host(address: str, port: int, data: Path) -> Host:
         shutdown=services.close,
         address=address,
         port=port,
-        settings=ChainMap(dict(os.environ), defaults),
+        settings=app_settings(get_settings()),
         route_prefix=host_json["extensions"]["http"]["routePrefix"],
         on_ready=greet,
+        background=background,
         mounts={PREFIX: StagedOnDemand(services, api.state.limits)},
         behind_proxies=services.settings.trusted_proxies > 0,
     )

@@ -8,7 +8,8 @@ has failed.
 The statements run on the event loop, where they take microseconds: from a thread, each of them would fight
 for the interpreter's lock. What waits for the disk or for another process runs in the writer's thread: the
 commit, opening the file, emptying the log. Whoever has the turn uses the connection, the loop or the
-thread; it is passed on from group to group (decision 45).
+thread; it is passed on from group to group (decision 45). Where two processes write, each group waits for
+its process's turn, too (``turns``).
 
 Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit; a group in
 which nothing needs to be durable goes without, as ``synchronous=NORMAL``:
@@ -33,6 +34,8 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
+
+from shared.adapters.embedded.turns import Turns
 
 MAX_GROUP: Final = 256
 """Pieces of work in one transaction: bounds how long the first of them waits for the last."""
@@ -107,12 +110,18 @@ class Writer:
         name: Of the file, for the thread and for log lines.
         connect: Opens the connection; it is to wait for other processes' locks while it opens.
         forget_seconds: How long after a commit the log may still hold what was removed.
+        turns: With other processes that write the file.
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], forget_seconds: float
+        self,
+        name: str,
+        connect: Callable[[], sqlite3.Connection],
+        forget_seconds: float,
+        turns: Turns,
     ) -> None:
         self._name = name
+        self._turns = turns
         self._connect = connect
         self._forget_seconds = forget_seconds
         self._steps: SimpleQueue[_Step | None] = SimpleQueue()
@@ -166,13 +175,15 @@ class Writer:
             group = _Group([self._waiting.popleft() for _ in range(size)])
         connection = self._connection
         if connection is not None:
-            try:
-                self._begin(connection, group)
-            except sqlite3.Error:
-                pass  # the thread tries again, and may wait
-            else:
+            begun = False
+            with contextlib.suppress(sqlite3.Error, OSError):
+                if self._turns.take_at_once():
+                    self._begin(connection, group)
+                    begun = True
+            if begun:
                 self._work(connection, group)
                 return
+        # The thread tries again, and may wait.
         self._steps.put(partial(self._begin_patiently, group))
 
     def _begin(self, connection: sqlite3.Connection, group: _Group) -> None:
@@ -201,6 +212,7 @@ class Writer:
 
     def _end_here(self, group: _Group) -> None:
         """On the loop: as ``_end``, for a group that was committed there."""
+        self._turns.give()
         _deliver(group.jobs)
         if self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
@@ -215,6 +227,7 @@ class Writer:
         while (step := self._next_step()) is not None:
             step()
         self._disconnect()
+        self._turns.close()
 
     def _next_step(self) -> _Step | None:
         """The next step, or None at the end. While there is none, the log is emptied when that is due."""
@@ -234,6 +247,8 @@ class Writer:
         loop = group.jobs[0].future.get_loop()
         try:
             connection = self._connected()
+            if not self._turns.take(self._patience / 1_000):
+                raise sqlite3.OperationalError("another process has the turn")
             connection.execute(f"PRAGMA busy_timeout={self._patience}")
             self._begin(connection, group)
             connection.execute("PRAGMA busy_timeout=0")
@@ -258,6 +273,7 @@ class Writer:
             for job in group.jobs:
                 job.failure = group.failure
             self._disconnect()
+        self._turns.give()
         _deliver(group.jobs)
         self._pass_on()
 
@@ -284,17 +300,21 @@ class Writer:
         try:
             connection = self._connected()
             connection.execute(f"PRAGMA busy_timeout={_FORGET_BUSY_MILLISECONDS}")
-            emptied = empty_log(connection)
+            in_turn = self._turns.take(_FORGET_BUSY_MILLISECONDS / 1_000)
+            emptied = in_turn and empty_log(connection)
             connection.execute("PRAGMA busy_timeout=0")
         except Exception as error:
             _log.warning("%s: the log was not emptied: %s", self._name, type(error).__name__)
             self._disconnect()
             emptied = False
+        self._turns.give()
         self._forget_at = None if emptied else time.monotonic() + FORGET_SECONDS
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = self._connect()
+            connection = self._connect()
+            self._turns.open()
+            self._connection = connection
             [self._patience] = self._connection.execute("PRAGMA busy_timeout").fetchone()
             # The log is emptied by the thread alone: a commit must not do it on the loop.
             self._connection.execute("PRAGMA wal_autocheckpoint=0")

@@ -84,7 +84,8 @@ async def test_files_and_folders_are_private(database, tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert set(modes) == {"notes.sqlite", "notes.sqlite-wal", "notes.sqlite-shm"}
+    files = ("", "-wal", "-shm", "-turn", "-next")
+    assert set(modes) == {f"notes.sqlite{suffix}" for suffix in files}
     assert set(modes.values()) == {0o600}
 
 
