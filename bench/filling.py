@@ -83,6 +83,7 @@ class Tenant:
         bus: The sending side.
         by: Its administrator.
         documents: The ids of the documents, oldest first.
+        chosen: The id of one that is not among them any more, because it is about to be deleted.
     """
 
     services: Services
@@ -91,6 +92,7 @@ class Tenant:
     bus: SilentBus
     by: Principal
     documents: list[str] = field(default_factory=list)
+    chosen: str = ""
 
     async def upload(self, name: str) -> str:
         """A new document; its id."""
