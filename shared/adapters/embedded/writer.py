@@ -29,12 +29,12 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from shared.adapters.embedded.groups import Group, Job, deliver
 from shared.adapters.embedded.turns import Turns
 
 MAX_GROUP: Final = 256
@@ -47,57 +47,6 @@ _FORGET_BUSY_MILLISECONDS: Final = 50
 """How long emptying the log waits for readers, while the commits wait for it."""
 
 _log = logging.getLogger("strongroom.database")
-
-
-class _Job:
-    """A piece of work, and where its outcome is awaited."""
-
-    __slots__ = ("durable", "failure", "future", "result", "work")
-
-    def __init__(
-        self,
-        work: Callable[[sqlite3.Connection], Any],
-        future: asyncio.Future[Any],
-        *,
-        durable: bool,
-    ) -> None:
-        self.work = work
-        self.future = future
-        self.durable = durable
-        self.result: Any = None
-        self.failure: Exception | None = None
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Do the work inside a savepoint; keep its result, or undo it and keep its failure."""
-        connection.execute("SAVEPOINT job")
-        try:
-            self.result = self.work(connection)
-        except Exception as error:
-            self.failure = error
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-
-    def deliver(self) -> None:
-        """Hand the outcome to whoever still waits. Runs in the event loop."""
-        if self.future.done():
-            return
-        if self.failure is not None:
-            self.future.set_exception(self.failure)
-        else:
-            self.future.set_result(self.result)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Pieces of work that one transaction commits, and what made all of them fail."""
-
-    jobs: Sequence[_Job]
-    failure: Exception | None = None
-
-    @property
-    def level(self) -> str:
-        """How SQLite is to commit it."""
-        return "FULL" if any(job.durable for job in self.jobs) else "NORMAL"
 
 
 _Step = Callable[[], None]
@@ -127,7 +76,7 @@ class Writer:
         self._steps: SimpleQueue[_Step | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # held for moments: of the next three
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._free = True
         self._stopping = False
         # The others are of whoever has the turn.
@@ -141,7 +90,7 @@ class Writer:
     ) -> asyncio.Future[Any]:
         """Queue work of the running event loop; what it returns or raises."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), durable=durable)
+        job = Job(work, loop.create_future(), durable=durable)
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -172,7 +121,7 @@ class Writer:
         """On the loop: begin a transaction for what waits, without waiting for anybody."""
         with self._lock:
             size = min(len(self._waiting), MAX_GROUP)
-            group = _Group([self._waiting.popleft() for _ in range(size)])
+            group = Group([self._waiting.popleft() for _ in range(size)])
         connection = self._connection
         if connection is not None:
             begun = False
@@ -186,13 +135,13 @@ class Writer:
         # The thread tries again, and may wait.
         self._steps.put(partial(self._begin_patiently, group))
 
-    def _begin(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _begin(self, connection: sqlite3.Connection, group: Group) -> None:
         if self._level != group.level:
             self._level = group.level
             connection.execute(f"PRAGMA synchronous={self._level}")
         connection.execute("BEGIN IMMEDIATE")
 
-    def _work(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _work(self, connection: sqlite3.Connection, group: Group) -> None:
         """On the loop: run the pieces of work of a transaction that has begun."""
         try:
             for job in group.jobs:
@@ -210,10 +159,10 @@ class Writer:
         else:
             self._steps.put(partial(self._commit, connection, group))
 
-    def _end_here(self, group: _Group) -> None:
+    def _end_here(self, group: Group) -> None:
         """On the loop: as ``_end``, for a group that was committed there."""
         self._turns.give()
-        _deliver(group.jobs)
+        deliver(group.jobs)
         if self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
             self._steps.put(_look_again)
@@ -242,7 +191,7 @@ class Writer:
                 self._pass_on()
         return self._steps.get()
 
-    def _begin_patiently(self, group: _Group) -> None:
+    def _begin_patiently(self, group: Group) -> None:
         """In the thread: open the file, wait for other processes; then the loop does the work."""
         loop = group.jobs[0].future.get_loop()
         try:
@@ -257,7 +206,7 @@ class Writer:
             group.failure = error
             self._end(group)
 
-    def _commit(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _commit(self, connection: sqlite3.Connection, group: Group) -> None:
         """In the thread: make the work of a group durable."""
         try:
             connection.execute("COMMIT")
@@ -267,14 +216,14 @@ class Writer:
             self._forget_at = time.monotonic() + self._forget_seconds
         self._end(group)
 
-    def _end(self, group: _Group) -> None:
+    def _end(self, group: Group) -> None:
         """In the thread: tell the outcome, and pass the turn on."""
         if group.failure is not None:
             for job in group.jobs:
                 job.failure = group.failure
             self._disconnect()
         self._turns.give()
-        _deliver(group.jobs)
+        deliver(group.jobs)
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -342,18 +291,3 @@ def empty_log(connection: sqlite3.Connection) -> bool:
 
 def _look_again() -> None:
     """The step that lets the thread see when it has to empty the log."""
-
-
-def _deliver(jobs: Sequence[_Job]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in jobs:
-        by_loop.setdefault(job.future.get_loop(), []).append(job)
-    for loop, theirs in by_loop.items():
-        # A loop that was closed has nobody waiting in it.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_deliver_here, theirs)
-
-
-def _deliver_here(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        job.deliver()
