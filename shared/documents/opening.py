@@ -11,7 +11,7 @@ from typing import Final
 from shared.base import telemetry
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged
-from shared.base.streams import prefetch, run_in_thread
+from shared.base.streams import run_in_thread
 from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.metadata import metadata_associated_data, open_metadata
 from shared.crypto.streaming import Segment, sealed_size, segments
@@ -170,15 +170,14 @@ async def _nothing_to_report(_: Place, name: str) -> str:
 async def _joined(
     head: list[memoryview], rest: AsyncGenerator[memoryview], *, more: bool
 ) -> AsyncIterator[memoryview]:
-    """All segments in their order; those after the head are opened while the ones before are sent."""
+    """All segments in their order."""
     async with aclosing(rest):
         while head:
             yield head.pop(0)
         if not more:
             return
-        async with aclosing(prefetch(rest)) as coming:
-            async for piece in coming:
-                yield piece
+        async for piece in rest:
+            yield piece
 
 
 async def _plaintext(

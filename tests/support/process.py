@@ -34,6 +34,8 @@ def wait_until(probe: Callable[[], T | None], what: str, *, seconds: float = 30)
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment, with these settings and no others."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STRONGROOM_")}
+    # A server that is started again and again would compile every module each time.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept | {f"STRONGROOM_{name.upper()}": value for name, value in settings.items()}
 
 
