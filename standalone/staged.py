@@ -23,7 +23,8 @@ from functions.api.telemetry import NO_TELEMETRY
 from shared.base.errors import FAILURES, NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
-from standalone.mounts import PREFIX
+
+PREFIX = "/staged"
 
 
 class StagedRoute(GuardedRoute):

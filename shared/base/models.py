@@ -52,8 +52,7 @@ UtcDatetime = Annotated[datetime, AfterValidator(_utc)]
 class Model(BaseModel):
     """The base of what is kept in records."""
 
-    # Built when first used: a process uses few of them, and building all of them is felt at its start.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TaggedModel(Model):

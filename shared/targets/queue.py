@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from shared.base.concurrency import SharedReading
 from shared.base.events import Event, VersionData
-from shared.journal.collections import StoredPage
-from shared.targets.models import Target, WaitingCopy
+from shared.targets.models import WaitingCopy
 from shared.targets.store import TargetKey, TargetRecords
 
 
 @dataclass(slots=True)
 class TargetQueue:
-    """Lets copies and erasures wait. A tenant without targets costs one read, or a part of one.
+    """Lets copies and erasures wait. A tenant without targets costs one read.
 
     Attributes:
         store: Finds the targets, and keeps what waits.
     """
 
     store: TargetRecords
-    _targets: SharedReading[str, StoredPage[Target]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._targets = SharedReading(self.store.of_tenant)
 
     async def copy(self, event: Event) -> None:
         """Let a version wait for each target; the effect of ``document.sealed``.
@@ -52,8 +46,7 @@ class TargetQueue:
             await self.store.prepare(TargetKey(tenant, target.value.id))
 
     async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
-        # One reading for the events of a tenant that wait for it: each begins after they came.
-        targets = (await self._targets.get(event.tenant)).items
+        targets = (await self.store.of_tenant(event.tenant)).items
         copies = [
             WaitingCopy(
                 target=target.value.id,

@@ -46,9 +46,7 @@ def scratch_maker(
         blobs = ScratchBlobs(runtime.clock)
         agenda = Agenda(records, runtime)
         bus = MemoryBus(nobody, runtime.clock, runtime.entropy)
-        journal = Journal(
-            records, Outbox(records, bus, agenda, environment, runtime), environment, runtime
-        )
+        journal = Journal(records, Outbox(records, bus, agenda, runtime), environment, runtime)
         store = DocumentRecords(records, agenda)
         restorer = DocumentRestorer(
             Assessor(store, blobs),
