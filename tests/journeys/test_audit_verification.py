@@ -57,7 +57,7 @@ class Customer:
         """So many things happen, and are under a checkpoint."""
         for _ in range(count):
             self.get("documents")
-        wait_until(lambda: self.size() >= count, "the checkpoint")
+        wait_until(lambda: self.size() >= count, "the checkpoint", seconds=90)
 
     def size(self) -> int:
         answer = self.http.get(f"{self.log}/checkpoint", headers=bearer(self.token))
