@@ -15,7 +15,7 @@ LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index
 	--no-emit-find-links --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test faults check catalogue infra bench lock clean
+.PHONY: help demo serve test faults check catalogue infra bench scale lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,14 +87,19 @@ $(SCANNER)/.installed: requirements-checkov.txt $(INSTALLED)
 infra: $(SCANNER)/.installed ## scan the infrastructure, compiled where there is a Bicep CLI
 	$(PY) infra/scan.py $(SCANNER)/bin/checkov $(BICEP)
 
-# The whole of the last one takes half an hour: python -m bench.backup
-bench: $(INSTALLED) ## measure sealing, uploading, starting, backups, attacks and audit logs against their bars
+# Half an hour. The whole of the backups takes another half: python -m bench.backup
+bench: $(INSTALLED) ## measure sealing, requests, load, growth, starting, backups, attacks and audit logs against their bars
 	$(PY) -m bench.seal
 	$(PY) -m bench.upload
+	$(PY) -m bench.load
 	$(PY) -m bench.coldstart
+	$(PY) -m bench.scale
 	$(PY) -m bench.backup --quick
 	$(PY) -m bench.hostile --quick
 	$(PY) -m bench.audit --quick
+
+scale: $(INSTALLED) ## measure whether operations cost the same with 1 thousand and with 100 thousand documents
+	$(PY) -m bench.scale
 
 lock: ## resolve pyproject.toml into the pinned, hashed requirements
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

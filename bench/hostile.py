@@ -30,8 +30,8 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
+from bench.clients import document_headers
 from bench.servers import Server, read_arguments, scratch_folder, sign_in, strongroom
-from bench.upload import document_headers
 
 MEBIBYTE = 1_048_576
 MAX_GROWTH = 300 * MEBIBYTE

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import bench  # noqa: F401 - run as a script, it finds the project
 from shared.adapters.azure.items import to_item
 from shared.audit.index import LOGGED_KIND, log_part
 from shared.audit.log import PART_ENTRIES
@@ -60,7 +61,7 @@ def document_bytes() -> tuple[int, int]:
         wrapped_key=random(40),
         names=random(29 + 384),
         size=1_000_000,
-        sealed_sha256=random(32),
+        sealed_blake3=random(32),
         created_at=START,
         created_by=new_id("usr", START, random),
     )

@@ -1,28 +1,33 @@
-"""How fast we seal and open, against the bare cipher and against others' stream encryption.
+"""How fast content is sealed and opened on the way that documents take, against the bare algorithms.
 
     python -m bench.seal [--quick]
 
-Ours is the code that uploads and staged content run through, without the hashing that an upload does
-beside it. Everyone works on the same random content in memory, handed over in buffers of 16 MiB and
-thrown away as it comes out, in one process. The contenders take turns, round by round. A
-speed is the median of its rounds; a ratio is the median of the ratios within each round, so that a
-machine that is busy for a while slows both sides of it. Exits 1 unless sealing and opening reach
-0.80 of the bare cipher, ``AESGCM.encrypt_into`` and ``decrypt_into`` on buffers of 1 MiB, and twice
-Tink's streaming AEAD.
+Ours is what a direct upload runs, ``ContentSealer.seal``: plaintext in, sealed segments and the digests of
+both forms out; and what a download runs, ``ContentOpener.open``. Behind them is a store that throws away
+what it gets, and gives what it has in pieces of 1 MiB. Plaintext comes in chunks of 64 KiB, which are
+smaller than those of our server under load; the others get theirs in buffers of 16 MiB.
+
+Everyone works on the same random content in memory, in one process. The contenders take turns, round by
+round. A speed is the median of its rounds; a ratio is the median of the ratios within each round, so that
+a machine that is busy for a while slows both sides of it. Ours works in two threads, so what runs beside
+it on two cores slows it alone. Exits 1 unless sealing reaches 0.80 of one SHA-256 pass over the same
+bytes, and opening 0.60 of the bare cipher, ``AESGCM.decrypt_into`` on buffers of 1 MiB.
 """
 
 import argparse
 import asyncio
+import hashlib
 import io
 import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import aws_encryption_sdk
 import pyrage
+import uvloop
 from aws_encryption_sdk.identifiers import (
     Algorithm,
     CommitmentPolicy,
@@ -34,15 +39,22 @@ from aws_encryption_sdk.key_providers.raw import RawMasterKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tink import new_keyset_handle, streaming_aead
 
-from shared.base.streams import Conversion, convert_stream
-from shared.crypto.ranges import OpenedRange
-from shared.crypto.streaming import HEADER_SIZE, Opener, Sealer, plaintext_size
+import bench  # noqa: F401 - run as a script, it finds the project
+from shared.adapters.memory.records import MemoryRecords
+from shared.documents.models import Description
+from shared.documents.opening import ContentOpener
+from shared.documents.sealing import ContentSealer, Incoming, Sealed
+from shared.documents.store import DocumentRecords
+from shared.journal.agenda import Agenda
+from shared.keys.models import EpochKey
+from shared.ports.clock import Runtime, SystemClock
 
 MEBIBYTE = 1_048_576
 BUFFER = 16 * MEBIBYTE
+CHUNK = 65_536
 BOUND_TO = b"strongroom/content/1/production/ten_1/doc_1/1"
-OF_BARE_CIPHER = 0.80
-TIMES_TINK = 2.0
+OF_SHA256 = 0.80
+OF_BARE_CIPHER = 0.60
 
 
 class Sink(io.RawIOBase):
@@ -72,7 +84,7 @@ class Contender:
 
     name: str
     seal: Callable[[], int]
-    open: Callable[[], int]
+    open: Callable[[], int] | None
 
 
 def buffers(content: bytes | memoryview, size: int = BUFFER) -> Iterable[memoryview]:
@@ -80,36 +92,106 @@ def buffers(content: bytes | memoryview, size: int = BUFFER) -> Iterable[memoryv
     return (view[start : start + size] for start in range(0, len(view), size))
 
 
-async def arriving(content: bytes | memoryview) -> AsyncIterator[memoryview]:
-    for buffer in buffers(content):
-        yield buffer
+async def arriving(content: bytes) -> AsyncIterator[memoryview]:
+    for chunk in buffers(content, CHUNK):
+        yield chunk
 
 
-async def convert(conversion: Conversion, content: bytes | memoryview) -> int:
-    return sum([len(part) async for part in convert_stream(conversion, arriving(content))])
+class Store:
+    """Of a blob store what sealing and opening use.
+
+    Attributes:
+        keeps: Whether what is put is kept.
+        kept: What was put then.
+        size: Of what was put last, bytes.
+    """
+
+    def __init__(self) -> None:
+        self.keeps = True
+        self.kept = b""
+        self.size = 0
+
+    async def put(self, name: str, content: AsyncIterator[memoryview]) -> int:
+        kept, self.size = [], 0
+        async for piece in content:
+            self.size += len(piece)
+            if self.keeps:
+                kept.append(bytes(piece))
+        self.kept = b"".join(kept) or self.kept
+        return self.size
+
+    async def get(
+        self, name: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        for piece in buffers(memoryview(self.kept)[start:end], MEBIBYTE):
+            yield bytes(piece)
+
+
+class Epochs:
+    """One key, at hand."""
+
+    def __init__(self) -> None:
+        self._key = EpochKey("epo_1", os.urandom(32))
+
+    async def current(self, tenant: str) -> EpochKey:
+        return self._key
+
+    async def of(self, tenant: str, epoch: str) -> EpochKey:
+        return self._key
+
+    async def of_all(self, tenant: str, epochs: Collection[str]) -> Mapping[str, EpochKey]:
+        return dict.fromkeys(epochs, self._key)
 
 
 def strongroom(content: bytes) -> Contender:
-    key = os.urandom(32)
-    # One event loop, as in a server: an upload does not start one.
-    run = asyncio.Runner().run
+    # One event loop, as in the server: an upload does not start one.
+    run = asyncio.Runner(loop_factory=uvloop.new_event_loop).run
+    runtime = Runtime(SystemClock(), os.urandom)
+    records = MemoryRecords(runtime.clock)
+    store, epochs = Store(), Epochs()
+    documents = DocumentRecords(records, Agenda(records, runtime))
+    sealer = ContentSealer(store, epochs, documents, "production", runtime)
+    opener = ContentOpener(store, store, epochs, "production")
+    tenant, document = runtime.new_id("ten"), runtime.new_id("doc")
 
-    async def sealed_whole() -> bytes:
-        parts = convert_stream(Sealer(key, BOUND_TO, os.urandom), arriving(content))
-        return b"".join([bytes(part) async for part in parts])
+    async def sealed() -> Sealed:
+        incoming = Incoming(
+            tenant,
+            document,
+            number=1,
+            user="usr_1",
+            description=Description(name="content"),
+            content=arriving(content),
+            max_size=len(content),
+            sha256=None,
+        )
+        return await sealer.seal(incoming)
 
-    sealed = run(sealed_whole())
+    version = run(sealed()).version
+    store.keeps = False
 
-    def open_whole() -> int:
-        opener = Opener(key, BOUND_TO, sealed[:HEADER_SIZE])
-        whole = OpenedRange(opener, plaintext_size(len(sealed)))
-        return run(convert(whole, memoryview(sealed)[HEADER_SIZE:]))
+    def seal() -> int:
+        run(sealed())
+        return store.size
 
-    return Contender(
-        "strongroom",
-        lambda: run(convert(Sealer(key, BOUND_TO, os.urandom), content)),
-        open_whole,
-    )
+    async def no_damage(place: str, name: str) -> str:
+        raise RuntimeError(f"{name} in {place} is damaged")
+
+    async def opened() -> int:
+        parts = await opener.open(tenant, document, version, 0, len(content), no_damage)
+        return sum([len(part) async for part in parts])
+
+    return Contender("strongroom", seal, lambda: run(opened()))
+
+
+def sha256(content: bytes) -> Contender:
+    def take() -> int:
+        digest = hashlib.sha256()
+        for part in buffers(content, MEBIBYTE):
+            digest.update(part)
+        return len(content) if digest.digest() else 0
+
+    return Contender("SHA-256, one pass", take, None)
 
 
 def bare_cipher(content: bytes) -> Contender:
@@ -229,13 +311,15 @@ def main() -> int:
     content = os.urandom(256 * MEBIBYTE)
     rounds = 3 if quick else 9
 
-    ours, bare, theirs = strongroom(content), bare_cipher(content), tink(content)
-    contenders = [bare, ours, theirs, aws(content), age(content)]
+    ours, bare, one_pass = strongroom(content), bare_cipher(content), sha256(content)
+    contenders = [one_pass, bare, ours, tink(content), aws(content), age(content)]
     seconds: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
         for way in ("seal", "open"):
             for contender in contenders:
                 run = getattr(contender, way)
+                if run is None:
+                    continue
                 begin = time.perf_counter()
                 size = run()
                 took = time.perf_counter() - begin
@@ -255,16 +339,16 @@ def main() -> int:
     for contender in contenders:
         line = f"{contender.name:22}"
         for way in ("seal", "open"):
-            line += f"{speed(contender, way):10,.0f} ({ratio(contender, way):5.2f}) "
+            if getattr(contender, way) is not None:
+                line += f"{speed(contender, way):10,.0f} ({ratio(contender, way):5.2f}) "
         print(line.rstrip())
 
     failed = False
-    for way in ("seal", "open"):
-        for other, least in ((bare, OF_BARE_CIPHER), (theirs, TIMES_TINK)):
-            reached = ratio(other, way)
-            failed = failed or reached < least
-            verdict = "FAILS" if reached < least else "holds"
-            print(f"{way} at least {least:.2f} of {other.name}: {reached:.2f} {verdict}")
+    for way, other, least in (("seal", one_pass, OF_SHA256), ("open", bare, OF_BARE_CIPHER)):
+        reached = ratio(other, way)
+        failed = failed or reached < least
+        verdict = "FAILS" if reached < least else "holds"
+        print(f"{way} at least {least:.2f} of {other.name}: {reached:.2f} {verdict}")
     return 1 if failed else 0
 
 

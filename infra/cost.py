@@ -3,6 +3,8 @@
     python infra/cost.py            prints the table that docs/cost.md holds
     python infra/cost.py timers     prints its table of what the timers ask of the stores
     python infra/cost.py tenants    prints its table of production with 10, 1,000 and 100,000 customers
+    python infra/cost.py calls      prints its table of what one upload and one open ask for
+    python infra/cost.py million    prints its table of a million uploads and opens in a month
 
 Prices are those of ``prices.json``, which says that they are assumptions; use is that of ``use.py``.
 """
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import million
 from timers import (
     VERIFICATION_DAYS,
     VERIFICATION_GIGABYTE_SECONDS,
@@ -318,7 +321,12 @@ def tenants_table() -> str:
     return "\n".join(text) + "\n"
 
 
-TABLES = {"timers": timers_table, "tenants": tenants_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "timers": timers_table,
+    "tenants": tenants_table,
+    "calls": million.calls_table,
+    "million": lambda: million.table(PRICES),
+}
 
 if __name__ == "__main__":
     sys.stdout.write(TABLES.get("".join(sys.argv[1:]), table)())

@@ -164,8 +164,8 @@ def timers(use: Use) -> Timers:
     """What the timers ask of the stores: little when nothing happens, then in proportion to the work.
 
     Every run reads the agenda's partitions and nothing else, however many tenants there are. A
-    partition with events costs one agenda write, one outbox query and one delete in each window of
-    the relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
+    partition with events costs one agenda write, two queries and one delete in each window of the
+    relay; a staged upload the same when it expires. A tenant's hour with uploads costs one agenda
     write and one delete, and one LIST of up to 1,000 objects in each store; each object that is
     found there in the primary store and the replica has its document and its version read.
 
@@ -198,9 +198,10 @@ def timers(use: Use) -> Timers:
     tenant_hours = min(tenants * HOURS_A_MONTH, use.documents)
     sets = min(tenants * seconds / RELAY_WINDOW_SECONDS, use.documents)
     visit = WRITE_UNITS + QUERY_UNITS + WRITE_UNITS
+    relayed = visit + QUERY_UNITS  # the outbox, and the entries that wait
     return Timers(
         idle_units=runs * AGENDA_SHARDS * QUERY_UNITS,
-        relay_units=windows * visit,
+        relay_units=windows * relayed,
         sweep_units=tenant_hours * 2 * WRITE_UNITS + use.documents * (visit + 2 * 2 * READ_UNITS),
         lists=tenant_hours * SWEPT_STORES,
         sets=sets,

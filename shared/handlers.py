@@ -28,7 +28,7 @@ class Handlers:
     """The handlers of every subscription.
 
     Attributes:
-        table: Subscription -> event type -> handler; the same as ``infra/topology.json`` delivers.
+        table: Subscription -> event type -> handler; at least what ``infra/topology.json`` delivers.
         clock: Tells how old an event is.
     """
 
@@ -79,6 +79,7 @@ def event_handlers(
                 EventType.DOCUMENT_SEALED: targets.copy,
                 EventType.DOCUMENT_DELETED: targets.erase,
             },
+            # All types, since messages of an earlier release may still be there.
             AUDIT: dict.fromkeys(EventType, append),
         },
         clock,

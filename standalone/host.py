@@ -6,7 +6,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +49,8 @@ class Host:
         route_prefix: The ``routePrefix`` of host.json.
         on_ready: Called with the base URL once requests are taken.
         mounts: ASGI apps of the host's own by path prefix, such as ``/staged``.
+        background: Runs messages and timers elsewhere until its event is set, which is when the last
+            request has finished; None: they run here.
         behind_proxies: Whether clients come through proxies of ours, whose connections are not limited.
         concurrency: Messages of one subscription in work at once.
         grace_seconds: How long requests, messages and timer runs may go on after the stop.
@@ -66,6 +68,7 @@ class Host:
     route_prefix: str
     on_ready: Callable[[str], None]
     mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+    background: Callable[[asyncio.Event], Coroutine[None, None, None]] | None = None
     behind_proxies: bool = False
     concurrency: int = 8
     grace_seconds: int = 30
@@ -93,7 +96,7 @@ class Host:
             concurrency=self.concurrency,
             grace_seconds=self.grace_seconds,
         )
-        stopping = asyncio.Event()
+        stopping, served = asyncio.Event(), asyncio.Event()
         most = connection_limit(raise_open_files())
         connections = Connections(most, shared=self.behind_proxies)
         with _listening(self.address, self.port) as listener:
@@ -109,10 +112,14 @@ class Host:
                 await self.startup()
                 try:
                     async with asyncio.TaskGroup() as group:
-                        group.create_task(pump.run(stopping))
-                        group.create_task(timers.run(stopping))
+                        if self.background is None:
+                            group.create_task(pump.run(stopping))
+                            group.create_task(timers.run(stopping))
+                        else:
+                            group.create_task(self.background(served))
                         group.create_task(reclaim_memory(stopping))
-                        group.create_task(server.serve(sockets=[listener]))
+                        await server.serve(sockets=[listener])
+                        served.set()
                 finally:
                     await self.shutdown()
 

@@ -23,8 +23,7 @@ from functions.api.telemetry import NO_TELEMETRY
 from shared.base.errors import FAILURES, NotFound, StrongroomError, TokenExpired
 from shared.documents.sealing import checked_content
 from shared.wiring.services import Services
-
-PREFIX = "/staged"
+from standalone.mounts import PREFIX
 
 
 class StagedRoute(GuardedRoute):

@@ -1,9 +1,10 @@
-"""A bare ASGI app that makes a body durable and does nothing else, on the server that Strongroom uses.
+"""A bare ASGI app that keeps a body and does nothing else, on the server that Strongroom uses.
 
     python -m bench.peers.bare_store PORT FOLDER
 
 ``POST /file`` writes the body to a new file and fsyncs it. ``POST /row`` inserts it as one row into
-SQLite (WAL, ``synchronous=FULL``), whose commit fsyncs. Both answer 201 only then.
+SQLite (WAL, ``synchronous=FULL``), whose commit fsyncs. Both answer 201 only then. ``GET /file/NUMBER``
+reads the file that was written as that number, the first being 0, and sends it.
 """
 
 import itertools
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 import uvicorn
+
+READ_BYTES = 1_048_576
 
 
 class BareStore:
@@ -25,14 +28,17 @@ class BareStore:
         self._database.execute("CREATE TABLE documents (id INTEGER PRIMARY KEY, body BLOB)")
 
     async def __call__(self, scope, receive, send) -> None:
-        match scope["method"], scope["path"]:
-            case "POST", "/file":
+        match scope["method"], scope["path"].split("/")[1:]:
+            case "POST", ["file"]:
                 await self._write_file(receive)
                 status = 201
-            case "POST", "/row":
+            case "POST", ["row"]:
                 body = b"".join([chunk async for chunk in chunks(receive)])
                 self._database.execute("INSERT INTO documents (body) VALUES (?)", (body,))
                 status = 201
+            case "GET", ["file", number]:
+                await self._send_file(int(number), send)
+                return
             case _:
                 status = 204
         headers = [(b"content-length", b"0")] if status == 201 else []
@@ -44,6 +50,16 @@ class BareStore:
             async for chunk in chunks(receive):
                 file.write(chunk)
             os.fsync(file.fileno())
+
+    async def _send_file(self, number: int, send) -> None:
+        with (self._folder / f"{number}.file").open("rb", buffering=0) as file:
+            left = os.fstat(file.fileno()).st_size
+            headers = [(b"content-length", str(left).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while left:
+                chunk = file.read(READ_BYTES)
+                left -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
 
 
 async def chunks(receive):

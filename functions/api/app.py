@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.api import (
-    audit,
-    auth,
-    backups,
-    dead_letters,
-    documents,
-    grants,
-    pages,
-    policy,
-    problems,
-    restores,
-    reviews,
-    staff_grants,
-    targets,
-    tenants,
-    uploads,
-    users,
-    webhooks,
-)
-from functions.api.cross_origin import allow_origins
+from functions.api import pages, problems
 from functions.api.limits import Limits
 from functions.api.memory import HeldMemory
 from functions.api.methods import ImpliedMethods
-from functions.api.request_headers import NEEDED
 from functions.api.telemetry import API, NO_TELEMETRY, RequestTelemetry
 from functions.api.trace_context import new_request_id
 from shared.wiring.services import Services
@@ -39,11 +22,12 @@ from shared.wiring.services import Services
 PREFIX: Final = API
 
 CAPABILITIES: Final = (
-    *(auth, tenants, users, policy, documents, uploads, targets),
-    *(backups, restores, audit, webhooks, dead_letters, grants, staff_grants),
-    reviews,
+    *("auth", "tenants", "users", "policy", "documents", "uploads", "targets"),
+    *("backups", "restores", "audit", "webhooks", "dead-letters", "grants", "staff-grants"),
+    "reviews",
 )
-"""Each is one router below ``/api/v1`` and one HTTP-triggered function in ``functions.http``."""
+"""Each is a path below ``/api/v1``, the router of one module here, and one HTTP-triggered function in
+``functions.http``."""
 
 STANDARD_HEADERS: Final = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
@@ -54,11 +38,49 @@ STANDARD_HEADERS: Final = {
 }
 
 
+def module_of(capability: str) -> ModuleType:
+    """The module with a capability's router, imported when this is first asked for."""
+    return import_module(f"functions.api.{capability.replace('-', '_')}")
+
+
 class Api(FastAPI):
-    """FastAPI whose OpenAPI document says how to sign in and what its parameters really take."""
+    """FastAPI that imports a capability when the first request for it comes: cold starts are felt.
+
+    Its OpenAPI document says how to sign in and what its parameters really take.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._included: set[str] = set()
+        super().__init__(**options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "http":
+            below = scope["path"].removeprefix(f"{PREFIX}/")
+            self._include(below.partition("/")[0])
+        await super().__call__(scope, receive, send)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of all capabilities, in their order."""
+        for capability in CAPABILITIES:
+            self._include(capability)
+        places = {id(module_of(name).router): place for place, name in enumerate(CAPABILITIES)}
+
+        def place(route: BaseRoute) -> int:
+            return places.get(id(getattr(route, "original_router", None)), len(places))
+
+        return sorted(self.router.routes, key=place)
+
+    def _include(self, capability: str) -> None:
+        if capability in CAPABILITIES and capability not in self._included:
+            self.include_router(module_of(capability).router, prefix=PREFIX)
+            self._included.add(capability)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
+        from functions.api.request_headers import NEEDED  # not needed to respond to anything else
+
         document = super().openapi()
         components = document.setdefault("components", {})
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -121,8 +143,7 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     app.state.limits = limits = Limits(services.settings, services.runtime.clock)
     problems.install(app)
-    for capability in (*CAPABILITIES, pages):
-        app.include_router(capability.router, prefix=PREFIX)
+    app.include_router(pages.router, prefix=PREFIX)
     add_middlewares(app, services, limits)
     return app
 
@@ -131,6 +152,9 @@ def add_middlewares(app: FastAPI, services: Services, limits: Limits) -> None:
     """Add what every request passes before it comes to its route: the last added is the first passed."""
     app.add_middleware(ImpliedMethods)
     app.add_middleware(HeldMemory, budget=limits.memory)
-    allow_origins(app, services.settings.allowed_origins)
+    if services.settings.allowed_origins:
+        from functions.api.cross_origin import allow_origins  # which few installations need
+
+        allow_origins(app, services.settings.allowed_origins)
     app.add_middleware(StandardHeaders)
     app.add_middleware(RequestTelemetry)

@@ -45,7 +45,7 @@ class ImpliedMethods:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "http" and scope["method"] in {"HEAD", "OPTIONS"}:
-            routes = scope["app"].routes
+            routes = scope["app"].router.routes  # those of other capabilities are not needed
             allowed = allowed_methods(routes, scope["path"])
             if scope["method"] == "OPTIONS":
                 if allowed:

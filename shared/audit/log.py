@@ -5,8 +5,9 @@ The audit function moves what waits into the log's index, with its position. The
 ``PART_ENTRIES`` entries, so that no partition grows without bound. Moving takes two commits: the first
 appends to the log and notes in the part's head what it appended; the second removes it from where it
 waited. The next append completes an interrupted second commit before it looks at what waits, so
-appending twice, late or out of order changes nothing. ``shared.audit.checkpoints`` puts what was
-appended into tiles and signs it.
+appending twice, late or out of order changes nothing. Before the first commit, the events that wait with
+the entries are published: nothing else keeps them. ``shared.audit.checkpoints`` puts what was appended into
+tiles and signs it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection, Stored, remove_all
 from shared.journal.contention import retry_conflicts
 from shared.journal.entries import Entry
-from shared.journal.journal import ENTRY_KIND, Journal, entries_waiting
+from shared.journal.journal import Journal
+from shared.journal.waiting import ENTRY_KIND, WaitingEntry, entries_waiting, read_waiting
 from shared.ports.clock import Runtime
 from shared.ports.records import MAX_CHANGES, Change, Create, Delete, RecordStore
 
@@ -56,7 +58,7 @@ BATCH: Final = MAX_CHANGES - 1
 LOOKED_UP_AT_ONCE: Final = 16
 
 TAKEN_UP: Final = 100_000
-"""Tenants that a process remembers having appended to."""
+"""Tenants and appends that a process remembers."""
 
 EMPTY: Final = TreeHead(size=0, root=merkle.EMPTY_ROOT.hex(), frontier=())
 
@@ -97,11 +99,13 @@ class AuditLog:
     checkpoint_seconds: int
     recovery: LogRecovery | None = None
     part_entries: int = PART_ENTRIES
-    _waiting: Collection[Entry] = field(init=False)
+    _waiting: Collection[WaitingEntry] = field(init=False)
     _logged: Collection[LoggedEntry] = field(init=False)
     _heads: Collection[PartHead] = field(init=False)
     _pointers: Collection[LogPointer] = field(init=False)
     _taken_up: set[str] = field(init=False, default_factory=set)
+    _removed: set[str] = field(init=False, default_factory=set)
+    _parts: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._waiting = entries_waiting(self.records)
@@ -159,12 +163,11 @@ class AuditLog:
         await self._complete(part.head)
         # Not as models: an entry is the bytes that were committed, and thousands come a second.
         waiting = await self.records.query(partition, ENTRY_KIND, limit=BATCH)
-        entries = [record.body for record in waiting.records]
-        if any(
-            entry.get("id") != record.id
-            for entry, record in zip(entries, waiting.records, strict=True)
-        ):
-            raise Damaged("An audit entry that waits to be appended is damaged.")
+        found = [read_waiting(record) for record in waiting.records]
+        await self.journal.ensure_published(
+            partition, [event for each in found for event in each.events]
+        )
+        entries = [each.entry for each in found]
         # A part takes its last entry before the next one begins.
         entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
         more = waiting.cursor is not None or len(entries) < len(waiting.records)
@@ -184,7 +187,7 @@ class AuditLog:
         except Conflict:
             await self._remove_logged(partition, part.number, entries)
             raise
-        await self._complete(head)
+        await self._remove_appended(head)
         return len(entries), more
 
     async def _copy(self, entry: JsonObject) -> None:
@@ -245,18 +248,29 @@ class AuditLog:
 
     async def _complete(self, head: PartHead) -> None:
         """Remove what was appended last from where it waited, unless that was done."""
-        if not head.appended:
+        if not head.appended or head.appended[0] in self._removed:
             return
         source = Partition.parse(head.source)
         # They were removed in one commit, so one of them speaks for all.
-        if await self._waiting.find(source, head.appended[0]) is None:
-            return
+        if await self._waiting.find(source, head.appended[0]) is not None:
+            await self._remove_appended(head)
+
+    async def _remove_appended(self, head: PartHead) -> None:
         with suppress(Conflict):  # another process was first
             await self.records.commit(
-                source, [Delete(ENTRY_KIND, entry) for entry in head.appended]
+                Partition.parse(head.source),
+                [Delete(ENTRY_KIND, entry) for entry in head.appended],
             )
+        if len(self._removed) >= TAKEN_UP:
+            self._removed.clear()
+        self._removed.add(head.appended[0])
 
     async def _current_part(self, tenant: str) -> _Part:
+        known = self._parts.get(tenant)
+        if known is not None:
+            stored = await self._heads.find(log_part(tenant, known), HEAD_ID)
+            if stored is not None and stored.value.tree.size < (known + 1) * self.part_entries:
+                return _Part(known, stored.value, stored)
         number = await newest_log_part(self.records, tenant)
         stored = await self._heads.find(log_part(tenant, number), HEAD_ID)
         if stored is None:
@@ -267,6 +281,9 @@ class AuditLog:
             return _Part(number, before.value if before else PartHead(tree=EMPTY), None)
         if stored.value.tree.size == (number + 1) * self.part_entries:
             return _Part(number + 1, stored.value, None)
+        if len(self._parts) >= TAKEN_UP:
+            self._parts.clear()
+        self._parts[tenant] = number
         return _Part(number, stored.value, stored)
 
     async def _point_at(self, tenant: str, number: int) -> None:

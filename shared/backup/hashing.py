@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
@@ -13,7 +11,8 @@ from shared.backup.models import object_name
 from shared.backup.state import Location
 from shared.base.concurrency import at_once
 from shared.base.errors import Damaged, NotFound
-from shared.base.streams import run_in_thread
+from shared.base.streams import hashing
+from shared.crypto.sealed_digests import SealedDigest
 from shared.ports.write_once import WriteOnceStore
 
 RUN_BYTES: Final = 8 << 20
@@ -25,26 +24,35 @@ GAP: Final = 65_536
 READ_AT_ONCE: Final = 4
 
 
-async def hash_packed(
-    store: WriteOnceStore, tenant: str, locations: Iterable[Location]
-) -> Mapping[str, bytes]:
-    """The SHA-256 of what lies at each location, by the ids of these; what cannot be read is left out.
+async def check_packed(
+    store: WriteOnceStore,
+    tenant: str,
+    locations: Iterable[Location],
+    sealed: Mapping[str, SealedDigest],
+) -> Mapping[str, bool]:
+    """Whether each location has what was sealed, by the ids of these; what cannot be read is left out.
+
+    Args:
+        store: Where sets are.
+        tenant: Whose.
+        locations: Of versions.
+        sealed: What was sealed, by the ids of the locations.
 
     Raises:
         Unavailable: The backup store does not respond.
     """
 
-    async def hash_run(run: list[Location]) -> Mapping[str, bytes]:
-        return await _hash_run(store, tenant, run)
+    async def check_run(run: list[Location]) -> Mapping[str, bool]:
+        return await _check_run(store, tenant, run, sealed)
 
-    found: dict[str, bytes] = {}
-    for digests in await at_once(hash_run, runs(locations), READ_AT_ONCE):
-        found |= digests
+    found: dict[str, bool] = {}
+    for checked in await at_once(check_run, runs(locations), READ_AT_ONCE):
+        found |= checked
     return found
 
 
 async def read_sound(
-    store: WriteOnceStore, tenant: str, run: list[Location], sealed_sha256: Mapping[str, bytes]
+    store: WriteOnceStore, tenant: str, run: list[Location], sealed: Mapping[str, SealedDigest]
 ) -> Sequence[tuple[Location, memoryview]]:
     """The content of the versions of a run, where it is what was sealed; other versions are left out.
 
@@ -52,7 +60,7 @@ async def read_sound(
         store: Where sets are.
         tenant: Whose.
         run: As ``runs`` gave it.
-        sealed_sha256: By the ids of the locations.
+        sealed: By the ids of the locations.
 
     Raises:
         Unavailable: The backup store does not respond.
@@ -62,12 +70,10 @@ async def read_sound(
         whole = await _read_run(store, tenant, run)
     except (Damaged, NotFound):
         return ()
-    digests = await asyncio.to_thread(_hash_slices, whole, start, run)
+    sound = await asyncio.to_thread(_check_slices, whole, run, sealed)
     view = memoryview(whole)
     return [
-        (each, view[each.offset - start : _end(each) - start])
-        for each in run
-        if hmac.compare_digest(digests[each.id], sealed_sha256[each.id])
+        (each, view[each.offset - start : _end(each) - start]) for each in run if sound[each.id]
     ]
 
 
@@ -87,19 +93,24 @@ def runs(locations: Iterable[Location]) -> list[list[Location]]:
     return runs
 
 
-async def _hash_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> Mapping[str, bytes]:
+async def _check_run(
+    store: WriteOnceStore, tenant: str, run: list[Location], sealed: Mapping[str, SealedDigest]
+) -> Mapping[str, bool]:
     try:
         if len(run) == 1:
-            return {run[0].id: await _hash_stream(_stream_run(store, tenant, run))}
+            check = sealed[run[0].id].check()
+            async for _ in hashing(_stream_run(store, tenant, run), check.update):
+                pass
+            return {run[0].id: check.passed}
         whole = await _read_run(store, tenant, run)
     except NotFound:
         return {}
     except Damaged:
         if len(run) == 1:
             return {}
-        alone = [await _hash_run(store, tenant, [each]) for each in run]
-        return {name: digest for found in alone for name, digest in found.items()}
-    return await asyncio.to_thread(_hash_slices, whole, run[0].offset, run)
+        alone = [await _check_run(store, tenant, [each], sealed) for each in run]
+        return {name: sound for found in alone for name, sound in found.items()}
+    return await asyncio.to_thread(_check_slices, whole, run, sealed)
 
 
 def _stream_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> AsyncIterator[bytes]:
@@ -111,19 +122,14 @@ async def _read_run(store: WriteOnceStore, tenant: str, run: list[Location]) -> 
     return b"".join([piece async for piece in _stream_run(store, tenant, run)])
 
 
-def _hash_slices(whole: bytes, start: int, run: list[Location]) -> Mapping[str, bytes]:
-    view = memoryview(whole)
+def _check_slices(
+    whole: bytes, run: list[Location], sealed: Mapping[str, SealedDigest]
+) -> Mapping[str, bool]:
+    view, start = memoryview(whole), run[0].offset
     return {
-        each.id: hashlib.sha256(view[each.offset - start : _end(each) - start]).digest()
+        each.id: sealed[each.id].matches(view[each.offset - start : _end(each) - start])
         for each in run
     }
-
-
-async def _hash_stream(content: AsyncIterator[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    async for piece in content:
-        await run_in_thread(digest.update, piece)
-    return digest.digest()
 
 
 def _end(location: Location) -> int:

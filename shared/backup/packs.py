@@ -7,8 +7,6 @@ costs more than its content.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,14 +167,14 @@ class _Packing:
     async def _large(self, content: Content) -> AsyncIterator[Buffer]:
         """A large version; what a bad copy gave first stays in the pack, and no location names it."""
         for store, name in self._copies(content):
-            digest, size = hashlib.sha256(), 0
+            check, size = content.version.sealed_digest.check(), 0
             try:
-                async for piece in hashing(store.get(name, end=content.size + 1), digest.update):
+                async for piece in hashing(store.get(name, end=content.size + 1), check.update):
                     size += len(piece)
                     yield piece
             except (Damaged, NotFound):
                 continue
-            if hmac.compare_digest(digest.digest(), content.version.sealed_sha256):
+            if check.passed:
                 self._locate(content, self.size - size)
                 return
         self.damaged.append(content)
@@ -242,10 +240,6 @@ def _joined(contents: Sequence[Content], found: Sequence[bytes | None]) -> _Batc
 def _good_ones(contents: Sequence[Content], read: Sequence[bytes | None]) -> Sequence[bytes | None]:
     """What was read where it is what was sealed."""
     return [
-        data if data is not None and _is_sealed(content, data) else None
+        data if data is not None and content.version.sealed_digest.matches(data) else None
         for content, data in zip(contents, read, strict=True)
     ]
-
-
-def _is_sealed(content: Content, data: bytes) -> bool:
-    return hmac.compare_digest(hashlib.sha256(data).digest(), content.version.sealed_sha256)

@@ -13,7 +13,7 @@ from shared.base.models import JsonObject
 from shared.documents.store import DOCUMENT_KIND, ERASURE_KIND, UPLOAD_KIND, VERSION_KIND
 from shared.identity.lockout import ATTEMPTS_KIND
 from shared.journal import idempotency, outbox
-from shared.journal.journal import ENTRY_KIND
+from shared.journal.waiting import ENTRY_KIND
 from shared.ports.records import Record
 
 LEFT_OUT: Final = frozenset(
@@ -78,6 +78,10 @@ def without_erasable(record: Record) -> JsonObject:
             return {**record.body, "current": _stripped(record.body["current"])}
         case kind if kind == VERSION_KIND:
             return _stripped(record.body)
+        case kind if kind == ENTRY_KIND:
+            # Its events are work under way.
+            entry: JsonObject = record.body.get("entry", record.body)
+            return entry
         case _:
             return record.body
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -217,13 +215,13 @@ class Snapshot:
             Unavailable: The backup store does not respond.
         """
         location = backed_up.location
-        digest = hashlib.sha256()
+        check = backed_up.version.sealed_digest.check()
         name = object_name(self.manifest.tenant, "packs", location.pack)
         end = location.offset + location.size
         content = self.reader.store.get(name, start=location.offset, end=end)
-        async for piece in hashing(content, digest.update):
+        async for piece in hashing(content, check.update):
             yield piece
-        if not hmac.compare_digest(digest.digest(), backed_up.version.sealed_sha256):
+        if not check.passed:
             raise Damaged("A content in the backup is not what was sealed.")
 
     async def _lines(self, part: str) -> AsyncIterator[Sequence[SegmentLine]]:

@@ -7,3 +7,36 @@ Buffer = bytes | bytearray | memoryview
 
 WritableBuffer = bytearray | memoryview
 """Contiguous bytes that can be written to."""
+
+
+class Reused:
+    """Memory that is used again once nobody refers to it any more; new memory costs a page fault for 4 KiB.
+
+    Args:
+        most: Pieces of memory that are kept.
+    """
+
+    __slots__ = ("_kept", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[bytearray] = []
+
+    def take(self, size: int) -> memoryview:
+        """So many bytes of any value, which change only once no view of them is left."""
+        for memory in self._kept:
+            if len(memory) >= size and _is_free(memory):
+                return memoryview(memory)[:size]
+        memory = bytearray(size)
+        if len(self._kept) < self._most:
+            self._kept.append(memory)
+        return memoryview(memory)
+
+
+def _is_free(memory: bytearray) -> bool:
+    try:
+        memory.append(0)  # which Python refuses while there is a view of it
+    except BufferError:
+        return False
+    del memory[-1]
+    return True

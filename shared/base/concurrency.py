@@ -1,12 +1,14 @@
-"""Work on many things at the same time, but not on all of them."""
+"""Work on many things at the same time, but not on all of them; and once for many who ask the same."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Self, TypeVar
 
 A = TypeVar("A")
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -33,6 +35,52 @@ async def at_once(work: Callable[[A], Awaitable[T]], items: Iterable[A], limit: 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class _Line(Generic[T]):
+    """Those who ask for one thing: how many, how many readings have begun, and what the last one found."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+    begun: int = 0
+    found: T | None = None
+
+
+class SharedReading(Generic[K, T]):
+    """Reads a thing once for all who asked for it before the reading began.
+
+    Everybody gets what was there at some moment after they asked, as if they had read it alone: who asks
+    while a reading is under way waits for the next one. A reading that fails fails for one alone.
+
+    Args:
+        read: Reads the thing of a key; must not change anything.
+    """
+
+    def __init__(self, read: Callable[[K], Awaitable[T]]) -> None:
+        self._read = read
+        self._lines: dict[K, _Line[tuple[int, T]]] = {}
+
+    async def get(self, key: K) -> T:
+        """What there is now, after this call began."""
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line()
+        asked = line.begun
+        line.waiting += 1
+        try:
+            async with line.lock:
+                if line.found is not None and line.found[0] > asked:
+                    return line.found[1]
+                line.begun += 1
+                number = line.begun
+                found = await self._read(key)
+                line.found = (number, found)
+                return found
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                self._lines.pop(key, None)
 
 
 class BoundedTasks:

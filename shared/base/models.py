@@ -52,7 +52,8 @@ UtcDatetime = Annotated[datetime, AfterValidator(_utc)]
 class Model(BaseModel):
     """The base of what is kept in records."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when first used: a process uses few of them, and building all of them is felt at its start.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class TaggedModel(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -90,8 +90,8 @@ class _PieceBuffer:
         return piece
 
 
-async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The same items, each made while the consumer works on the one before."""
+async def prefetch(items: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """The same items, each made while the consumer works on the one before. Closes the source, too."""
     coming = _begin(items)
     try:
         while True:
@@ -106,6 +106,8 @@ async def prefetch(items: AsyncIterator[T]) -> AsyncIterator[T]:
         await asyncio.gather(coming, return_exceptions=True)
         # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
         del coming
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 def _begin(items: AsyncIterator[T]) -> asyncio.Future[T]:
@@ -133,20 +135,8 @@ class Conversion(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Sees what is converted, in threads: its two methods run at the same time."""
-
-    def observe_piece(self, piece: Buffer) -> None:
-        """A piece that is being converted."""
-        ...
-
-    def observe_converted(self, converted: Buffer) -> None:
-        """What a piece became."""
-        ...
-
-
 async def convert_stream(
-    conversion: Conversion, chunks: AsyncIterator[Buffer], observer: Observer | None = None
+    conversion: Conversion, chunks: AsyncIterator[Buffer]
 ) -> AsyncIterator[memoryview]:
     """Convert a whole stream.
 
@@ -156,29 +146,9 @@ async def convert_stream(
         conversion: A ``Sealer`` or an ``OpenedRange``. It runs on the event loop, because a segment is
             converted in about the time that it takes to change threads.
         chunks: The stream, in chunks of any size.
-        observer: Hashes, for example, which takes longer: with an observer, the work is done in threads
-            while the next piece arrives.
     """
-    kept = 1 if observer is None else 2
-    pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=kept)
-    async for piece in pieces if observer is None else prefetch(pieces):
-        if observer is None:
-            yield conversion.convert(piece.data, last=piece.last)
-        else:
-            yield await _observed(conversion, piece, observer)
-
-
-async def _observed(conversion: Conversion, piece: Piece, observer: Observer) -> memoryview:
-    def convert(data: Buffer) -> memoryview:
-        converted = conversion.convert(data, last=piece.last)
-        observer.observe_converted(converted)
-        return converted
-
-    # Hashing and encrypting release the GIL, so these run side by side.
-    _, converted = await asyncio.gather(
-        run_in_thread(observer.observe_piece, piece.data), run_in_thread(convert, piece.data)
-    )
-    return converted
+    async for piece in rechunk(chunks, conversion.first_size, conversion.later_size):
+        yield conversion.convert(piece.data, last=piece.last)
 
 
 async def single(data: Buffer) -> AsyncIterator[Buffer]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
+from shared.base.buffers import Reused
 from shared.base.errors import Damaged, NotFound, StrongroomError, Unavailable
-from shared.crypto.streaming import HEADER_SIZE, TAG_SIZE, Opener, Segment
+from shared.base.streams import prefetch
+from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE, Opener, Segment
 from shared.documents.models import Place
 from shared.ports.blobs import BlobStore
+
+KEPT_SEGMENTS: Final = 2
+"""In clear: while one is sent the next one is opened."""
 
 DamageReport = Callable[[Place, str], Awaitable[str]]
 """Called with a place and the object there that is damaged or missing; returns the object that the record
@@ -46,6 +52,7 @@ class Copies:
         self._bound_to = bound_to
         self._on_damage = on_damage
         self._opener: Opener | None = None
+        self._memory = Reused(KEPT_SEGMENTS)
 
     @property
     def header(self) -> bytes:
@@ -97,14 +104,14 @@ class Copies:
         copy's own is tried, then those of the others: its segments may be good where it is not.
         """
         if self._opener is not None:
-            return _authentic(self._opener, segment, await copy.read(segment))
+            return self._authentic(self._opener, segment, await copy.read(segment))
         await copy.read_header(segment)
         sealed = await copy.read(segment)
         for source in (copy, *(each for each in self._copies if each is not copy)):
             try:
                 header = await source.read_header(segment)
                 opener = Opener(self._data_key, self._bound_to, header)
-                opened = _authentic(opener, segment, sealed)
+                opened = self._authentic(opener, segment, sealed)
             except (Damaged, NotFound, Unavailable):
                 continue
             if source is not copy:
@@ -112,6 +119,17 @@ class Copies:
             self._opener = opener
             return opened
         raise Damaged("The segment is authentic under no copy's header.")
+
+    def _authentic(self, opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
+        """The segment in clear, opened on the event loop: that takes less than to change threads twice.
+
+        Raises:
+            Damaged: It is not what was sealed.
+        """
+        # Not the same memory each time: the connection holds what it has not sent yet.
+        plaintext = self._memory.take(len(sealed) - TAG_SIZE)
+        opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
+        return Opened(sealed, plaintext)
 
     async def _replaced(self, copy: Copy) -> bool:
         """Whether the object of a copy that failed was replaced; the new one is read from then on."""
@@ -122,15 +140,9 @@ class Copies:
         return True
 
 
-def _authentic(opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
-    plaintext = memoryview(bytearray(len(sealed) - TAG_SIZE))
-    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
-    return Opened(sealed, plaintext)
-
-
 @dataclass(slots=True)
 class Copy:
-    """Reads one copy, in one request as long as each segment follows the one before.
+    """Reads one copy, in one request as long as each segment follows the one before, and one piece ahead.
 
     Attributes:
         place: Which copy it is.
@@ -186,7 +198,9 @@ class Copy:
     async def _read(self, start: int, end: int, until: int) -> memoryview:
         if self._stream is None or self._position != start:
             await self.close()
-            self._stream = self.store.get(self.name, start=start, end=until)
+            stream = self.store.get(self.name, start=start, end=until)
+            # What one piece holds has nothing that could be read ahead.
+            self._stream = stream if until - start <= SEGMENT_SIZE else prefetch(stream)
         size = end - start
         gathered = self._rest
         try:

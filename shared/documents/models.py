@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.base.models import Base64UrlBytes, Model, UtcDatetime
+from shared.crypto.sealed_digests import SealedDigest
 from shared.documents.media_types import MAX_LENGTH, QUOTED, TOKEN
 from shared.ports.blobs import is_blob_name
 
@@ -94,7 +95,8 @@ class Version(Model):
         wrapped_key: The data key under the epoch key (RFC 3394).
         names: ``SealedNames``, sealed.
         size: Of the content, bytes.
-        sealed_sha256: SHA-256 of the sealed content.
+        sealed_blake3: BLAKE3 of the sealed content.
+        sealed_sha256: In its place, SHA-256, as written by earlier releases.
         created_at: When it was sealed.
         created_by: The user.
     """
@@ -107,9 +109,23 @@ class Version(Model):
     wrapped_key: Base64UrlBytes
     names: Base64UrlBytes
     size: int
-    sealed_sha256: Base64UrlBytes
+    sealed_blake3: Base64UrlBytes | None = None
+    sealed_sha256: Base64UrlBytes | None = None
     created_at: UtcDatetime
     created_by: str
+
+    @model_validator(mode="after")
+    def _has_one_digest(self) -> Version:
+        if (self.sealed_blake3 is None) == (self.sealed_sha256 is None):
+            raise ValueError("a version has one digest of its sealed content")
+        return self
+
+    @property
+    def sealed_digest(self) -> SealedDigest:
+        """What every copy of the sealed content must have."""
+        if self.sealed_blake3 is not None:
+            return SealedDigest("blake3", self.sealed_blake3)
+        return SealedDigest("sha256", self.sealed_sha256 or b"")
 
     def at(self, place: Place) -> str | None:
         """The name of the object there."""

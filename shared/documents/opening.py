@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -123,7 +122,7 @@ class ContentOpener:
         stream = _plaintext(copies, wanted, start, end)
 
         head = [await anext(stream) for _ in wanted[:READ_AHEAD_SEGMENTS]]
-        return _joined(head, stream)
+        return _joined(head, stream, more=len(wanted) > len(head))
 
     async def reassembled(
         self, tenant: str, document: str, version: Version
@@ -133,22 +132,22 @@ class ContentOpener:
         It ends without an error only if all of it is what was sealed.
 
         Raises:
-            Damaged: A segment is good in no copy, or the whole differs from the record's SHA-256.
+            Damaged: A segment is good in no copy, or the whole differs from the record's digest.
             Unavailable: A store that may have a good segment does not respond.
         """
         until = sealed_size(version.size)
         copies = await self._copies(tenant, document, version, until, _nothing_to_report)
-        digest = hashlib.sha256()
+        check = version.sealed_digest.check()
         try:
             for segment in segments(version.size):
                 opened = await copies.open(segment)
                 parts = (copies.header, opened.sealed) if segment.index == 0 else (opened.sealed,)
                 for part in parts:
-                    await run_in_thread(digest.update, part)
+                    await run_in_thread(check.update, part)
                     yield part
         finally:
             await copies.close()
-        if digest.digest() != version.sealed_sha256:
+        if not check.passed:
             raise Damaged("The reassembled content is not what was sealed.")
 
     async def _copies(
@@ -169,11 +168,14 @@ async def _nothing_to_report(_: Place, name: str) -> str:
 
 
 async def _joined(
-    head: list[memoryview], rest: AsyncGenerator[memoryview]
+    head: list[memoryview], rest: AsyncGenerator[memoryview], *, more: bool
 ) -> AsyncIterator[memoryview]:
+    """All segments in their order."""
     async with aclosing(rest):
         while head:
             yield head.pop(0)
+        if not more:
+            return
         async for piece in rest:
             yield piece
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,9 +13,10 @@ from shared.base import telemetry
 from shared.base.buffers import Buffer
 from shared.base.errors import DigestMismatch, TooLarge
 from shared.base.partitions import partition_of
-from shared.base.streams import convert_stream, prefetch
+from shared.base.pipelines import OUTPUTS, convert_observed
 from shared.crypto.keys import KEY_SIZE, content_associated_data, wrap_key
 from shared.crypto.metadata import metadata_associated_data, seal_metadata
+from shared.crypto.sealed_digests import new_hasher
 from shared.crypto.streaming import Sealer
 from shared.documents.models import Description, SealedNames, Version
 from shared.documents.naming import object_name
@@ -89,12 +91,12 @@ class ContentSealer:
         bound_to = content_associated_data(
             self.environment, incoming.tenant, incoming.document, incoming.number
         )
-        sealer = Sealer(data_key, bound_to, self.runtime.random, outputs=2)
-        tally = _Tally()
+        sealer = Sealer(data_key, bound_to, self.runtime.random, outputs=OUTPUTS)
+        tally = Tally()
         now = self.runtime.now()
         name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)
         await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
-        await self.primary.put(name, prefetch(_sealed(sealer, incoming, tally)))
+        await self.primary.put(name, sealed_form(sealer, incoming, tally))
         telemetry.SEALED.add(tally.size)
 
         names = SealedNames(**incoming.description.model_dump(), sha256=tally.sha256.digest())
@@ -111,7 +113,7 @@ class ContentSealer:
                 epoch.key, names_bound_to, names.model_dump(mode="json"), self.runtime.random
             ),
             size=tally.size,
-            sealed_sha256=tally.sealed_sha256.digest(),
+            sealed_blake3=tally.sealed.digest(),
             created_at=now,
             created_by=incoming.user,
         )
@@ -122,27 +124,46 @@ class ContentSealer:
         await self.primary.delete(version.object)
 
 
-class _Tally:
-    """The size of content and the digests of its two forms, taken while it is sealed."""
+class Tally:
+    """The size of content and the digests of its two forms, taken while it is sealed.
+
+    Attributes:
+        size: Of the plaintext, bytes.
+        sha256: Of the plaintext.
+        sealed: Of the sealed form; ``Version.sealed_blake3``.
+    """
 
     def __init__(self) -> None:
         self.size = 0
         self.sha256 = hashlib.sha256()
-        self.sealed_sha256 = hashlib.sha256()
+        self.sealed = new_hasher()
 
     def observe_piece(self, piece: Buffer) -> None:
+        """Take the next plaintext."""
         self.size += len(piece)
         self.sha256.update(piece)
 
     def observe_converted(self, converted: Buffer) -> None:
-        self.sealed_sha256.update(converted)
+        """Take what is sealed next."""
+        self.sealed.update(converted)
 
 
-async def _sealed(sealer: Sealer, incoming: Incoming, tally: _Tally) -> AsyncIterator[Buffer]:
-    """The sealed form; it ends without an error only if the plaintext is what it should be."""
+async def sealed_form(sealer: Sealer, incoming: Incoming, tally: Tally) -> AsyncGenerator[Buffer]:
+    """The sealed form; it ends without an error only if the plaintext is what it should be.
+
+    Args:
+        sealer: With ``OUTPUTS`` outputs.
+        incoming: The content.
+        tally: Is complete at the end.
+
+    Raises:
+        DigestMismatch: The SHA-256 differs from ``incoming.sha256``.
+        TooLarge: There are more than ``incoming.max_size`` bytes.
+    """
     content = _limited(incoming.content, incoming.max_size)
-    async for part in convert_stream(sealer, content, tally):
-        yield part
+    async with aclosing(convert_observed(sealer, content, tally)) as parts:
+        async for part in parts:
+            yield part
     if incoming.sha256 is not None:
         _check_digest(incoming.sha256, tally.sha256.digest())
 

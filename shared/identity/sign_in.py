@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.access.networks import StaffNetworks
 from shared.access.principal import Origin, Principal
+from shared.base.concurrency import SharedReading
 from shared.base.errors import (
     Conflict,
     InvalidInput,
@@ -59,6 +60,10 @@ class SignIn:
     lockout: Lockout
     runtime: Runtime
     staff_networks: StaffNetworks = field(default_factory=StaffNetworks)
+    _known: SharedReading[tuple[str, str], Stored[User] | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = SharedReading(lambda of: self.accounts.known(*of))
 
     async def sign_in(
         self,
@@ -135,7 +140,8 @@ class SignIn:
         claims = await self.tokens.read(token)
 
         async def confirm() -> None:
-            known = await self.accounts.known(claims.tenant, claims.user)
+            # One reading for all requests of a user that are waiting for it: each begins after they do.
+            known = await self._known.get((claims.tenant, claims.user))
             user = known.value if known else None
             if user is None or user.disabled or user.security_version != claims.security_version:
                 revoked = TokenRevoked("The token was revoked; sign in again.")

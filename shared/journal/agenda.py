@@ -103,6 +103,7 @@ class Agenda:
             for task in Task
         }
         self._noted: dict[tuple[Task, Partition, datetime], asyncio.Task[None]] = {}
+        self._latest = runtime.now()
 
     async def add(self, task: Task, partition: Partition, due: datetime) -> None:
         """Put a partition on the agenda; durable on return. Adding it again costs nothing."""
@@ -188,6 +189,10 @@ class Agenda:
 
     def _forget_past(self) -> None:
         now = self._runtime.now()
+        if now < self._latest:
+            # The clock was set back, and the process of the timers may have brought forward what is noted.
+            self._noted.clear()
+        self._latest = now
         for key in [key for key in self._noted if key[2] <= now]:
             del self._noted[key]
 

@@ -30,10 +30,10 @@ from shared.journal.entries import (
     Outcome,
 )
 from shared.journal.outbox import Outbox
+from shared.journal.waiting import create_waiting
 from shared.ports.clock import Runtime
 from shared.ports.records import Change, RecordStore
 
-ENTRY_KIND: Final = "audit"
 COPIED_KIND: Final = "audit-copied"
 
 COPIES_KNOWN: Final = timedelta(days=30)
@@ -69,7 +69,6 @@ class Journal:
         self._outbox = outbox
         self._environment = environment
         self._runtime = runtime
-        self._entries = entries_waiting(records)
         self._copied = Collection(
             records,
             Copied,
@@ -232,18 +231,10 @@ class Journal:
             Conflict: The state has moved on; nothing was changed and no entry was made.
         """
         partition = partition or partition_of(entry.tenant, entry.resource)
-        if not events:
-            events = [self._recorded(entry, partition)]
         await self._outbox.prepare(partition)
-        await self._records.commit(
-            partition,
-            [
-                *changes,
-                self._entries.create(partition, entry),
-                *self._outbox.changes(partition, events),
-            ],
-        )
+        await self._records.commit(partition, [*changes, create_waiting(partition, entry, events)])
         self._outbox.schedule_publish(events)
+        self._outbox.announce_entry(partition, entry.id)
 
     async def commit_together(
         self,
@@ -252,13 +243,13 @@ class Journal:
         changes: Sequence[Change],
         events: Sequence[Event],
     ) -> None:
-        """Make many changes durable, each with its audit entry; their events are left to the relay.
+        """Make many changes durable, each with its audit entry; entries and events are left to the relay.
 
         For mass changes that nobody waits to take effect elsewhere.
 
         Args:
             partition: Of everything in the commit.
-            entries: 1 or more.
+            entries: 1 or more; the first one holds the events.
             changes: As for ``commit``.
             events: That the changes cause.
 
@@ -270,8 +261,8 @@ class Journal:
             partition,
             [
                 *changes,
-                *(self._entries.create(partition, entry) for entry in entries),
-                *self._outbox.changes(partition, events or [self._recorded(entries[0], partition)]),
+                create_waiting(partition, entries[0], events),
+                *(create_waiting(partition, entry) for entry in entries[1:]),
             ],
         )
 
@@ -284,21 +275,19 @@ class Journal:
         """
         copy = entry.model_copy(update={"tenant": tenant, "source": entry.tenant})
         partition = partition_of(tenant, entry.resource)
-        event = self._recorded(copy, partition)
         await self._outbox.prepare(partition)
         with suppress(Conflict):  # it is there, or was, until it was appended to the log
             await self._records.commit(
                 partition,
                 [
-                    self._entries.create(partition, copy),
+                    create_waiting(partition, copy),
                     self._copied.create(
                         partition,
                         Copied(id=entry.id, expires_at=self._runtime.now() + COPIES_KNOWN),
                     ),
-                    *self._outbox.changes(partition, [event]),
                 ],
             )
-            self._outbox.schedule_publish([event])
+            self._outbox.announce_entry(partition, copy.id)
 
     async def announce(self, partition: Partition, events: Sequence[Event]) -> None:
         """Make events durable whose cause was committed with its audit entry before.
@@ -309,20 +298,12 @@ class Journal:
         """
         await self._outbox.prepare(partition)
         await self._records.commit(partition, self._outbox.changes(partition, events))
-        self._outbox.schedule_publish(events)
+        self._outbox.schedule_publish(events, recorded=True)
 
-    def _recorded(self, entry: Entry, partition: Partition) -> Event:
-        return Event(
-            id=self._runtime.new_id("evt", entry.time),
-            type=EventType.AUDIT_RECORDED,
-            environment=self._environment,
-            partition=partition,
-            subject=entry.id,
-            time=entry.time,
-            traceparent=telemetry.current_traceparent(),
-        )
+    async def ensure_published(self, partition: Partition, events: Sequence[str]) -> None:
+        """Publish events of entries that are about to move into their log; see ``Outbox``.
 
-
-def entries_waiting(records: RecordStore) -> Collection[Entry]:
-    """The entries of a partition that the audit function has yet to append to the tenant's log."""
-    return Collection(records, Entry, ENTRY_KIND, lambda entry: entry.id)
+        Raises:
+            Unavailable: The bus, or the record store, does not respond.
+        """
+        await self._outbox.ensure_published(partition, events)

@@ -6,7 +6,6 @@ where no copy is whole are keys used: each segment tells by its tag in which cop
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -70,9 +69,7 @@ class Replication:
         if found is not None and found.version.replica is None:
             tried: dict[str, str] = {}
             try:
-                await self._copy(
-                    event, found.version, "primary", "replica", Action.DOCUMENT_REPLICATE
-                )
+                await self._copy(event, found, "primary", "replica", Action.DOCUMENT_REPLICATE)
             except Exception as error:
                 tried = {telemetry.ERROR_TYPE: telemetry.error_type(error)}
                 raise
@@ -97,7 +94,7 @@ class Replication:
             return
         good = [place for place in self._places if await self._is_good(found.version, place)]
         if not good:
-            if not await self._reassemble(event, found.version):
+            if not await self._reassemble(event, found):
                 return
             found = await self._version(event)
             if found is None:
@@ -105,7 +102,7 @@ class Replication:
             good = ["primary"]
         for place in self._places:
             if place not in good and found.version.at(place) is not None:
-                await self._copy(event, found.version, good[0], place, Action.DOCUMENT_REPAIR)
+                await self._copy(event, found, good[0], place, Action.DOCUMENT_REPAIR)
 
     async def erase(self, event: Event) -> None:
         """Remove objects that no record names any more, wherever they are, and put that into the log.
@@ -132,15 +129,16 @@ class Replication:
             await self.journal.commit(entry, [self.store.create_erasure(event)])
 
     async def _copy(
-        self, event: Event, version: Version, source: Place, target: Place, action: Action
+        self, event: Event, found: StoredVersion, source: Place, target: Place, action: Action
     ) -> None:
         """Make a copy in ``target`` of the one in ``source``."""
+        version = found.version
 
         async def copy(store: BlobStore, name: str) -> None:
             await store.copy_from(self._places[source], version.at(source) or "", name)
 
         try:
-            arrived = await self._make(event, version, target, copy, action)
+            arrived = await self._make(event, found, target, copy, action)
         except (Damaged, NotFound):
             arrived = False
         if not arrived:
@@ -148,8 +146,9 @@ class Replication:
                 raise Unavailable(_NOT_WHOLE)
             await self._lost(event, version)
 
-    async def _reassemble(self, event: Event, version: Version) -> bool:
+    async def _reassemble(self, event: Event, found: StoredVersion) -> bool:
         """Reassemble a good primary copy from the good segments of all; False if that is not enough."""
+        version = found.version
 
         async def reassemble(store: BlobStore, name: str) -> None:
             sealed = self.opener.reassembled(event.tenant, event.subject, version)
@@ -157,9 +156,7 @@ class Replication:
                 await store.put(name, sealed)
 
         try:
-            arrived = await self._make(
-                event, version, "primary", reassemble, Action.DOCUMENT_REPAIR
-            )
+            arrived = await self._make(event, found, "primary", reassemble, Action.DOCUMENT_REPAIR)
         except Damaged:
             await self._lost(event, version)
             return False
@@ -170,7 +167,7 @@ class Replication:
     async def _make(
         self,
         event: Event,
-        version: Version,
+        found: StoredVersion,
         target: Place,
         write: Callable[[BlobStore, str], Awaitable[None]],
         action: Action,
@@ -180,31 +177,35 @@ class Replication:
         Returns:
             Whether it arrived as it was sealed; if not, it was removed again.
         """
-        now = self.runtime.now()
+        version, now = found.version, self.runtime.now()
         name = object_name(event.tenant, event.subject, version.number, now, self.runtime)
         await self.store.prepare_object(event.partition, now)
         store = self._places[target]
         await write(store, name)
         arrived = await is_whole(store, name, version)
-        if not arrived or not await self._adopt(event, version, target, name, action):
+        if not arrived or not await self._adopt(event, found, target, name, action):
             await store.delete(name)
         elif action is Action.DOCUMENT_REPAIR:
             telemetry.REPAIRS.add(1, {telemetry.PLACE: target, telemetry.OUTCOME: "repaired"})
         return arrived
 
     async def _adopt(
-        self, event: Event, version: Version, place: Place, name: str, action: Action
+        self, event: Event, copied: StoredVersion, place: Place, name: str, action: Action
     ) -> bool:
         """Let the version's record name the object; False if that is no longer wanted."""
+        version = copied.version
         former = version.at(place)
+        known: StoredVersion | None = copied
 
         async def attempt() -> bool:
-            found = await self._version(event)
+            nonlocal known
+            # The commit holds only if the record is still as it was read before the copy was made.
+            found, known = known or await self._version(event), None
             # A restore may have given the number to another content.
             if (
                 found is None
                 or found.version.at(place) != former
-                or found.version.sealed_sha256 != version.sealed_sha256
+                or found.version.sealed_digest != version.sealed_digest
             ):
                 return False
             adopted = found.version.model_copy(update={_FIELDS[place]: name})
@@ -273,10 +274,10 @@ async def is_whole(store: BlobStore, name: str, version: Version) -> bool:
     Raises:
         Unavailable: The store does not respond.
     """
-    digest = hashlib.sha256()
+    check = version.sealed_digest.check()
     try:
         async for piece in store.get(name):
-            await run_in_thread(digest.update, piece)
+            await run_in_thread(check.update, piece)
     except (Damaged, NotFound):
         return False
-    return digest.digest() == version.sealed_sha256
+    return check.passed

@@ -101,7 +101,7 @@ class DocumentCreator:
         now = restorer.runtime.now()
         await restorer.store.prepare_object(partition, now)
         versions = {each.location.id: each for one in documents for each in one.versions}
-        sealed = {name: each.version.sealed_sha256 for name, each in versions.items()}
+        sealed = {name: each.version.sealed_digest for name, each in versions.items()}
         objects: dict[str, str] = {}
 
         waiting: list[tuple[str, memoryview]] = []

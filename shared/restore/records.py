@@ -20,7 +20,7 @@ from shared.documents.store import DOCUMENT_KIND, VERSION_KIND
 from shared.grants.models import GRANT_KIND
 from shared.grants.store import as_restored
 from shared.journal.collections import Collection
-from shared.journal.journal import ENTRY_KIND
+from shared.journal.waiting import ENTRY_KIND
 from shared.ports.records import Create, Record, RecordStore
 from shared.restore.assessing import Run
 from shared.restore.outcomes import Outcome

@@ -1,7 +1,8 @@
 """One version's way to one target: its sealed content, verified there, then the file with its key.
 
 The content goes as it lies in the primary or the replica, checked against the record on its way. The key
-file follows once the content has been read back, so a key file says that the content is there.
+file follows once the content has been read back, so a key file says that the content is there. It has
+the SHA-256 of the sealed content, taken on the way: whoever reads a target needs common tools alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from shared.base.errors import Damaged, NotFound, StrongroomError
 from shared.base.streams import run_in_thread, single
 from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.recovery import encrypt_to
+from shared.crypto.sealed_digests import SealedDigest
 from shared.crypto.streaming import sealed_size
 from shared.documents.models import Version
 from shared.documents.opening import ContentOpener
@@ -73,10 +75,10 @@ class TargetCopier:
         version = found.version
         tag = version.tag or NO_TAG
         name = content_name(document, number, tag)
-        await self._send(to, name, version)
-        await _verify(to.store, name, version.sealed_sha256)
+        sealed_sha256 = await self._send(to, name, version)
+        await _verify(to.store, name, sealed_sha256)
         if to.recipients:
-            content = await self._key_file(to, document, version)
+            content = await self._key_file(to, document, version, sealed_sha256)
             file = key_name(document, number, tag)
             await to.store.put(file, single(content), len(content))
             await _verify(to.store, file, hashlib.sha256(content).digest())
@@ -100,13 +102,14 @@ class TargetCopier:
                 erased += 1
         return erased
 
-    async def _send(self, to: Destination, name: str, version: Version) -> None:
+    async def _send(self, to: Destination, name: str, version: Version) -> bytes:
+        """Send the sealed content from a copy that is what was sealed; return its SHA-256."""
         places = ((self.opener.primary, version.object), (self.opener.replica, version.replica))
         failure: StrongroomError = Damaged("The version names no object.")
         for store, sealed in places:
             if sealed is None:
                 continue
-            source = _Source(store, sealed, version.sealed_sha256)
+            source = _Source(store, sealed, version.sealed_digest)
             try:
                 await to.store.put(name, source.stream(), sealed_size(version.size))
             except Exception:
@@ -114,10 +117,12 @@ class TargetCopier:
                     raise
                 failure = source.failure
             else:
-                return
+                return source.sha256.digest()
         raise failure
 
-    async def _key_file(self, to: Destination, document: str, version: Version) -> bytes:
+    async def _key_file(
+        self, to: Destination, document: str, version: Version, sealed_sha256: bytes
+    ) -> bytes:
         bound_to = content_associated_data(
             self.opener.environment, to.tenant, document, version.number
         )
@@ -135,7 +140,7 @@ class TargetCopier:
             size=version.size,
             sha256=names.sha256.hex(),
             sealed_size=sealed_size(version.size),
-            sealed_sha256=version.sealed_sha256.hex(),
+            sealed_sha256=sealed_sha256.hex(),
             created_at=version.created_at,
             object=content_name(document, version.number, tag),
             data_key=data_key,
@@ -149,25 +154,33 @@ class _Source:
 
     Attributes:
         failure: What kept it from being read as it was sealed; None: nothing did.
+        sha256: Of what passed.
     """
 
-    def __init__(self, store: BlobStore, name: str, sealed_sha256: bytes) -> None:
+    def __init__(self, store: BlobStore, name: str, sealed: SealedDigest) -> None:
         self._store = store
         self._name = name
-        self._sealed_sha256 = sealed_sha256
+        self._sealed = sealed
+        self.sha256 = hashlib.sha256()
         self.failure: StrongroomError | None = None
 
     async def stream(self) -> AsyncIterator[Buffer]:
         """Its bytes. The last of them pass only if all are what was sealed."""
-        digest = hashlib.sha256()
+        check = self._sealed.check()
+        self.sha256 = hashlib.sha256()
+
+        def observe(piece: Buffer) -> None:
+            check.update(piece)
+            self.sha256.update(piece)
+
         held: bytes | None = None
         try:
             async for piece in self._store.get(self._name):
                 if held is not None:
                     yield held
                 held = piece
-                await run_in_thread(digest.update, piece)
-            if digest.digest() != self._sealed_sha256:
+                await run_in_thread(observe, piece)
+            if not check.passed:
                 raise Damaged("The copy is not what was sealed.")
         except StrongroomError as error:
             self.failure = error

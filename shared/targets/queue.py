@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.base.concurrency import SharedReading
 from shared.base.events import Event, VersionData
-from shared.targets.models import WaitingCopy
+from shared.journal.collections import StoredPage
+from shared.targets.models import Target, WaitingCopy
 from shared.targets.store import TargetKey, TargetRecords
 
 
 @dataclass(slots=True)
 class TargetQueue:
-    """Lets copies and erasures wait. A tenant without targets costs one read.
+    """Lets copies and erasures wait. A tenant without targets costs one read, or a part of one.
 
     Attributes:
         store: Finds the targets, and keeps what waits.
     """
 
     store: TargetRecords
+    _targets: SharedReading[str, StoredPage[Target]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._targets = SharedReading(self.store.of_tenant)
 
     async def copy(self, event: Event) -> None:
         """Let a version wait for each target; the effect of ``document.sealed``.
@@ -46,7 +52,8 @@ class TargetQueue:
             await self.store.prepare(TargetKey(tenant, target.value.id))
 
     async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
-        targets = (await self.store.of_tenant(event.tenant)).items
+        # One reading for the events of a tenant that wait for it: each begins after they came.
+        targets = (await self._targets.get(event.tenant)).items
         copies = [
             WaitingCopy(
                 target=target.value.id,

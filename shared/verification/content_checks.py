@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.backup.contents import ContentBackup
-from shared.backup.hashing import hash_packed
+from shared.backup.hashing import check_packed
 from shared.backup.models import Erasable, Manifest, PartIndex, version_id
 from shared.backup.page_repair import erasable
 from shared.backup.plaintext import ContentReader
@@ -159,20 +159,20 @@ class ContentChecks:
     ) -> set[str]:
         """Check that the packs hold what was sealed; the ids of the versions for which they do."""
         tenant, store = scope.partition.tenant, self.contents.packs.store
-        digests = await hash_packed(store, tenant, located.values())
+        sealed = {name: by_id[name].version.sealed_digest for name in located}
+        sound = await check_packed(store, tenant, located.values(), sealed)
         good: set[str] = set()
         for name, location in located.items():
             checked.objects += 1
             checked.bytes += location.size
-            sealed = by_id[name].version.sealed_sha256
-            if hmac.compare_digest(digests.get(name, b""), sealed):
+            if sound.get(name, False):
                 good.add(name)
                 continue
             again = await self._again(by_id[name])
             now = await self.contents.find(scope.partition, [name])
-            if again is None or again.version.sealed_sha256 != sealed or now != [location]:
+            if again is None or again.version.sealed_digest != sealed[name] or now != [location]:
                 continue
-            await self._note_packed(again, location, name in digests, checked)
+            await self._note_packed(again, location, name in sound, checked)
         return good
 
     async def _note_packed(

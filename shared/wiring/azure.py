@@ -11,12 +11,10 @@ from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.adapters.azure.write_once import AzureWriteOnce
-from shared.adapters.external.collectors import HttpCollectors
-from shared.adapters.external.posting import HttpPoster
-from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
+from shared.wiring.deferred import external_targets, http_collectors, http_poster
 from shared.wiring.settings import Settings
 
 
@@ -31,9 +29,9 @@ def azure_adapters(settings: Settings, topology: Topology, runtime: Runtime) -> 
     namespace = named(settings.service_bus_namespace)
     bus = AzureBus(clients, namespace, topology)
     source = AzureSource(clients, namespace, topology, clock)
-    targets = ExternalTargets(runtime, folders=None)
-    collectors = HttpCollectors(runtime)
-    poster = HttpPoster(runtime)
+    targets = external_targets(runtime, folders=None)
+    collectors = http_collectors(runtime)
+    poster = http_poster(runtime)
     stores = {
         "primary": AzureBlobs(clients, named(settings.primary_account_url), "primary", clock),
         "replica": AzureBlobs(clients, named(settings.replica_account_url), "replica", clock),

@@ -17,12 +17,10 @@ from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySourc
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
-from shared.adapters.external.collectors import HttpCollectors
-from shared.adapters.external.posting import HttpPoster
-from shared.adapters.external.targets import ExternalTargets
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
+from shared.wiring.deferred import external_targets, http_collectors, http_poster
 from shared.wiring.settings import Settings
 from shared.wiring.upgrade import upgrade_data_folder
 
@@ -34,9 +32,9 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     backup = backup_folder(settings)
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
     records = SqliteRecords(data / "records.db", clock)
-    targets = ExternalTargets(runtime, settings.targets_dir)
-    collectors = HttpCollectors(runtime)
-    poster = HttpPoster(runtime)
+    targets = external_targets(runtime, settings.targets_dir)
+    collectors = http_collectors(runtime)
+    poster = http_poster(runtime)
     bus = SqliteBus(data / "bus.db", topology, clock, entropy)
     root: RootKeySource
     if settings.key_passphrase is not None:

@@ -46,7 +46,9 @@ def scratch_maker(
         blobs = ScratchBlobs(runtime.clock)
         agenda = Agenda(records, runtime)
         bus = MemoryBus(nobody, runtime.clock, runtime.entropy)
-        journal = Journal(records, Outbox(records, bus, agenda, runtime), environment, runtime)
+        journal = Journal(
+            records, Outbox(records, bus, agenda, environment, runtime), environment, runtime
+        )
         store = DocumentRecords(records, agenda)
         restorer = DocumentRestorer(
             Assessor(store, blobs),

@@ -20,6 +20,7 @@ from shared.identity.lockout import FREE_ATTEMPTS
 from shared.journal.entries import MAX_ENTRY_BYTES, MAX_USER_AGENT
 from shared.ports.records import Change, Create, Replace
 from tests.support.app import PASSWORD, POLICY, App, problem
+from tests.support.records import waiting
 from tests.support.uploads import begin, complete, put
 from tests.support.webhooks import WEBHOOK, set_up
 
@@ -152,7 +153,7 @@ class Deaf:
         async def commit(records: Any, partition: Partition, changes: Sequence[Change]) -> None:
             for change in changes:
                 if isinstance(change, Create) and change.record.kind == "audit":
-                    action = change.record.body["action"]
+                    action = waiting(change.record.body)["action"]
                     if not actions or action in actions:
                         self.refused += 1
                         raise Unavailable("The record store does not answer.")

@@ -24,7 +24,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from functions.api import pages
-from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS
+from functions.api.app import CAPABILITIES, PREFIX, STANDARD_HEADERS, module_of
 from functions.api.guard import PERMISSION_FIELD
 from functions.api.targets import TargetBody
 from shared.access.permissions import PERMISSIONS, Permission, Role
@@ -462,7 +462,7 @@ def test_a_problem_has_the_headers_that_the_document_says(served: Served) -> Non
 
 OPERATIONS = [
     f"{method} {PREFIX}{route.path}".replace(":path}", "}")
-    for capability in (*CAPABILITIES, pages)
+    for capability in (*map(module_of, CAPABILITIES), pages)
     for route in capability.router.routes
     if isinstance(route, APIRoute) and route.include_in_schema
     for method in route.methods  # type: ignore[union-attr]

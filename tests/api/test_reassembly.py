@@ -148,7 +148,7 @@ async def test_what_the_record_does_not_vouch_for_replaces_nothing(
 ) -> None:
     records = app.services.adapters.records
     record = await records.get(partition_of(alpha, document), "document", document)
-    current = record.body["current"] | {"sealed_sha256": "A" * 43}
+    current = record.body["current"] | {"sealed_blake3": "A" * 43}
     await records.commit(
         record.partition, [Replace(replace(record, body=record.body | {"current": current}))]
     )

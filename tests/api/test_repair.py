@@ -375,7 +375,7 @@ async def test_a_lost_replica_is_made_again(
     assert primary.read_bytes() == replica.read_bytes() == sealed == replica_bytes
 
 
-@pytest.mark.parametrize("field", ["wrapped_key", "names", "epoch", "sealed_sha256"])
+@pytest.mark.parametrize("field", ["wrapped_key", "names", "epoch", "sealed_blake3"])
 async def test_a_damaged_record_is_a_clear_error(
     app: App, alpha: str, auth: dict[str, str], document: str, field: str
 ) -> None:
@@ -387,7 +387,7 @@ async def test_a_damaged_record_is_a_clear_error(
     changed = replace(record, body=record.body | {"current": current})
     await records.commit(record.partition, [Replace(changed)])
     answer = await get(app, auth, document)
-    if field == "sealed_sha256":
+    if field == "sealed_blake3":
         assert answer.content == CONTENT
     else:
         assert (answer.status_code, problem(answer)) == (500, "damaged")

@@ -28,7 +28,7 @@ def _table(infra: Path, *arguments: str) -> str:
 
 
 cost, workload = script("cost"), script("workload")
-timing, uses = script("timers"), script("use")
+timing, uses, million = script("timers"), script("use"), script("million")
 
 
 def _sums(table: str) -> list[float]:
@@ -50,9 +50,8 @@ def test_development_costs_a_tenth_at_most() -> None:
 
 def test_the_document_holds_the_estimate() -> None:
     text = (INFRA.parent / "docs" / "cost.md").read_text()
-    assert _table(INFRA) in text
-    assert _table(INFRA, "timers") in text
-    assert _table(INFRA, "tenants") in text
+    for arguments in ((), ("timers",), ("tenants",), ("calls",), ("million",)):
+        assert _table(INFRA, *arguments) in text, arguments
 
 
 def test_prices_say_when_and_whence() -> None:
@@ -181,7 +180,7 @@ def test_timers_cost_in_proportion_to_the_work() -> None:
     assert timing.timers(quiet).lists == 730 * 3
     # One that is always busy: one visit to each of its two partitions in two minutes.
     busy = timing.timers(uses.Use(0, 10_000_000, 0, 0, 0, tenants=1))
-    assert busy.relay_units == 2 * 730 * 30 * (10 + 6 + 10)
+    assert busy.relay_units == 2 * 730 * 30 * (10 + 2 * 6 + 10)
     assert busy.lists == 730 * 3
 
 
@@ -255,6 +254,23 @@ def test_every_kind_of_work_is_in_the_bill() -> None:
         *("Cosmos DB, hundreds of RU/s", "storage, reads of documents", "logs", "logs, kept"),
         *("functions, time", "functions, executions", "Key Vault, operations", "out to clients"),
     }
+
+
+def test_a_million_costs_by_what_each_asks_for() -> None:
+    """Each call that an upload makes more is in one line, a million times."""
+    before = million.dollars(workload.UPLOAD, cost.PRICES)
+    for field, line, least in (
+        ("reads", "Cosmos DB, throughput", 0.3),
+        ("changes", "Cosmos DB, throughput", 1.5),
+        ("sends", "Service Bus, as Standard charges", 0.5),
+        ("blob_writes", "storage, transactions", 10),
+        ("deliveries", "functions", 10),
+        ("commits", "logs", 2),
+    ):
+        more = replace(workload.UPLOAD, **{field: getattr(workload.UPLOAD, field) + 1})
+        after = million.dollars(more, cost.PRICES)
+        assert after[line] >= before[line] + least, field
+        assert sum(after.values()) < sum(before.values()) * 1.2, field
 
 
 @pytest.mark.parametrize(

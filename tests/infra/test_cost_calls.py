@@ -6,16 +6,19 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from shared.base.topology import load_topology
 from shared.ports.clock import Runtime
+from shared.wiring.adapters import Adapters
+from shared.wiring.counting import counted_adapters
+from shared.wiring.services import profile_adapters
+from shared.wiring.settings import Settings
 from tests.support.app import App, open_app
 from tests.support.clock import FakeClock
-from tests.support.counted import counted_adapters
 from tests.support.infra.script import script
 
 PAPER = b"a paper of one segment" * 100
@@ -45,7 +48,7 @@ class Counting:
             reads=calls["records.get"],
             queries=calls["records.query"],
             commits=calls["records.commit"],
-            changes=calls["records.changes"],
+            changes=calls["records.items"],
             sends=calls["bus.events"],
             deliveries=calls["source.complete"],
             # A put is a block and the list of blocks; a get looks at the size first; a copy is both,
@@ -59,7 +62,11 @@ class Counting:
 async def counting(tmp_path: Path) -> AsyncIterator[Counting]:
     calls: Counter[str] = Counter()
     clock = FakeClock()
-    adapters = partial(counted_adapters, calls=calls, runtime=Runtime(clock, os.urandom))
+
+    def adapters(settings: Settings) -> Adapters:
+        runtime = Runtime(clock, os.urandom)
+        return counted_adapters(profile_adapters(settings, load_topology(), runtime), calls)
+
     async with open_app(tmp_path / "data", clock, adapters) as app:
         yield Counting(app, calls)
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from functions.api import pages
-from functions.api.app import CAPABILITIES, PREFIX
+from functions.api.app import CAPABILITIES, PREFIX, module_of
 from functions.api.guard import PERMISSION_FIELD, PUBLIC
 from shared.access.permissions import PERMISSIONS, STAFF_ROLES, Role
 from tests.support.infra.snapshots import ENVIRONMENTS, FULL, load
@@ -25,7 +25,7 @@ FOR_STAFF_WITHOUT_SIGN_IN = {f"{PREFIX}/auth/bootstrap"}
 def _routes() -> Iterator[tuple[str, str]]:
     """The address and the permission of every route."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    for capability in (*CAPABILITIES, pages):
+    for capability in (*map(module_of, CAPABILITIES), pages):
         app.include_router(capability.router, prefix=PREFIX)
     for context in iter_route_contexts(app.routes):
         route = context.original_route

@@ -115,7 +115,8 @@ async def test_a_document_keeps_its_entity_tag_and_can_be_deleted_recovered_and_
 async def test_what_was_under_way_goes_on(data: Path, clock: FakeClock) -> None:
     async with open_app(data, clock) as app:
         await app.services.start()
-        assert await app.services.outbox.relay(everything=True) == 2
+        # Two events of their own records, and an entry that waits.
+        assert await app.services.outbox.relay(everything=True) == 3
         await app.settle()
         auth = await signed_in(app, "acme")
         waiting = (await app.http.get(f"documents/{EXPECTED['waiting']}", headers=auth)).json()
@@ -233,9 +234,9 @@ async def test_a_killed_upgrade_begins_again(
 
     with monkeypatch.context() as patch:
         if half == "write":
-            patch.setattr("shared.wiring.upgrade._Upgrade._flush", kill_later)
+            patch.setattr("shared.wiring.former._Upgrade._flush", kill_later)
         else:
-            patch.setattr("shared.wiring.upgrade._take_over", kill)
+            patch.setattr("shared.wiring.former._take_over", kill)
         with pytest.raises(Killed):
             async with open_app(data, clock) as app:
                 await app.services.start()

@@ -85,7 +85,7 @@ class AuditData:
         """The audit logs and the journal of a process that has just started."""
         runtime = Runtime(self.clock, os.urandom, *([pause] if pause else []))
         agenda = Agenda(self.records, runtime)
-        outbox = Outbox(self.records, NoBus(), agenda, runtime)  # type: ignore[arg-type]
+        outbox = Outbox(self.records, NoBus(), agenda, "development", runtime)  # type: ignore[arg-type]
         journal = Journal(self.records, outbox, "development", runtime)
         audit = audit_of(self.records, self.store, self.vault, runtime, journal, agenda)
         if self.part_entries:

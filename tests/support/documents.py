@@ -209,7 +209,7 @@ class DocumentData:
         """A process that has just started."""
         runtime = Runtime(self.clock, os.urandom)
         agenda = Agenda(self.records, runtime)
-        outbox = Outbox(self.records, self.bus, agenda, runtime)  # type: ignore[arg-type]
+        outbox = Outbox(self.records, self.bus, agenda, "development", runtime)  # type: ignore[arg-type]
         self._outboxes.append(outbox)
         journal = Journal(self.records, outbox, "development", runtime)
         idempotency = Idempotency(self.records, runtime)

@@ -15,7 +15,7 @@ from starlette.types import Message, Scope
 
 from shared.journal.catalogue.schema import entry_schema
 from tests.support.app import App
-from tests.support.records import find_records
+from tests.support.records import find_records, waiting
 from tests.support.routes import Victim
 
 VALIDATOR = Draft202012Validator(entry_schema())
@@ -106,7 +106,7 @@ class Recorder:
 
     def _all(self) -> list[dict[str, Any]]:
         found = find_records(self._app.data, "audit", "audit-logged")
-        return [each.body if each.kind == "audit" else each.body["entry"] for each in found]
+        return [waiting(each.body) for each in found]
 
     def _fact(self, entry: dict[str, Any]) -> Fact:
         details = {name: self._known(value) for name, value in entry["details"].items()}

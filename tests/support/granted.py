@@ -30,7 +30,7 @@ from shared.grants.service import NewGrant
 from shared.identity.models import Tenant, User
 from shared.identity.tenants import DIRECTORY
 from shared.journal.entries import Entry
-from shared.journal.journal import ENTRY_KIND
+from shared.journal.waiting import ENTRY_KIND
 from shared.keys.gate import act_as, as_the_service
 from shared.keys.names import tenant_key_name
 from shared.policy.models import StaffAccess

@@ -110,7 +110,7 @@ class Identity:
         self.stores = stores
         self.hasher = FakeHasher()
         agenda = Agenda(records, runtime)
-        self.outbox = Outbox(records, NoBus(), agenda, runtime)  # type: ignore[arg-type]
+        self.outbox = Outbox(records, NoBus(), agenda, environment, runtime)  # type: ignore[arg-type]
         self.journal = Journal(records, self.outbox, environment, runtime)
         idempotency = Idempotency(records, runtime)
         intermediates = IntermediateKeys(records, vault, self.journal, runtime)

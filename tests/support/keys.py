@@ -28,6 +28,7 @@ from shared.ports.clock import Runtime
 from shared.ports.keys import WrappedKey
 from shared.ports.records import Change, Delete, RecordStore
 from tests.support.clock import FakeClock
+from tests.support.records import waiting
 
 TENANT = new_id("ten", FakeClock().now(), bytes)
 EMPLOYEE = Principal(OPERATOR, "usr_operator", (Role.OPERATOR,))
@@ -131,7 +132,7 @@ class TenantKeys:
         """A process that has just started."""
         runtime = Runtime(self.clock, os.urandom)
         agenda = Agenda(self.records, runtime)
-        outbox = Outbox(self.records, DeafBus(), agenda, runtime)  # type: ignore[arg-type]
+        outbox = Outbox(self.records, DeafBus(), agenda, "development", runtime)  # type: ignore[arg-type]
         self._outboxes.append(outbox)
         journal = Journal(self.records, outbox, "development", runtime)
         vault: Any = self.vault
@@ -161,7 +162,8 @@ class TenantKeys:
         """What the tenant's audit log will say about an action."""
         page = await self.records.query(Partition(TENANT), "audit", limit=1_000)
         assert page.cursor is None
-        return [record.body for record in page.records if record.body["action"] == action]
+        found = [waiting(record.body) for record in page.records]
+        return [entry for entry in found if entry["action"] == action]
 
     async def begin_epochs(self, number: int) -> dict[str, bytes]:
         """Use one epoch a day, and return their keys by id."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ def wait_until(probe: Callable[[], T | None], what: str, *, seconds: float = 30)
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment, with these settings and no others."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STRONGROOM_")}
+    # A server that is started again and again would compile every module each time.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept | {f"STRONGROOM_{name.upper()}": value for name, value in settings.items()}
 
 
@@ -63,15 +65,19 @@ class ServerProcess:
     Args:
         data: The data folder; the server's output goes to files beside it.
         root: Where the project is.
+        arguments: Of the command, in addition.
         settings: App settings, without their prefix.
     """
 
-    def __init__(self, data: Path, *, root: Path = ROOT, **settings: str) -> None:
+    def __init__(
+        self, data: Path, *, root: Path = ROOT, arguments: Sequence[str] = (), **settings: str
+    ) -> None:
         self.data = data
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.api = f"{self.base_url}/api/v1"
         self._root = root
+        self._arguments = arguments
         self._environment = environment(**settings)
         self._log = data.with_name(data.name + ".log")
         self._output = data.with_name(data.name + ".out")
@@ -89,6 +95,7 @@ class ServerProcess:
                 [
                     *(sys.executable, "-m", "standalone"),
                     *("--port", str(self.port), "--data", str(self.data)),
+                    *self._arguments,
                 ],
                 cwd=self._root,
                 env=self._environment,

@@ -34,10 +34,16 @@ def find_records(data: Path, *kinds: str, tenant: str | None = None) -> Iterator
                 yield FoundRecord(place, kind, name, json.loads(body))
 
 
+def waiting(body: Any) -> dict[str, Any]:
+    """The entry that a record of one that waits holds, with its events or by itself."""
+    entry: dict[str, Any] = body.get("entry", body)
+    return entry
+
+
 def find_entries(data: Path, tenant: str) -> list[dict[str, Any]]:
     """A tenant's audit entries with their positions, oldest first; None while an entry waits."""
     found = [
-        {"entry": record.body, "position": None} if record.kind == "audit" else record.body
+        {"entry": waiting(record.body), "position": None} if record.kind == "audit" else record.body
         for record in find_records(data, "audit", "audit-logged", tenant=tenant)
     ]
     return sorted(found, key=lambda logged: str(logged["entry"]["id"]))

@@ -20,7 +20,7 @@ from shared.identity.models import User
 from shared.journal.agenda import Agenda, Task
 from shared.journal.collections import Collection
 from shared.journal.idempotency import Idempotency
-from shared.journal.journal import ENTRY_KIND
+from shared.journal.waiting import ENTRY_KIND
 from shared.keys.epochs import EpochKeys
 from shared.keys.intermediate import IntermediateKeys
 from shared.policy.models import Retention, RetentionBounds
@@ -36,6 +36,7 @@ from tests.support.app import App, grant_request
 from tests.support.clock import FakeClock
 from tests.support.identity import Stores
 from tests.support.keys import Steps
+from tests.support.records import waiting
 
 DAY = 86_400.0
 WHY = "They still work on this."
@@ -210,7 +211,7 @@ class ReviewStores(Stores):
     async def entries(self) -> list[dict[str, Any]]:
         """Every audit entry that a process has committed, wherever it waits."""
         return [
-            body
+            waiting(body)
             for partition in sorted(self.partitions())
             for body in await self.stored(partition, ENTRY_KIND)
         ]

@@ -29,8 +29,9 @@ class SqliteBus:
     """An ``EventBus`` and ``EventSource`` in the SQLite file at ``path``, opened when first used.
 
     Receivers that wait are woken by what happens through this object, so one object serves all of a
-    process. What is published is durable; a lock, or its end, that a power failure takes back means
-    one more delivery, which every receiver must expect anyway.
+    process; to another process it announces what it publishes, and ``wake`` wakes the receivers there.
+    What is published is durable; a lock, or its end, that a power failure takes back means one more
+    delivery, which every receiver must expect anyway.
 
     Args:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
@@ -45,6 +46,16 @@ class SqliteBus:
         self._clock = clock
         self._entropy = entropy
         self._changed = {part.name: asyncio.Event() for part in topology.subscriptions}
+        self._announce: Callable[[str], None] | None = None
+
+    def announce_to(self, announce: Callable[[str], None] | None) -> None:
+        """Call this with the name of each subscription that gets messages from now on; None: nobody."""
+        self._announce = announce
+
+    def wake(self, subscription: str) -> None:
+        """Let every receiver that waits for a message of this subscription look again."""
+        self._changed[subscription].set()
+        self._changed[subscription] = asyncio.Event()
 
     async def close(self) -> None:
         """Finish the work that waits and close the file."""
@@ -69,7 +80,7 @@ class SqliteBus:
             return reached
 
         for name in await self._database.write(work):
-            self._wake(name)
+            self._arrived(name)
 
     async def dead_letters(self, subscription: str, *, limit: int = 100) -> Sequence[DeadLetter]:
         """See ``EventBus.dead_letters``."""
@@ -91,7 +102,7 @@ class SqliteBus:
         replayed = await self._database.write(
             lambda writer: messages.replay(writer, target, message_ids, self._now())
         )
-        self._wake(subscription)
+        self._arrived(subscription)
         return replayed
 
     async def receive(
@@ -164,15 +175,15 @@ class SqliteBus:
             settle(writer, messages.locked(writer, delivery.lock_token, now), now)
 
         await self._database.write(work, durable=False)
-        self._wake(delivery.subscription)
+        self.wake(delivery.subscription)
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
 
-    def _wake(self, subscription: str) -> None:
-        """Let every receiver that waits for a message of this subscription look again."""
-        self._changed[subscription].set()
-        self._changed[subscription] = asyncio.Event()
+    def _arrived(self, subscription: str) -> None:
+        self.wake(subscription)
+        if self._announce is not None:
+            self._announce(subscription)
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:

@@ -119,7 +119,13 @@ class Draft:
         if self.descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             self.descriptor = os.open(self.path, flags, 0o600)
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            # Another process that looks for leftovers may have come before the lock, and removed it.
+            while not os.fstat(self.descriptor).st_nlink:
+                os.close(self.descriptor)
+                self.descriptor = None
+                self.descriptor = os.open(self.path, flags, 0o600)
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX)
         return self.descriptor
 
 

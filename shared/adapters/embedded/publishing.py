@@ -2,7 +2,7 @@
 
 What waits for the disk, the fsyncs of a whole group, is one call in a thread; what does not, such as
 giving a name, stays on the event loop: each call of the operating system in a thread would fight for the
-interpreter's lock (decision 43). While one group waits for the disk the next one gathers.
+interpreter's lock (decision 45). While one group waits for the disk the next one gathers.
 """
 
 from __future__ import annotations

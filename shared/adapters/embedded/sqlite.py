@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from shared.adapters.embedded.folders import make_private_folder
+from shared.adapters.embedded.turns import Turns
 from shared.adapters.embedded.writer import FORGET_SECONDS, Writer, empty_log
 from shared.base.errors import Damaged, InternalError, InvalidInput, Unavailable
 
@@ -48,7 +49,7 @@ class Database:
         self._opening = threading.Lock()
         self._prepared = False
         self._closed = False
-        self._writer = Writer(path.stem, self._connect, forget_seconds)
+        self._writer = Writer(path.stem, self._connect, forget_seconds, Turns(path))
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:

@@ -8,7 +8,8 @@ has failed.
 The statements run on the event loop, where they take microseconds: from a thread, each of them would fight
 for the interpreter's lock. What waits for the disk or for another process runs in the writer's thread: the
 commit, opening the file, emptying the log. Whoever has the turn uses the connection, the loop or the
-thread; it is passed on from group to group (decision 43).
+thread; it is passed on from group to group (decision 45). Where two processes write, each group waits for
+its process's turn, too (``turns``).
 
 Durability rests on ``synchronous=FULL``, which in WAL mode fsyncs the log at each commit; a group in
 which nothing needs to be durable goes without, as ``synchronous=NORMAL``:
@@ -28,11 +29,13 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
+
+from shared.adapters.embedded.groups import Group, Job, deliver
+from shared.adapters.embedded.turns import Turns
 
 MAX_GROUP: Final = 256
 """Pieces of work in one transaction: bounds how long the first of them waits for the last."""
@@ -46,57 +49,6 @@ _FORGET_BUSY_MILLISECONDS: Final = 50
 _log = logging.getLogger("strongroom.database")
 
 
-class _Job:
-    """A piece of work, and where its outcome is awaited."""
-
-    __slots__ = ("durable", "failure", "future", "result", "work")
-
-    def __init__(
-        self,
-        work: Callable[[sqlite3.Connection], Any],
-        future: asyncio.Future[Any],
-        *,
-        durable: bool,
-    ) -> None:
-        self.work = work
-        self.future = future
-        self.durable = durable
-        self.result: Any = None
-        self.failure: Exception | None = None
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Do the work inside a savepoint; keep its result, or undo it and keep its failure."""
-        connection.execute("SAVEPOINT job")
-        try:
-            self.result = self.work(connection)
-        except Exception as error:
-            self.failure = error
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-
-    def deliver(self) -> None:
-        """Hand the outcome to whoever still waits. Runs in the event loop."""
-        if self.future.done():
-            return
-        if self.failure is not None:
-            self.future.set_exception(self.failure)
-        else:
-            self.future.set_result(self.result)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Pieces of work that one transaction commits, and what made all of them fail."""
-
-    jobs: Sequence[_Job]
-    failure: Exception | None = None
-
-    @property
-    def level(self) -> str:
-        """How SQLite is to commit it."""
-        return "FULL" if any(job.durable for job in self.jobs) else "NORMAL"
-
-
 _Step = Callable[[], None]
 
 
@@ -107,18 +59,24 @@ class Writer:
         name: Of the file, for the thread and for log lines.
         connect: Opens the connection; it is to wait for other processes' locks while it opens.
         forget_seconds: How long after a commit the log may still hold what was removed.
+        turns: With other processes that write the file.
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], forget_seconds: float
+        self,
+        name: str,
+        connect: Callable[[], sqlite3.Connection],
+        forget_seconds: float,
+        turns: Turns,
     ) -> None:
         self._name = name
+        self._turns = turns
         self._connect = connect
         self._forget_seconds = forget_seconds
         self._steps: SimpleQueue[_Step | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # held for moments: of the next three
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._free = True
         self._stopping = False
         # The others are of whoever has the turn.
@@ -132,7 +90,7 @@ class Writer:
     ) -> asyncio.Future[Any]:
         """Queue work of the running event loop; what it returns or raises."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), durable=durable)
+        job = Job(work, loop.create_future(), durable=durable)
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -163,25 +121,27 @@ class Writer:
         """On the loop: begin a transaction for what waits, without waiting for anybody."""
         with self._lock:
             size = min(len(self._waiting), MAX_GROUP)
-            group = _Group([self._waiting.popleft() for _ in range(size)])
+            group = Group([self._waiting.popleft() for _ in range(size)])
         connection = self._connection
         if connection is not None:
-            try:
-                self._begin(connection, group)
-            except sqlite3.Error:
-                pass  # the thread tries again, and may wait
-            else:
+            begun = False
+            with contextlib.suppress(sqlite3.Error, OSError):
+                if self._turns.take_at_once():
+                    self._begin(connection, group)
+                    begun = True
+            if begun:
                 self._work(connection, group)
                 return
+        # The thread tries again, and may wait.
         self._steps.put(partial(self._begin_patiently, group))
 
-    def _begin(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _begin(self, connection: sqlite3.Connection, group: Group) -> None:
         if self._level != group.level:
             self._level = group.level
             connection.execute(f"PRAGMA synchronous={self._level}")
         connection.execute("BEGIN IMMEDIATE")
 
-    def _work(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _work(self, connection: sqlite3.Connection, group: Group) -> None:
         """On the loop: run the pieces of work of a transaction that has begun."""
         try:
             for job in group.jobs:
@@ -199,9 +159,10 @@ class Writer:
         else:
             self._steps.put(partial(self._commit, connection, group))
 
-    def _end_here(self, group: _Group) -> None:
+    def _end_here(self, group: Group) -> None:
         """On the loop: as ``_end``, for a group that was committed there."""
-        _deliver(group.jobs)
+        self._turns.give()
+        deliver(group.jobs)
         if self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
             self._steps.put(_look_again)
@@ -215,6 +176,7 @@ class Writer:
         while (step := self._next_step()) is not None:
             step()
         self._disconnect()
+        self._turns.close()
 
     def _next_step(self) -> _Step | None:
         """The next step, or None at the end. While there is none, the log is emptied when that is due."""
@@ -229,11 +191,13 @@ class Writer:
                 self._pass_on()
         return self._steps.get()
 
-    def _begin_patiently(self, group: _Group) -> None:
+    def _begin_patiently(self, group: Group) -> None:
         """In the thread: open the file, wait for other processes; then the loop does the work."""
         loop = group.jobs[0].future.get_loop()
         try:
             connection = self._connected()
+            if not self._turns.take(self._patience / 1_000):
+                raise sqlite3.OperationalError("another process has the turn")
             connection.execute(f"PRAGMA busy_timeout={self._patience}")
             self._begin(connection, group)
             connection.execute("PRAGMA busy_timeout=0")
@@ -242,7 +206,7 @@ class Writer:
             group.failure = error
             self._end(group)
 
-    def _commit(self, connection: sqlite3.Connection, group: _Group) -> None:
+    def _commit(self, connection: sqlite3.Connection, group: Group) -> None:
         """In the thread: make the work of a group durable."""
         try:
             connection.execute("COMMIT")
@@ -252,13 +216,14 @@ class Writer:
             self._forget_at = time.monotonic() + self._forget_seconds
         self._end(group)
 
-    def _end(self, group: _Group) -> None:
+    def _end(self, group: Group) -> None:
         """In the thread: tell the outcome, and pass the turn on."""
         if group.failure is not None:
             for job in group.jobs:
                 job.failure = group.failure
             self._disconnect()
-        _deliver(group.jobs)
+        self._turns.give()
+        deliver(group.jobs)
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -284,17 +249,21 @@ class Writer:
         try:
             connection = self._connected()
             connection.execute(f"PRAGMA busy_timeout={_FORGET_BUSY_MILLISECONDS}")
-            emptied = empty_log(connection)
+            in_turn = self._turns.take(_FORGET_BUSY_MILLISECONDS / 1_000)
+            emptied = in_turn and empty_log(connection)
             connection.execute("PRAGMA busy_timeout=0")
         except Exception as error:
             _log.warning("%s: the log was not emptied: %s", self._name, type(error).__name__)
             self._disconnect()
             emptied = False
+        self._turns.give()
         self._forget_at = None if emptied else time.monotonic() + FORGET_SECONDS
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = self._connect()
+            connection = self._connect()
+            self._turns.open()
+            self._connection = connection
             [self._patience] = self._connection.execute("PRAGMA busy_timeout").fetchone()
             # The log is emptied by the thread alone: a commit must not do it on the loop.
             self._connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -322,18 +291,3 @@ def empty_log(connection: sqlite3.Connection) -> bool:
 
 def _look_again() -> None:
     """The step that lets the thread see when it has to empty the log."""
-
-
-def _deliver(jobs: Sequence[_Job]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in jobs:
-        by_loop.setdefault(job.future.get_loop(), []).append(job)
-    for loop, theirs in by_loop.items():
-        # A loop that was closed has nobody waiting in it.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_deliver_here, theirs)
-
-
-def _deliver_here(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        job.deliver()

@@ -38,10 +38,7 @@ def under_way(data: Path) -> dict[str, int]:
     """How much work is left, as the databases of a running server say."""
     counts = {
         "events in the outbox": ("records.db", "records WHERE kind = 'outbox'"),
-        "entries without a position": (
-            "records.db",
-            "fields WHERE kind = 'audit' AND field = 'state' AND value = 'pending'",
-        ),
+        "entries without a position": ("records.db", "records WHERE kind = 'audit'"),
         "messages": ("bus.db", "messages"),
     }
     left: dict[str, int] = {}

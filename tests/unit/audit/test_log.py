@@ -12,7 +12,8 @@ from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.records import MemoryRecords
 from shared.audit.index import log_part
-from shared.base.errors import InvalidInput
+from shared.base.errors import InvalidInput, Unavailable
+from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import Partition
 from shared.crypto import merkle
 from shared.journal.entries import Action
@@ -175,3 +176,81 @@ async def test_a_cursor_that_is_malformed_is_refused(cursor: str) -> None:
     await audit.log.append_pending(MAIN)
     with pytest.raises(InvalidInput):
         await entries(audit.reader, OFFICER, limit=10, cursor=cursor)
+
+
+class Publishing:
+    """A process's bus, which notes the subjects of document events; it can be down."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.seen: list[str] = []
+        self.down = False
+        journal._outbox._bus = self  # type: ignore[assignment]
+        journal._outbox._entries.bus = self  # type: ignore[assignment]
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        if self.down:
+            raise Unavailable("The bus does not respond.")
+        self.seen += [each.subject for each in events if each.type is EventType.DOCUMENT_SEALED]
+
+
+async def with_event(log: Log, subject: str) -> None:
+    """An entry with an event, whose process is killed before it publishes anything."""
+    _, journal = log.process()
+    journal._outbox.schedule_publish = lambda *_, **__: None  # type: ignore[method-assign]
+    journal._outbox.announce_entry = lambda *_: None  # type: ignore[method-assign]
+    entry = journal.entry(Action.DOCUMENT_LIST, tenant=TENANT)
+    event = journal.event(EventType.DOCUMENT_SEALED, TENANT, subject, VersionData(version=1))
+    await journal.commit(entry, events=[event])
+
+
+async def test_an_append_publishes_the_events_of_a_killed_process_first() -> None:
+    log = Log()
+    for number in range(3):
+        log.clock.advance(0.001)
+        await with_event(log, f"usr_{number}")
+    audit, journal = log.process()
+    bus = Publishing(journal)
+    bus.down = True
+    with pytest.raises(Unavailable):
+        await audit.log.append_pending(MAIN)
+    assert (await audit.log.head(TENANT)).size == 0, "nothing leaves before its events do"
+    bus.down = False
+    assert await audit.log.append_pending(MAIN) == 3
+    assert bus.seen == ["usr_0", "usr_1", "usr_2"]
+    await log.check(3)
+    assert not (await log.records.query(MAIN, "audit")).records
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("kill_at", range(1, 5))
+async def test_no_event_is_lost_when_an_append_is_killed(kill_at: int, after: bool) -> None:
+    log = Log()
+    for number in range(3):
+        log.clock.advance(0.001)
+        await with_event(log, f"usr_{number}")
+    seen: set[str] = set()
+    log.records.commits, log.records.kill_at, log.records.after = 0, kill_at, after
+    for _ in range(2):
+        audit, journal = log.process()
+        bus = Publishing(journal)
+        try:
+            await audit.log.append_pending(MAIN)
+        except Killed:
+            log.records.kill_at = -1
+        seen.update(bus.seen)
+    assert seen == {"usr_0", "usr_1", "usr_2"}
+    await log.check(3)
+
+
+async def test_processes_that_append_at_once_publish_every_event() -> None:
+    log = Log()
+    for number in range(2 * PART):
+        log.clock.advance(0.001)
+        await with_event(log, f"usr_{number:02}")
+    processes = [log.process() for _ in range(4)]
+    buses = [Publishing(journal) for _, journal in processes]
+    await asyncio.gather(*(audit.log.append_pending(MAIN) for audit, _ in processes))
+    assert {subject for bus in buses for subject in bus.seen} == {
+        f"usr_{number:02}" for number in range(2 * PART)
+    }
+    await log.check(2 * PART)

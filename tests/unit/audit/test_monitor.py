@@ -31,6 +31,7 @@ from tests.support.monitored import (
     open_findings,
     state_of,
 )
+from tests.support.records import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,8 @@ def raw_of(data: AuditData) -> RawMemory:
 async def entries_of(data: AuditData, tenant: str, action: str) -> list[dict[str, Any]]:
     """The entries that wait to be appended, of one action."""
     page = await data.records.query(Partition(tenant), "audit", limit=1_000)
-    return [record.body for record in page.records if record.body["action"] == action]
+    found = [waiting(record.body) for record in page.records]
+    return [entry for entry in found if entry["action"] == action]
 
 
 @pytest.mark.parametrize("steps", [[1], [256], [255, 1, 1], [300, 7], [2_560, 1]])

@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from blake3 import blake3
+from pydantic import ValidationError
 
 from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.records import MemoryRecords
 from shared.base.buffers import Buffer
-from shared.base.errors import DigestMismatch, TooLarge
+from shared.base.errors import Damaged, DigestMismatch, TooLarge
+from shared.base.models import encode
 from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.streaming import SEGMENT_PLAINTEXT
-from shared.documents.models import Description
+from shared.documents.models import Description, Version
 from shared.documents.opening import ContentOpener, VersionOf
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords
 from shared.journal.agenda import Agenda, Task
 from shared.keys.models import EpochKey
 from shared.ports.clock import Runtime
+from shared.replication.service import is_whole
 from tests.support.clock import FakeClock
 from tests.support.documents import NEVER
 from tests.support.keys import TENANT
@@ -107,7 +111,8 @@ async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk
     version = sealed.version
     assert (version.size, sealed.names.sha256) == (size, digest)
     kept = b"".join([piece async for piece in content.primary.get(version.object)])
-    assert hashlib.sha256(kept).digest() == version.sealed_sha256
+    assert blake3(kept).digest() == version.sealed_blake3
+    assert version.sealed_sha256 is None
 
     key = unwrap_key(content.epochs.keys[version.epoch].key, version.wrapped_key)
     bound_to = content_associated_data("development", TENANT, content.document, 1)
@@ -115,6 +120,35 @@ async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk
     read = await content.opener.open(TENANT, content.document, version, 0, size, no_damage)
     assert b"".join([bytes(piece) async for piece in read]) == plaintext
     assert await content.opener.names(TENANT, content.document, version) == sealed.names
+
+
+async def test_a_version_of_an_earlier_release_is_checked_by_its_sha256(content: Content) -> None:
+    version = (await content.sealer.seal(content.incoming(CONTENT))).version
+    kept = b"".join([piece async for piece in content.primary.get(version.object)])
+    former = version.model_dump(mode="json", exclude={"sealed_blake3"})
+    former["sealed_sha256"] = encode(hashlib.sha256(kept).digest())
+    earlier = Version.model_validate(former)
+
+    assert await is_whole(content.primary, version.object, earlier)
+    parts = content.opener.reassembled(TENANT, content.document, earlier)
+    assert b"".join([bytes(part) async for part in parts]) == kept
+
+    for changed in (
+        earlier.model_copy(update={"sealed_sha256": blake3(kept).digest()}),
+        version.model_copy(update={"sealed_blake3": hashlib.sha256(kept).digest()}),
+    ):
+        assert not await is_whole(content.primary, version.object, changed)
+        with pytest.raises(Damaged):
+            async for _ in content.opener.reassembled(TENANT, content.document, changed):
+                pass
+
+
+@pytest.mark.parametrize("digests", [{}, {"sealed_blake3": bytes(32), "sealed_sha256": bytes(32)}])
+async def test_a_version_has_one_digest(content: Content, digests: dict[str, bytes]) -> None:
+    version = (await content.sealer.seal(content.incoming(b"content"))).version
+    members = version.model_dump(exclude={"sealed_blake3", "sealed_sha256"})
+    with pytest.raises(ValidationError):
+        Version.model_validate(members | digests)
 
 
 async def test_another_digest_keeps_nothing(content: Content) -> None:

@@ -136,7 +136,7 @@ def test_no_history_gives_an_entity_tag_to_two_contents(steps: list[int]) -> Non
         process = data.process()
         made = await process.create()
         history = [made]
-        named = {made.etag: made.version.sealed_sha256}
+        named = {made.etag: made.version.sealed_digest}
         for step in steps:
             if step:
                 history = history[: max(1, len(history) - step)]
@@ -145,7 +145,7 @@ def test_no_history_gives_an_entity_tag_to_two_contents(steps: list[int]) -> Non
             newer = await update(process, made.document.id, history[-1].etag)
             assert newer.version.number == len(history) + 1
             assert newer.etag not in named
-            named[newer.etag] = newer.version.sealed_sha256
+            named[newer.etag] = newer.version.sealed_digest
             history.append(newer)
         assert len(set(named.values())) == len(named)
         await data.close()

@@ -29,8 +29,8 @@ from shared.documents.store import (
 )
 from shared.documents.trash import AT_ONCE, Trash
 from shared.journal.agenda import Task
-from shared.journal.journal import entries_waiting
 from shared.journal.outbox import KIND as OUTBOX_KIND
+from shared.journal.waiting import ENTRY_KIND, entries_waiting
 from shared.policy.models import TenantPolicy
 from shared.ports.clock import Runtime
 from tests.support.documents import (
@@ -79,7 +79,11 @@ async def in_trash(process: DocumentProcess) -> list[str]:
 async def actions(data: DocumentData, document: str) -> list[str]:
     """What was done with a document, by name: within a millisecond, entries have no order."""
     scan = entries_waiting(data.records).scan(partition_of(TENANT, document))
-    found = [each.value.action.value async for each in scan if each.value.resource == document]
+    found = [
+        each.value.entry.action.value
+        async for each in scan
+        if each.value.entry.resource == document
+    ]
     return sorted(found)
 
 
@@ -411,7 +415,7 @@ async def test_many_are_erased_by_several_processes_at_once(data: DocumentData) 
         assert (await actions(data, document)).count("document.delete") == 1
 
 
-@pytest.mark.parametrize("kind", [DOCUMENT_KIND, OUTBOX_KIND])
+@pytest.mark.parametrize("kind", [DOCUMENT_KIND, ENTRY_KIND])
 async def test_a_process_killed_while_it_empties_the_trash_leaves_the_rest_to_the_next(
     data: DocumentData, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from shared.base.partitions import Partition, month_of
 from shared.documents.models import Description, Upload
 from shared.journal.agenda import Task
 from shared.journal.idempotency import IdempotencyKey
-from shared.journal.journal import ENTRY_KIND
+from shared.journal.waiting import ENTRY_KIND
 from shared.ports.blobs import BlobInfo
 from tests.support.documents import USER, DocumentData, DocumentProcess, key, stored, stream
 from tests.support.keys import TENANT, KilledError

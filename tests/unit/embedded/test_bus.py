@@ -237,3 +237,27 @@ async def test_a_lock_and_a_back_off_hold_as_long_as_they_should(bus, clock):
     assert await bus.receive("replication") == []
     await bus.abandon(delivery)
     assert await bus.receive("replication") == []
+
+
+async def test_another_process_hears_of_what_is_published_and_is_woken(bus, tmp_path, clock):
+    other = SqliteBus(tmp_path / "bus.sqlite", load_topology(), clock, system_entropy)
+    bus.announce_to(other.wake)
+    try:
+        receiver = await waiting(other, "replication")
+        async with asyncio.timeout(30):  # of the 60 seconds that the receiver would wait
+            await bus.publish([event(1)])
+            [delivery] = await receiver
+        assert delivery.message_id == "evt_1"
+    finally:
+        await other.close()
+
+
+async def test_nothing_is_announced_once_nobody_is_to_hear_it(bus):
+    heard: list[str] = []
+    bus.announce_to(heard.append)
+    await bus.publish([event(1)])
+    first = list(heard)
+    bus.announce_to(None)
+    await bus.publish([event(2)])
+    assert "replication" in first
+    assert heard == first

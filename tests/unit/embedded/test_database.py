@@ -46,7 +46,7 @@ class Connection(sqlite3.Connection):
             if Connection.failing == "before":
                 raise sqlite3.OperationalError("disk I/O error")
             Connection.commits += 1
-        if Connection.failing in sql and Connection.failing == "wal_checkpoint":
+        if Connection.failing in sql and Connection.failing == "checkpoint":
             raise sqlite3.OperationalError("disk I/O error")
         return super().execute(sql, *arguments)
 
@@ -84,7 +84,8 @@ async def test_files_and_folders_are_private(database, tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert set(modes) == {"notes.sqlite", "notes.sqlite-wal", "notes.sqlite-shm"}
+    files = ("", "-wal", "-shm", "-turn", "-next")
+    assert set(modes) == {f"notes.sqlite{suffix}" for suffix in files}
     assert set(modes.values()) == {0o600}
 
 
@@ -373,7 +374,7 @@ async def test_a_disk_in_the_way_puts_it_off(tmp_path, connection, monkeypatch, 
     path = tmp_path / "notes.sqlite"
     database = Database(path, SCHEMA, forget_seconds=0.0)
     await database.write(insert("a secret text"))
-    connection.failing = "wal_checkpoint"
+    connection.failing = "checkpoint"
 
     def remove(writer: sqlite3.Connection) -> bool:
         writer.execute("DELETE FROM notes")

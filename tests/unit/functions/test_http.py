@@ -16,7 +16,8 @@ def paths(router_paths: list[str]) -> set[str]:
 
 
 def test_each_router_has_exactly_one_function() -> None:
-    prefixes = [capability.router.prefix.strip("/") for capability in app.CAPABILITIES]
+    prefixes = [app.module_of(name).router.prefix.strip("/") for name in app.CAPABILITIES]
+    assert prefixes == list(app.CAPABILITIES), "by which the API knows whose a request is"
     assert sorted(http.CAPABILITIES) == sorted(prefixes)
     assert sorted(http.PAGES) == sorted(paths([route.path for route in pages.router.routes]))  # type: ignore[attr-defined]
 
@@ -24,7 +25,7 @@ def test_each_router_has_exactly_one_function() -> None:
 def test_every_route_is_let_through_by_its_function() -> None:
     methods = {
         method
-        for module in (*app.CAPABILITIES, pages)
+        for module in (*map(app.module_of, app.CAPABILITIES), pages)
         for route in module.router.routes
         for method in route.methods
     }

@@ -15,8 +15,9 @@ from shared.adapters.memory.records import MemoryRecords
 from shared.base.errors import Forbidden, InvalidInput, PreconditionFailed
 from shared.base.partitions import OPERATOR, Partition
 from shared.journal.agenda import Agenda
-from shared.journal.journal import Journal, entries_waiting
+from shared.journal.journal import Journal
 from shared.journal.outbox import Outbox
+from shared.journal.waiting import entries_waiting
 from shared.policy.models import Retention, RetentionBounds, TenantPolicy
 from shared.policy.service import POLICY_KIND, Policies
 from shared.ports.clock import Runtime
@@ -41,7 +42,7 @@ def records() -> MemoryRecords:
 
 def policies_over(records: MemoryRecords, bounds: RetentionBounds = BOUNDS) -> Policies:
     runtime = Runtime(FakeClock(), os.urandom)
-    outbox = Outbox(records, DeafBus(), Agenda(records, runtime), runtime)  # type: ignore[arg-type]
+    outbox = Outbox(records, DeafBus(), Agenda(records, runtime), "development", runtime)  # type: ignore[arg-type]
     journal = Journal(records, outbox, "development", runtime)
     return Policies(records, journal, bounds, runtime)
 
@@ -53,7 +54,7 @@ def policies(records: MemoryRecords) -> Policies:
 
 async def audited(records: MemoryRecords) -> list[tuple[str, dict[str, Any]]]:
     scan = entries_waiting(records).scan(Partition(TENANT))
-    return [(entry.value.action.value, entry.value.details) async for entry in scan]
+    return [(each.value.entry.action.value, each.value.entry.details) async for each in scan]
 
 
 async def test_the_defaults_apply_until_a_policy_is_set(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared.base.concurrency import BoundedTasks
+from shared.base.concurrency import BoundedTasks, SharedReading
 
 pytestmark = pytest.mark.anyio
 
@@ -62,3 +62,70 @@ async def test_what_has_not_ended_with_the_block_is_cancelled_and_has_ended_then
     with pytest.raises(ConnectionResetError):
         await block()
     assert ended
+
+
+class Reader:
+    """A value that changes, read in a time that the test owns."""
+
+    def __init__(self) -> None:
+        self.value = "first"
+        self.begun = 0
+        self.go_on = asyncio.Event()
+        self.fail = False
+
+    async def read(self, _: str) -> str:
+        self.begun += 1
+        found = self.value
+        await self.go_on.wait()
+        if self.fail:
+            self.fail = False
+            raise ValueError("unreadable")
+        return found
+
+
+async def begun(*tasks: asyncio.Task[str]) -> None:
+    for _ in range(len(tasks) + 2):
+        await asyncio.sleep(0)
+
+
+async def test_who_asks_while_a_reading_is_under_way_shares_the_next_one() -> None:
+    reader = Reader()
+    reading = SharedReading(reader.read)
+    early = asyncio.create_task(reading.get("key"))
+    await begun(early)
+    reader.value = "second"
+    late = [asyncio.create_task(reading.get("key")) for _ in range(20)]
+    await begun(*late)
+    reader.go_on.set()
+    assert await early == "first"
+    assert set(await asyncio.gather(*late)) == {"second"}, "what was there after they asked"
+    assert reader.begun == 2
+    assert await reading.get("key") == "second"
+    assert reader.begun == 3, "nothing is remembered"
+    assert not reading._lines
+
+
+async def test_a_reading_that_fails_or_is_cancelled_fails_for_one_alone() -> None:
+    reader = Reader()
+    reading = SharedReading(reader.read)
+    tasks = [asyncio.create_task(reading.get("key")) for _ in range(3)]
+    await begun(*tasks)
+    tasks[0].cancel()
+    await begun(*tasks)
+    reader.fail = True
+    reader.go_on.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert isinstance(results[1], ValueError)
+    assert results[2] == "first"
+    assert not reading._lines
+
+
+async def test_readings_of_different_things_do_not_wait_for_each_other() -> None:
+    reader = Reader()
+    reading = SharedReading(reader.read)
+    tasks = [asyncio.create_task(reading.get(key)) for key in ("one", "other")]
+    await begun(*tasks)
+    assert reader.begun == 2
+    reader.go_on.set()
+    await asyncio.gather(*tasks)

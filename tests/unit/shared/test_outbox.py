@@ -58,7 +58,7 @@ class Publisher:
     def started(self) -> Outbox:
         """What a new process has: the same records, nothing in memory."""
         runtime = Runtime(self.clock, os.urandom)
-        return Outbox(self.records, self.bus, Agenda(self.records, runtime), runtime)  # type: ignore[arg-type]
+        return Outbox(self.records, self.bus, Agenda(self.records, runtime), "development", runtime)  # type: ignore[arg-type]
 
     async def committed(self, count: int = 1, tenant: str = "ten_a") -> list[Event]:
         events = []
@@ -99,7 +99,7 @@ async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
 
 async def test_events_are_published_and_forgotten(publisher: Publisher) -> None:
     events = await publisher.committed(3) + await publisher.committed(2, "ten_b")
-    publisher.outbox.schedule_publish(events)
+    publisher.outbox.schedule_publish(events, recorded=True)
     await publisher.outbox.close()
     assert sorted(publisher.bus.published) == sorted(event.id for event in events)
     assert await publisher.left() == 0
@@ -109,7 +109,7 @@ async def test_events_are_published_and_forgotten(publisher: Publisher) -> None:
 async def test_many_events_go_in_few_batches(publisher: Publisher) -> None:
     events = await publisher.committed(250)
     for event in events:
-        publisher.outbox.schedule_publish([event])
+        publisher.outbox.schedule_publish([event], recorded=True)
     await publisher.outbox.close()
     assert len(publisher.bus.published) == 250
     assert max(publisher.bus.batches) <= BATCH
@@ -123,7 +123,7 @@ async def test_what_a_silent_bus_leaves_is_relayed(
     publisher.bus.down = True
     events = await publisher.committed(3)
     with caplog.at_level(logging.WARNING):
-        publisher.outbox.schedule_publish(events)
+        publisher.outbox.schedule_publish(events, recorded=True)
         await publisher.outbox.close()
     assert "left 3 events to the relay: unavailable" in caplog.text
     assert await publisher.left() == 3
@@ -148,7 +148,7 @@ async def test_a_defect_holds_up_neither_later_events_nor_the_end(
 
     monkeypatch.setattr(publisher.bus, "publish", broken)
     events = await publisher.committed(BATCH + 3)
-    publisher.outbox.schedule_publish(events)
+    publisher.outbox.schedule_publish(events, recorded=True)
     await publisher.outbox.close()
     assert f"left {BATCH} events to the relay: TypeError" in caplog.text
     assert "said with a secret" not in caplog.text
@@ -222,7 +222,7 @@ async def test_what_cannot_be_read_does_not_hold_up_the_rest(
 async def test_two_relays_and_the_process_itself_at_once(publisher: Publisher) -> None:
     events = await publisher.committed(120) + await publisher.committed(40, "ten_b")
     publisher.clock.advance(DUE)
-    publisher.outbox.schedule_publish(events)
+    publisher.outbox.schedule_publish(events, recorded=True)
     await asyncio.gather(
         publisher.outbox.relay(), publisher.started().relay(), publisher.outbox.close()
     )
@@ -232,9 +232,9 @@ async def test_two_relays_and_the_process_itself_at_once(publisher: Publisher) -
 
 async def test_events_that_come_while_publishing_are_published(publisher: Publisher) -> None:
     first, second = await publisher.committed(), await publisher.committed()
-    publisher.outbox.schedule_publish(first)
+    publisher.outbox.schedule_publish(first, recorded=True)
     await asyncio.sleep(0)
-    publisher.outbox.schedule_publish(second)
+    publisher.outbox.schedule_publish(second, recorded=True)
     await publisher.outbox.close()
     assert publisher.bus.published == [first[0].id, second[0].id]
 

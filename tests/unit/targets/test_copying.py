@@ -136,20 +136,30 @@ async def test_every_target_and_every_version_gets_its_copy_once(data: TargetDat
     assert await data.waiting() == []
 
 
-async def test_a_version_without_a_tag_is_copied_too(data: TargetData) -> None:
+@pytest.mark.parametrize("algorithm", ["blake3", "sha256"])
+async def test_a_version_of_an_earlier_release_is_copied_too(
+    data: TargetData, algorithm: str
+) -> None:
     process = data.start()
     await process.set_up()
     made = await process.documents.create(b"of an earlier release")
     store = process.documents.store
     stored = await store.kept(TENANT, made.document.id)
     found = await store.version(stored, 1)
-    untagged = found.version.model_copy(update={"tag": ""})
-    await data.records.commit(stored.stored.partition, [store.replace_version(found, untagged)])
+    sealed = await read(data.primary, found.version.object)
+    earlier = {"tag": ""} | ({} if algorithm == "blake3" else _with_sha256(sealed))
+    former = found.version.model_copy(update=earlier)
+    await data.records.commit(stored.stored.partition, [store.replace_version(found, former)])
     await data.work(process)
     name = f"content/{made.document.id}/1.0000000000000000"
     assert name in data.objects()
     key = data.objects()[f"keys/{made.document.id}/1.0000000000000000.age"]
     assert (opened(key)["tag"], opened(key)["object"]) == ("0" * 16, name)
+    assert opened(key)["sealed_sha256"] == hashlib.sha256(sealed).hexdigest()
+
+
+def _with_sha256(sealed: bytes) -> dict[str, object]:
+    return {"sealed_blake3": None, "sealed_sha256": hashlib.sha256(sealed).digest()}
 
 
 async def test_an_erased_document_is_erased_at_the_target(data: TargetData) -> None:

@@ -1,0 +1,88 @@
+"""Pieces of work on a database, and the groups in which they are committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class Job:
+    """A piece of work, and where its outcome is awaited.
+
+    Args:
+        work: What to do on a connection, inside a transaction.
+        future: Gets what it returns or raises, once that is committed or undone.
+        durable: Whether it must survive a power failure.
+    """
+
+    __slots__ = ("durable", "failure", "future", "result", "work")
+
+    def __init__(
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        future: asyncio.Future[Any],
+        *,
+        durable: bool,
+    ) -> None:
+        self.work = work
+        self.future = future
+        self.durable = durable
+        self.result: Any = None
+        self.failure: Exception | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do the work inside a savepoint; keep its result, or undo it and keep its failure."""
+        connection.execute("SAVEPOINT job")
+        try:
+            self.result = self.work(connection)
+        except Exception as error:
+            self.failure = error
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def deliver(self) -> None:
+        """Hand the outcome to whoever still waits. Runs in the event loop."""
+        if self.future.done():
+            return
+        if self.failure is not None:
+            self.future.set_exception(self.failure)
+        else:
+            self.future.set_result(self.result)
+
+
+@dataclass(slots=True)
+class Group:
+    """Pieces of work that one transaction commits.
+
+    Attributes:
+        jobs: One or more.
+        failure: What made all of them fail, if something did.
+    """
+
+    jobs: Sequence[Job]
+    failure: Exception | None = None
+
+    @property
+    def level(self) -> str:
+        """How SQLite is to commit it."""
+        return "FULL" if any(job.durable for job in self.jobs) else "NORMAL"
+
+
+def deliver(jobs: Sequence[Job]) -> None:
+    """Hand out what became of pieces of work, each in its event loop, from whatever thread."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.future.get_loop(), []).append(job)
+    for loop, theirs in by_loop.items():
+        # A loop that was closed has nobody waiting in it.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_deliver_here, theirs)
+
+
+def _deliver_here(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.deliver()
