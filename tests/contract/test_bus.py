@@ -69,6 +69,11 @@ def event(
     )
 
 
+def recorded(harness: BusHarness, number: int, tenant: str = "ten_a") -> Event:
+    """What the subscription with sessions takes."""
+    return event(harness, number, EventType.AUDIT_RECORDED, tenant)
+
+
 async def one(harness: BusHarness, subscription: str) -> Delivery:
     [delivery] = await harness.bus.receive(subscription)
     return delivery
@@ -124,7 +129,7 @@ async def test_subscriptions_are_settled_apart(bus):
     await bus.bus.publish([event(bus, 1)])
     await bus.bus.complete(await one(bus, "replication"))
     assert await drain(bus, "replication") == []
-    assert await drain(bus, "audit") == ["evt_ten_a_0001"]
+    assert await drain(bus, "targets") == ["evt_ten_a_0001"]
 
 
 async def test_an_event_id_takes_effect_once_within_the_window(bus):
@@ -319,7 +324,7 @@ async def test_an_unknown_subscription_is_not_found(bus):
 
 async def test_replay_delivers_again_to_that_subscription_alone(bus):
     await bus.bus.publish([event(bus, 1), event(bus, 2), event(bus, 3)])
-    assert len(await drain(bus, "audit")) == 3
+    assert len(await drain(bus, "targets")) == 3
     for _ in range(3):
         await bus.bus.dead_letter(await one(bus, "replication"), "broken")
     wanted = ["evt_ten_a_0003", "evt_ten_a_0001", "evt_no_such"]
@@ -330,7 +335,7 @@ async def test_replay_delivers_again_to_that_subscription_alone(bus):
     assert sorted(d.message_id for d in again) == ["evt_ten_a_0001", "evt_ten_a_0003"]
     assert [delivery.delivery_count for delivery in again] == [1, 1]
     assert Event.from_json(again[0].body).tenant == "ten_a"
-    assert await drain(bus, "audit") == []
+    assert await drain(bus, "targets") == []
     assert await bus.bus.replay("replication", wanted) == 0
 
 
@@ -350,7 +355,7 @@ async def test_messages_without_sessions_come_in_order_when_nothing_fails(bus):
 async def test_one_message_of_a_session_is_locked_at_a_time(bus):
     for number in range(3):
         for tenant in ("ten_a", "ten_b"):
-            await bus.bus.publish([event(bus, number, tenant=tenant)])
+            await bus.bus.publish([recorded(bus, number, tenant=tenant)])
     heads = [await one(bus, "audit"), await one(bus, "audit")]
     assert sorted(head.message_id for head in heads) == ["evt_ten_a_0000", "evt_ten_b_0000"]
     assert await drain(bus, "audit") == []
@@ -362,21 +367,21 @@ async def test_one_message_of_a_session_is_locked_at_a_time(bus):
 
 
 async def test_what_is_published_while_a_session_is_locked_waits(bus):
-    await bus.bus.publish([event(bus, 0)])
+    await bus.bus.publish([recorded(bus, 0)])
     head = await one(bus, "audit")
-    await bus.bus.publish([event(bus, 1)])
+    await bus.bus.publish([recorded(bus, 1)])
     assert await drain(bus, "audit") == []
     await bus.bus.complete(head)
     assert await drain(bus, "audit") == ["evt_ten_a_0001"]
 
 
 async def test_a_message_that_backs_off_holds_its_session_and_no_other(bus):
-    await bus.bus.publish([event(bus, 0), event(bus, 1), event(bus, 0, tenant="ten_b")])
+    await bus.bus.publish([recorded(bus, 0), recorded(bus, 1), recorded(bus, 0, tenant="ten_b")])
     [head] = [
         d for d in [await one(bus, "audit"), await one(bus, "audit")] if d.session_id == "ten_a"
     ]
     await bus.bus.abandon(head)
-    await bus.bus.publish([event(bus, 2)])
+    await bus.bus.publish([recorded(bus, 2)])
     assert await drain(bus, "audit") == []
     await bus.advance(LONGEST_BACK_OFF)
     expected = ["evt_ten_a_0000", "evt_ten_a_0001", "evt_ten_a_0002"]
@@ -384,14 +389,14 @@ async def test_a_message_that_backs_off_holds_its_session_and_no_other(bus):
 
 
 async def test_a_lost_lock_keeps_the_order_of_a_session(bus):
-    await bus.bus.publish([event(bus, number) for number in range(3)])
+    await bus.bus.publish([recorded(bus, number) for number in range(3)])
     await one(bus, "audit")
     await bus.advance(SUBSCRIPTIONS["audit"].lock_seconds + 1)
     assert await drain(bus, "audit") == [f"evt_ten_a_{number:04}" for number in range(3)]
 
 
 async def test_a_dead_letter_lets_its_session_go_on(bus):
-    await bus.bus.publish([event(bus, number) for number in range(3)])
+    await bus.bus.publish([recorded(bus, number) for number in range(3)])
     await bus.bus.dead_letter(await one(bus, "audit"), "broken")
     assert await drain(bus, "audit") == ["evt_ten_a_0001", "evt_ten_a_0002"]
 
@@ -399,7 +404,7 @@ async def test_a_dead_letter_lets_its_session_go_on(bus):
 async def test_sessions_keep_their_order_under_concurrency(bus):
     tenants = [f"ten_{letter}" for letter in "abcde"]
     for number in range(8):
-        await bus.bus.publish([event(bus, number, tenant=tenant) for tenant in tenants])
+        await bus.bus.publish([recorded(bus, number, tenant=tenant) for tenant in tenants])
     seen: dict[str, list[str]] = defaultdict(list)
     held: set[str] = set()
 

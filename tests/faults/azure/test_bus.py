@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from shared.adapters.azure.bus import AzureBus
 from shared.adapters.azure.source import AzureSource
 from shared.base.errors import Conflict, InternalError, Unavailable
-from shared.base.events import Event, EventType, ReleasedData
+from shared.base.events import Event, EventType, NoData, ReleasedData
 from shared.base.partitions import Partition
 from shared.base.topology import Topology
 from shared.ports.bus import Delivery
@@ -45,6 +46,14 @@ def event(number: int, tenant: str = "ten_a", text: str = "") -> Event:
         time=datetime(2026, 11, 23, tzinfo=UTC),
         data=ReleasedData(objects=(text,)),
     )
+
+
+def recorded(number: int) -> Event:
+    """What the subscription with sessions takes."""
+    return replace(event(number), type=EventType.AUDIT_RECORDED, data=NoData())
+
+
+EVENTS = {"replication": event, "audit": recorded}
 
 
 async def one(source: AzureSource, subscription: str = "replication") -> Delivery:
@@ -117,7 +126,7 @@ async def test_a_topic_that_was_not_deployed_is_no_outage(clients, broker):
 async def test_a_receiver_whose_connection_is_refused_for_a_moment(
     bus, source, broker, waits, subscription
 ):
-    await bus.publish([event(1)])
+    await bus.publish([EVENTS[subscription](1)])
     broker.refuse_connections()
     waits.meanwhile = broker.accept_connections
     assert (await one(source, subscription)).message_id == "evt_ten_a_1"
@@ -149,7 +158,7 @@ async def test_a_message_is_settled_though_its_link_broke(bus, source, broker, b
 async def test_a_session_whose_link_broke_is_lost_and_its_message_comes_again(
     bus, source, broker, break_
 ):
-    await bus.publish([event(1)])
+    await bus.publish([recorded(1)])
     delivery = await one(source, "audit")
     getattr(broker, break_)()
     with pytest.raises(Conflict):
@@ -165,7 +174,7 @@ async def test_a_session_whose_link_broke_is_lost_and_its_message_comes_again(
 async def test_a_lost_lock_is_a_conflict_and_the_message_comes_again(
     bus, source, broker, settle, subscription
 ):
-    await bus.publish([event(1)])
+    await bus.publish([EVENTS[subscription](1)])
     lost = await one(source, subscription)
     broker.lose_locks()
     arguments = (lost, "broken") if settle == "dead_letter" else (lost,)
@@ -188,8 +197,8 @@ async def test_a_settlement_that_fails_once_is_tried_again(bus, source, broker, 
 
 
 async def test_long_work_keeps_its_lock_by_renewing_it(bus, source, broker):
-    for subscription in ("replication", "audit"):
-        await bus.publish([event(1)])
+    for number, subscription in enumerate(EVENTS):
+        await bus.publish([EVENTS[subscription](number)])
         delivery = await one(source, subscription)
         for _ in range(5):
             broker.advance(50)
@@ -199,7 +208,7 @@ async def test_long_work_keeps_its_lock_by_renewing_it(bus, source, broker):
 
 
 async def test_a_poison_message_ends_as_a_dead_letter_and_holds_up_nobody(bus, source, broker):
-    await bus.publish([event(1), event(2)])
+    await bus.publish([recorded(1), recorded(2)])
     for attempt in range(1, 11):
         poison = await one(source, "audit")
         assert (poison.message_id, poison.delivery_count) == ("evt_ten_a_1", attempt)
@@ -212,7 +221,7 @@ async def test_a_poison_message_ends_as_a_dead_letter_and_holds_up_nobody(bus, s
     await source.complete(following)
     [letter] = await bus.dead_letters("audit")
     assert (letter.message_id, letter.reason) == ("evt_ten_a_1", "delivery-limit")
-    assert (letter.delivery_count, letter.event) == (10, event(1))
+    assert (letter.delivery_count, letter.event) == (10, recorded(1))
 
 
 async def test_the_back_off_grows_and_ends_before_the_lock(bus, source, broker, waits):
@@ -245,4 +254,4 @@ async def test_a_replay_that_fails_half_way_can_be_repeated(bus, source, broker)
     assert await bus.replay("replication", ["evt_ten_a_1"]) == 1
     assert len(broker.messages("replication")) == 1
     assert broker.dead_letters("replication") == []
-    assert len(broker.messages("audit")) == 1
+    assert len(broker.messages("targets")) == 1

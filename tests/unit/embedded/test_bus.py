@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from shared.adapters.embedded.bus import SqliteBus
 from shared.base.errors import NotFound
-from shared.base.events import Event, EventType, VersionData
+from shared.base.events import Event, EventType, NoData, VersionData
 from shared.base.partitions import Partition
 from shared.base.topology import TOPOLOGY_FILE, Topology, load_topology
 from shared.ports.clock import system_entropy
@@ -32,16 +33,21 @@ async def bus(tmp_path, clock):
     await bus.close()
 
 
-def event(number: int, tenant: str = "ten_a") -> Event:
+def event(number: int) -> Event:
     return Event(
         id=f"evt_{number}",
         type=EventType.DOCUMENT_SEALED,
         environment="development",
-        partition=Partition(tenant),
+        partition=Partition("ten_a"),
         subject="doc_1",
         time=FakeClock().now(),
         data=VersionData(version=1),
     )
+
+
+def recorded(number: int) -> Event:
+    """What the subscription with sessions takes."""
+    return replace(event(number), type=EventType.AUDIT_RECORDED, data=NoData())
 
 
 async def waiting(bus, subscription):
@@ -94,7 +100,7 @@ async def test_a_receiver_learns_that_a_back_off_is_shorter_than_the_lock(bus, c
 
 
 async def test_a_receiver_wakes_when_the_message_before_it_in_its_session_is_done(bus):
-    await bus.publish([event(1), event(2)])
+    await bus.publish([recorded(1), recorded(2)])
     [head] = await bus.receive("audit")
     task = await waiting(bus, "audit")
     await bus.complete(head)
@@ -204,11 +210,11 @@ def test_two_topics_of_one_name_are_refused():
 
 
 async def test_a_clock_that_is_set_back_holds_up_no_session(bus, clock):
-    await bus.publish([event(1), event(2)])
+    await bus.publish([recorded(1), recorded(2)])
     [held] = await bus.receive("audit")
     await bus.abandon(held)
     clock.advance(-3600)
-    await bus.publish([event(3)])
+    await bus.publish([recorded(3)])
     for number in (1, 2, 3):
         [delivery] = await bus.receive("audit")
         assert delivery.message_id == f"evt_{number}"

@@ -46,7 +46,7 @@ class Connection(sqlite3.Connection):
             if Connection.failing == "before":
                 raise sqlite3.OperationalError("disk I/O error")
             Connection.commits += 1
-        if Connection.failing in sql and Connection.failing == "checkpoint":
+        if Connection.failing in sql and Connection.failing == "wal_checkpoint":
             raise sqlite3.OperationalError("disk I/O error")
         return super().execute(sql, *arguments)
 
@@ -374,7 +374,7 @@ async def test_a_disk_in_the_way_puts_it_off(tmp_path, connection, monkeypatch, 
     path = tmp_path / "notes.sqlite"
     database = Database(path, SCHEMA, forget_seconds=0.0)
     await database.write(insert("a secret text"))
-    connection.failing = "checkpoint"
+    connection.failing = "wal_checkpoint"
 
     def remove(writer: sqlite3.Connection) -> bool:
         writer.execute("DELETE FROM notes")
