@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from shared.adapters.embedded import turns
 from shared.adapters.embedded.folders import sync_folder
 from shared.adapters.embedded.moments import from_microseconds
 from shared.adapters.embedded.records import SqliteRecords
@@ -251,7 +252,7 @@ def _rows(former: sqlite3.Connection) -> Iterator[Record]:
 
 
 def _remove_database(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", *turns.SUFFIXES):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
@@ -261,4 +262,5 @@ def _take_over(data: Path, rewritten: Path) -> None:
     if former.exists() and not primary.exists():
         os.rename(former, primary)
     os.replace(rewritten, data / "records.db")
+    _remove_database(rewritten)  # what lies beside it
     sync_folder(data)

@@ -51,6 +51,13 @@ def is_gone(process: int) -> bool:
         return True
 
 
+def ignores_signals(process: int) -> bool:
+    """Whether it ignores SIGTERM, the last thing that it does before it imports the rest."""
+    status = Path(f"/proc/{process}/status").read_text()
+    [ignored] = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
+    return bool(int(ignored, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def replicated(server: ServerProcess) -> int:
     """How many events the second process has had replicated, as its log lines say."""
     return sum(
@@ -86,6 +93,7 @@ def test_the_second_process_dies_with_the_first_and_a_new_server_starts_at_once(
     server: ServerProcess,
 ) -> None:
     second = wait_until(lambda: background(server), "the second process")
+    wait_until(lambda: ignores_signals(second), "it to depend on the first")
     os.kill(second, signal.SIGSTOP)  # it does not get to see that the first is gone
     server.kill()
     server.start()

@@ -25,7 +25,7 @@ from tests.support.accounts import bearer
 from tests.support.app import PASSWORD, open_app
 from tests.support.clock import FakeClock
 from tests.support.functions_host import FunctionsHost, require_worker
-from tests.support.process import ROOT
+from tests.support.process import ROOT, wait_until
 
 TOPOLOGY = json.loads((ROOT / "infra/topology.json").read_text())
 LARGER = random.Random("larger").randbytes(6 * 1_048_576 + 17)
@@ -190,9 +190,14 @@ def test_contents_stream_through_the_workers_server(
         },
     )
     assert uploaded.status_code == 201, uploaded.text
-    for event in take(yesterday, "audit"):
-        host.deliver("audit", event)
-    [created] = entries(http, auth, uploaded.json()["id"])
+
+    def creations() -> list[dict[str, Any]]:
+        for event in take(yesterday, "audit"):
+            host.deliver("audit", event)
+        found = entries(http, auth, uploaded.json()["id"])  # which is an entry about it, too
+        return [each for each in found if each["entry"]["action"] == "document.create"]
+
+    [created] = wait_until(creations, "the entry in the audit log")
     assert created["entry"]["address"] == "203.0.113.9"
     path = f"documents/{uploaded.json()['id']}/content"
     opened = http.get(path, headers=auth)

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+SUFFIXES: Final = ("-next", "-turn")
+"""Of the two files beside the database."""
+
 LOOK_SECONDS: Final = 0.001
 """Between two looks at a turn that another process has: less than its commit takes."""
 
@@ -36,7 +39,7 @@ class Turns:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._paths = [path.with_name(path.name + suffix) for suffix in ("-next", "-turn")]
+        self._paths = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
         self._sleep = sleep
         self._clock = clock
         self._files: list[int] = []
