@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import sys
 from typing import Final
 
 from standalone.lifetime import Sleep, sleep_unless
@@ -18,13 +19,26 @@ EVERY_SECONDS: Final = 2.0
 
 async def reclaim_memory(stopping: asyncio.Event, *, sleep: Sleep = asyncio.sleep) -> None:
     """Give memory back from time to time, until told to stop."""
-    # What exists at the start stays to the end: to look through it every time would cost most of the time.
     gc.collect()
-    gc.freeze()
+    known = _keep()
     while not await sleep_unless(stopping, EVERY_SECONDS, sleep):
         gc.collect()
+        if len(sys.modules) != known:
+            known = _keep()
         await asyncio.to_thread(trim)
     gc.unfreeze()
+
+
+def _keep() -> int:
+    """Never again look through what exists: modules stay to the end, and to go through them takes long.
+
+    Many are imported by the first request that needs them, so there is more to keep after a while.
+
+    Returns:
+        How many modules there are.
+    """
+    gc.freeze()
+    return len(sys.modules)
 
 
 def trim() -> None:

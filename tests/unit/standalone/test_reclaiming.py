@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
+from types import ModuleType
 
 import pytest
 
@@ -41,6 +43,33 @@ async def test_cycles_are_broken_and_pages_given_back(monkeypatch: pytest.Monkey
         gc.enable()
     assert found[0]() is None
     assert trimmed
+
+
+@pytest.mark.parametrize("imported", [True, False])
+async def test_what_was_imported_since_is_looked_through_once(
+    imported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reclaiming, "trim", lambda: None)
+    stopping = asyncio.Event()
+    kept: list[int] = []
+    modules: list[Content] = []
+
+    async def sleep(_: float) -> None:
+        kept.append(gc.get_freeze_count())
+        if len(kept) == 3:
+            stopping.set()
+        elif len(kept) == 1:
+            modules.extend(Content() for _ in range(100))
+            if imported:
+                monkeypatch.setitem(sys.modules, "imported_by_a_request", ModuleType("imported"))
+
+    gc.disable()
+    try:
+        await reclaim_memory(stopping, sleep=sleep)
+    finally:
+        gc.enable()
+    before, _, after = kept
+    assert (after >= before + 100) is imported
 
 
 def test_trimming_is_possible_or_left_out() -> None:
