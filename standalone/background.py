@@ -17,6 +17,9 @@ import sys
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
+BEHIND_REQUESTS: Final = 10
+"""How much nicer than the first process: somebody waits for a request, and nobody for its replica."""
+
 CONCURRENCY: Final = 8
 GRACE_SECONDS: Final = 30
 
@@ -25,6 +28,7 @@ def main() -> None:
     """Run until the first process says stop, or is gone."""
     parent, pipe = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
+    os.nice(int(os.environ.get("BGN", "0")))
     # Whoever stops a group of processes stops the first, which stops this one once its requests are done.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from standalone.background import BEHIND_REQUESTS
 from tests.support.accounts import bearer, bootstrap, create_tenant
 from tests.support.process import ServerProcess, wait_until
 
@@ -82,6 +83,8 @@ def test_both_processes_write_under_load_and_both_stop_in_good_order(server: Ser
             list(threads.map(lambda number: upload(http, token, number), range(UPLOADS)))
         wait_until(lambda: replicated(server) >= UPLOADS, "the replicas", seconds=60)
     second = wait_until(lambda: background(server), "the second process")
+    first = os.getpriority(os.PRIO_PROCESS, server.process.pid)
+    assert os.getpriority(os.PRIO_PROCESS, second) == min(first + BEHIND_REQUESTS, 19)
     server.stop()
     assert is_gone(second)
     lines = server.log_lines()

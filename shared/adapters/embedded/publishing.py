@@ -1,6 +1,6 @@
 """Publishing: drafts of concurrent writers become objects together.
 
-What waits for the disk, the fsyncs of a whole group, is one call in a thread; what does not, such as
+What waits for the disk, the fsyncs of a whole group, is a few calls in threads; what does not, such as
 giving a name, stays on the event loop: each call of the operating system in a thread would fight for the
 interpreter's lock (decision 45). While one group waits for the disk the next one gathers.
 """
@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from shared.adapters.embedded.drafts import Draft
 from shared.adapters.embedded.threads import DiskHangs, on_disk, refused
 from shared.adapters.embedded.tree import ObjectTree, file_name
 from shared.base.errors import StrongroomError
+
+THREADS: Final = 4
+"""Of one group: beyond that, changing threads takes longer than is gained."""
 
 
 @dataclass(slots=True)
@@ -100,7 +104,7 @@ class Publisher:
                 turn.done.set_result(None)
 
     async def _publish_in(self, opened: ExitStack, group: Sequence[_Turn]) -> None:
-        synced = await on_disk(_each, [turn.draft.sync for turn in group])
+        synced = await _all_on_disk([turn.draft.sync for turn in group])
         folders: dict[str, int] = {}
         linked: dict[str, list[_Turn]] = {}
         for turn, error in zip(group, synced, strict=True):
@@ -119,7 +123,7 @@ class Publisher:
                 linked.setdefault(path, []).append(turn)
         for turns, error in zip(
             linked.values(),
-            await on_disk(_each, [partial(os.fsync, folders[path]) for path in linked]),
+            await _all_on_disk([partial(os.fsync, folders[path]) for path in linked]),
             strict=True,
         ):
             if error is not None:
@@ -129,6 +133,23 @@ class Publisher:
         if self.tree.is_durable(path):
             return self.tree.open_folder(path)
         return await on_disk(self.tree.open_folder, path)
+
+
+async def _all_on_disk(calls: Sequence[Callable[[], None]]) -> Sequence[OSError | None]:
+    """What each call failed with, or None: the disk syncs several files in the time of one.
+
+    Raises:
+        DiskHangs: Threads work on some of them still.
+    """
+    share = -(-len(calls) // THREADS) or 1
+    shares = [calls[start : start + share] for start in range(0, len(calls), share)]
+    made = await asyncio.gather(*(on_disk(_each, part) for part in shares), return_exceptions=True)
+    outcomes: list[OSError | None] = []
+    for part in made:
+        if isinstance(part, BaseException):
+            raise part
+        outcomes += part
+    return outcomes
 
 
 def _each(calls: Sequence[Callable[[], None]]) -> list[OSError | None]:
