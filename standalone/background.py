@@ -28,7 +28,7 @@ def main() -> None:
     """Run until the first process says stop, or is gone."""
     parent, pipe = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    os.nice(int(os.environ.get("BGN", "0")))
+    os.nice(BEHIND_REQUESTS)
     # Whoever stops a group of processes stops the first, which stops this one once its requests are done.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
