@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -170,8 +170,8 @@ async def opened(data: Path, now: datetime, like: Tenant | None = None) -> Async
         await services.close()
 
 
-async def filled(folder: Path, sizes: Iterable[int]) -> list[tuple[Path, Tenant]]:
-    """Data folders with so many documents each: copies of one that grows.
+async def filled(folder: Path, sizes: Sequence[int]) -> list[tuple[Path, Tenant]]:
+    """Data folders with so many documents each: one that grows, and copies of what it was.
 
     The tenants that come with them are closed: they say whose the documents are, for ``opened``.
     """
@@ -185,7 +185,9 @@ async def filled(folder: Path, sizes: Iterable[int]) -> list[tuple[Path, Tenant]
             await like.run_timers()
             now = like.clock.now()
         kept = folder / f"{size}"
-        shutil.copytree(growing, kept)
+        if size == sizes[-1]:
+            growing.rename(kept)
+        else:
+            shutil.copytree(growing, kept)
         found.append((kept, like))
-    shutil.rmtree(growing)
     return found
