@@ -37,7 +37,7 @@ from shared.audit.tree import tree_head
 from shared.base.concurrency import at_once
 from shared.base.errors import Conflict, Damaged
 from shared.base.models import JsonObject
-from shared.base.partitions import OPERATOR, Partition
+from shared.base.partitions import OPERATOR, Partition, partition_of
 from shared.crypto import merkle
 from shared.crypto.canonical import canonical_json
 from shared.journal.agenda import Agenda, Task
@@ -104,7 +104,7 @@ class AuditLog:
     _heads: Collection[PartHead] = field(init=False)
     _pointers: Collection[LogPointer] = field(init=False)
     _taken_up: set[str] = field(init=False, default_factory=set)
-    _removed: set[str] = field(init=False, default_factory=set)
+    _removed: set[tuple[str, str]] = field(init=False, default_factory=set)
     _parts: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,23 @@ class AuditLog:
             part = await self._current_part(tenant)
             count = min(BATCH, self.part_entries - part.head.tree.size % self.part_entries)
             await self._append(main, part, entries[:count], waited=False)
+            await self._let_wait_no_more(tenant, entries[:count])
             entries = entries[count:]
+
+    async def _let_wait_no_more(self, tenant: str, entries: Sequence[JsonObject]) -> None:
+        """Of entries that are in the log: where records were restored they may wait as well."""
+        by_partition: dict[Partition, list[str]] = {}
+        for entry in entries:
+            for partition in {Partition(tenant), partition_of(tenant, entry["resource"])}:
+                by_partition.setdefault(partition, []).append(entry["id"])
+        for partition, ids in by_partition.items():
+            scan = self._waiting.scan(
+                partition, first=min(ids), before=f"{max(ids)}~", tolerant=True
+            )
+            waiting = {each.record.id async for each in scan}.intersection(ids)
+            if waiting:
+                deletes = [Delete(ENTRY_KIND, each) for each in sorted(waiting)]
+                await remove_all(self.records, partition, deletes)
 
     async def _take_up(self, tenant: str) -> None:
         """Before this process appends to a log for the first time, make sure that the index has it all."""
@@ -167,15 +183,14 @@ class AuditLog:
         await self.journal.ensure_published(
             partition, [event for each in found for event in each.events]
         )
-        entries = [each.entry for each in found]
+        entries: Sequence[JsonObject] = [each.entry for each in found]
         # A part takes its last entry before the next one begins.
         entries = entries[: self.part_entries - part.head.tree.size % self.part_entries]
         more = waiting.cursor is not None or len(entries) < len(waiting.records)
         if part.stored is None and part.number > 0:
-            before = log_part(partition.tenant, part.number - 1)
-            entries = [one for one in entries if not await self._logged.find(before, one["id"])]
+            entries = await self._without_logged(partition, part.number, entries)
         if not entries:
-            return 0, False
+            return 0, more
         within = timedelta(seconds=self.checkpoint_seconds)
         await self.agenda.announce(Task.CHECKPOINT, Partition(partition.tenant), within)
         # Before they are appended: whatever is killed when, no entry is in one of the two logs alone.
@@ -185,7 +200,7 @@ class AuditLog:
         try:
             head = await self._append(partition, part, sealed)
         except Conflict:
-            await self._remove_logged(partition, part.number, entries)
+            await self._without_logged(partition, part.number, entries)
             raise
         await self._remove_appended(head)
         return len(entries), more
@@ -231,10 +246,14 @@ class AuditLog:
         await self.records.commit(into, changes)
         return head
 
-    async def _remove_logged(
+    async def _without_logged(
         self, partition: Partition, number: int, entries: Sequence[JsonObject]
-    ) -> None:
-        """Where records were restored an entry may wait that the tiles have given back to the index."""
+    ) -> Sequence[JsonObject]:
+        """Entries that are not in the log yet; those that are wait no more.
+
+        An entry is there, and waits, where the second commit of its append did not go through, or where
+        records were restored and the tiles have given it back to the index.
+        """
         parts = [log_part(partition.tenant, each) for each in (number, number - 1) if each >= 0]
 
         async def is_logged(entry: JsonObject) -> bool:
@@ -245,10 +264,11 @@ class AuditLog:
         if twice:
             deletes = [Delete(ENTRY_KIND, entry["id"]) for entry in twice]
             await remove_all(self.records, partition, deletes)
+        return [entry for entry, logged in zip(entries, found, strict=True) if not logged]
 
     async def _complete(self, head: PartHead) -> None:
         """Remove what was appended last from where it waited, unless that was done."""
-        if not head.appended or head.appended[0] in self._removed:
+        if not head.appended or (head.source, head.appended[0]) in self._removed:
             return
         source = Partition.parse(head.source)
         # They were removed in one commit, so one of them speaks for all.
@@ -263,7 +283,7 @@ class AuditLog:
             )
         if len(self._removed) >= TAKEN_UP:
             self._removed.clear()
-        self._removed.add(head.appended[0])
+        self._removed.add((head.source, head.appended[0]))
 
     async def _current_part(self, tenant: str) -> _Part:
         known = self._parts.get(tenant)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
+
+from shared.base.errors import Unavailable
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -45,13 +48,15 @@ class _Line(Generic[T]):
     waiting: int = 0
     begun: int = 0
     found: T | None = None
+    failed: tuple[int, Unavailable] | None = None
 
 
 class SharedReading(Generic[K, T]):
     """Reads a thing once for all who asked for it before the reading began.
 
     Everybody gets what was there at some moment after they asked, as if they had read it alone: who asks
-    while a reading is under way waits for the next one. A reading that fails fails for one alone.
+    while a reading is under way waits for the next one. That a store does not respond is told to all of
+    them, or each would wait for it after the others; any other failure is told to one alone.
 
     Args:
         read: Reads the thing of a key; must not change anything.
@@ -72,9 +77,15 @@ class SharedReading(Generic[K, T]):
             async with line.lock:
                 if line.found is not None and line.found[0] > asked:
                     return line.found[1]
+                if line.failed is not None and line.failed[0] > asked:
+                    raise copy(line.failed[1])
                 line.begun += 1
                 number = line.begun
-                found = await self._read(key)
+                try:
+                    found = await self._read(key)
+                except Unavailable as error:
+                    line.failed = (number, error)
+                    raise
                 line.found = (number, found)
                 return found
         finally:

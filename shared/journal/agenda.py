@@ -60,7 +60,9 @@ class Task(StrEnum):
 
 
 LONGEST_LEAD: Final = {
-    Task.RELAY_EVENTS: timedelta(minutes=5),
+    Task.RELAY_EVENTS: timedelta(
+        minutes=5
+    ),  # but for what is looked at again, which may be at once
     Task.RESTORE: timedelta(minutes=5),
     Task.COPY_TO_TARGETS: timedelta(hours=7),
     Task.BACK_UP: timedelta(hours=26),
@@ -108,6 +110,7 @@ class Agenda:
     async def add(self, task: Task, partition: Partition, due: datetime) -> None:
         """Put a partition on the agenda; durable on return. Adding it again costs nothing."""
         key = (task, partition, due)
+        self._look_at_clock()
         noted = self._noted.get(key)
         if noted is None:
             self._forget_past()
@@ -145,7 +148,7 @@ class Agenda:
         """
         by = by or self._runtime.now()
         for shard in range(SHARDS):
-            async for item in self._items[task].scan(_shard(shard)):
+            async for item in self._items[task].scan(_shard(shard), tolerant=True):
                 if item.value.due > by:
                     break
                 yield item
@@ -156,7 +159,8 @@ class Agenda:
         self._noted.clear()
         for task, lead in LONGEST_LEAD.items():
             for shard in range(SHARDS):
-                async for item in self._items[task].scan(_shard(shard), order="descending"):
+                items = self._items[task].scan(_shard(shard), order="descending", tolerant=True)
+                async for item in items:
                     if item.value.due <= now + lead:
                         break
                     await self.add(task, Partition.parse(item.value.partition), now)
@@ -187,12 +191,15 @@ class Agenda:
         if done.cancelled() or done.exception() is not None:
             self._noted.pop(key, None)
 
-    def _forget_past(self) -> None:
+    def _look_at_clock(self) -> None:
         now = self._runtime.now()
         if now < self._latest:
             # The clock was set back, and the process of the timers may have brought forward what is noted.
             self._noted.clear()
         self._latest = now
+
+    def _forget_past(self) -> None:
+        now = self._runtime.now()
         for key in [key for key in self._noted if key[2] <= now]:
             del self._noted[key]
 

@@ -155,13 +155,15 @@ class Collection(Generic[M]):
         order: Order = "ascending",
         first: str | None = None,
         before: str | None = None,
+        tolerant: bool = False,
     ) -> AsyncIterator[Stored[M]]:
         """Every value of one partition in the order of their ids, read page by page.
 
-        The arguments are ``RecordStore.query``'s.
+        The arguments are ``RecordStore.query``'s, and ``tolerant``: to log and leave out what is damaged,
+        where others must not wait for it.
 
         Raises:
-            Damaged: A record is not what this collection writes.
+            Damaged: A record is not what this collection writes, and ``tolerant`` is not set.
         """
         cursor: str | None = None
         while True:
@@ -173,6 +175,7 @@ class Collection(Generic[M]):
                 cursor=cursor,
                 first=first,
                 before=before,
+                tolerant=tolerant,
             )
             for item in page.items:
                 yield item

@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.base import telemetry
-from shared.base.errors import Conflict, Damaged, InvalidEvent, StrongroomError
+from shared.base.errors import Conflict, Damaged, InvalidEvent, StrongroomError, Unavailable
 from shared.base.events import Event
-from shared.base.ids import earliest_id
+from shared.base.ids import created_at, earliest_id
 from shared.base.models import Model
 from shared.base.partitions import Partition
 from shared.journal.agenda import COMMIT_MARGIN, Agenda, Task, after_commit
@@ -41,6 +41,9 @@ RELAY_AFTER: Final = timedelta(seconds=5)
 
 WINDOW: Final = timedelta(minutes=2)
 """One agenda item a process and partition in this time."""
+
+LOOK_AGAIN: Final = timedelta(hours=1)
+"""What cannot be read may be an event of a later release, which can read it once it is there."""
 
 PUBLISHED_KNOWN: Final = 20_000
 """Events that a process remembers having published, so that it does not do so again for their entries."""
@@ -147,19 +150,24 @@ class Outbox:
     async def relay(self, *, everything: bool = False) -> int:
         """Publish what was committed and not published; return how many events that was.
 
-        What cannot be read, such as an event of a later release, is logged and left.
+        What cannot be read, such as an event of a later release, is logged and left, and looked at again an
+        hour later. A partition that cannot be relayed is logged, and tried again by the next relay.
 
         Args:
             everything: Do not wait for what processes that are still alive may be publishing: for the
                 start of the only process. When the clock was set back it is done by itself: the times of
                 what is left then say nothing.
+
+        Raises:
+            Unavailable: The bus, or the record store, does not respond.
         """
         now = self._runtime.now()
-        if self._relayed_at is not None and now < self._relayed_at:
-            everything = True
+        set_back = self._relayed_at is not None and now < self._relayed_at
         self._relayed_at = self._oldest = now
         try:
-            return await self._relay_due(now, everything)
+            # Other processes count on items whose time has not come: those stay.
+            done_until = None if everything else now
+            return await self._relay_due(now, everything or set_back, done_until)
         finally:
             telemetry.OUTBOX_AGE.set((now - self._oldest).total_seconds())
 
@@ -169,22 +177,41 @@ class Outbox:
             await self._publishing
         await self._entries.flush()
 
-    async def _relay_due(self, now: datetime, everything: bool) -> int:
+    async def _relay_due(self, now: datetime, everything: bool, done_until: datetime | None) -> int:
         if everything:
             await self._agenda.bring_forward()
         relayed = 0
         for partition in list(self._left):
-            relayed += await self._relay(partition, everything, None)
-            self._left.discard(partition)
+            count = await self._relay_apart(partition, everything, None)
+            if count is not None:
+                relayed += count
+                self._left.discard(partition)
         horizon = now + (WINDOW + COMMIT_MARGIN if everything else timedelta())
         async for item in self._agenda.due(Task.RELAY_EVENTS, horizon):
             partition = Partition.parse(item.value.partition)
             since = None if everything else item.value.due - WINDOW - 2 * COMMIT_MARGIN
-            relayed += await self._relay(partition, everything, since)
+            count = await self._relay_apart(partition, everything, since)
+            if count is None:
+                continue
+            relayed += count
             # Something was committed there: the next set of the backups looks at it.
             await self._agenda.add(Task.BACK_UP, partition, min(item.value.due, now))
-            await self._agenda.remove(Task.RELAY_EVENTS, [item])
+            if done_until is None or item.value.due <= done_until:
+                await self._agenda.remove(Task.RELAY_EVENTS, [item])
         return relayed
+
+    async def _relay_apart(
+        self, partition: Partition, everything: bool, since: datetime | None
+    ) -> int | None:
+        """As ``_relay``; None where what is in the partition made it fail: others must not wait for it."""
+        try:
+            return await self._relay(partition, everything, since)
+        except Unavailable:
+            raise
+        except Exception as error:
+            what = error.slug if isinstance(error, StrongroomError) else type(error).__name__
+            _log.error("left the events of %s to the next relay: %s", partition, what)
+            return None
 
     async def _relay(self, partition: Partition, everything: bool, since: datetime | None) -> int:
         """Publish what was left in a partition; return how many events that was.
@@ -202,24 +229,30 @@ class Outbox:
         if not waiting or (limit is not None and waiting[0] >= earliest_id("aud", limit)):
             return relayed
         relayed += await self._relay_of_entries(partition, since, limit)
+        with suppress(ValueError):  # the append says so
+            self._oldest = min(self._oldest, created_at(waiting[0]))
         await self._entries.announce({partition: waiting[0]})
         return relayed + 1
 
     async def _relay_recorded(self, partition: Partition, limit: datetime | None) -> int:
         relayed = 0
         batch: list[Event] = []
-        async for waiting in self._outbox.scan(partition):
+        left = False
+        async for waiting in self._outbox.scan(partition, tolerant=True):
             if limit is not None and waiting.value.id >= earliest_id("evt", limit):
                 break
             event = _event(waiting.value.event)
             if event is None:
                 _log.error("left %s of %s in the outbox: not an event", waiting.value.id, partition)
+                left = True
                 continue
             self._recorded.add(event.id)
             batch.append(event)
             if len(batch) == BATCH:
                 relayed += await self._relay_batch(batch)
                 batch = []
+        if left:
+            await self._look_again(partition)
         return relayed + await self._relay_batch(batch)
 
     async def _relay_of_entries(
@@ -260,10 +293,15 @@ class Outbox:
             name = str(json.loads(text)["id"])
         except (KeyError, TypeError, ValueError):
             raise Damaged("An event of an audit entry that waits is damaged.") from None
+        await self._look_again(partition)
         with suppress(Conflict):  # it is there
             await self._records.commit(
                 partition, [self._outbox.create(partition, OutboxEvent(id=name, event=text))]
             )
+
+    async def _look_again(self, partition: Partition) -> None:
+        due = after_commit(self._runtime.now(), LOOK_AGAIN)
+        await self._agenda.add(Task.RELAY_EVENTS, partition, due)
 
     async def _publish_waiting(self) -> None:
         while self._waiting:

@@ -72,7 +72,8 @@ def read_waiting(record: Record) -> Waiting:
     nested = "entry" in record.body
     entry = record.body["entry"] if nested else record.body
     events = record.body.get("events", []) if nested else []
-    if not isinstance(entry, dict) or entry.get("id") != record.id or not isinstance(events, list):
+    is_entry = isinstance(entry, dict) and entry.get("id") == record.id
+    if not is_entry or not isinstance(events, list) or not all(isinstance(e, str) for e in events):
         raise Damaged("An audit entry that waits to be appended is damaged.")
     return Waiting(entry, events)
 
