@@ -6,6 +6,7 @@ for: a process that signs somebody in has nothing of backups.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ class Foundation:
         )
         self.journal = Journal(adapters.records, self.outbox, settings.environment, runtime)
         self._started = False
+        self._starting = asyncio.Lock()
 
     @cached_property
     def _hasher(self) -> PasswordHasher:

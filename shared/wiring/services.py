@@ -34,14 +34,19 @@ class Services(DocumentServices):
     async def start(self) -> None:
         """Make sure, once, that the stores belong to this environment and have today's form.
 
+        Callers at the same time wait for the first of them; where it fails, the next one tries.
+
         Raises:
             WrongEnvironment: They belong to another environment.
             Unavailable: They do not respond.
         """
-        if not self._started:
-            check_environment(self.settings.environment, await self.adapters.environments())
-            await self.adapters.upgrade()
-            self._started = True
+        if self._started:
+            return
+        async with self._starting:
+            if not self._started:
+                check_environment(self.settings.environment, await self.adapters.environments())
+                await self.adapters.upgrade()
+                self._started = True
 
     async def close(self) -> None:
         """Publish what is being published, then close the adapters."""

@@ -1,17 +1,21 @@
-"""Which adapter stands behind each store of the backups, and where."""
+"""Which adapter stands behind each store of the backups, and where; what a start does to the stores."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.write_once import AzureWriteOnce
+from shared.base.errors import Unavailable
 from shared.base.topology import load_topology
 from shared.ports.clock import Runtime, system_entropy
 from shared.wiring.azure import azure_adapters
 from shared.wiring.embedded import embedded_adapters
+from shared.wiring.services import build
 from shared.wiring.settings import AZURE_SERVICES, Settings
 from tests.support.app import open_app
 from tests.support.clock import FakeClock
@@ -75,3 +79,30 @@ async def test_a_start_removes_what_dead_writers_left_in_every_store(tmp_path: P
     async with open_app(tmp_path) as app:
         await app.services.start()
         assert [file for file in left if file.exists()] == []
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_first_callers_at_once_upgrade_the_stores_one_after_the_other_until_it_is_done(
+    tmp_path: Path, failures: int
+) -> None:
+    runtime = Runtime(FakeClock(), system_entropy)
+    settings = Settings(data_dir=tmp_path)
+    adapters = embedded_adapters(settings, load_topology(), runtime)
+    began, under_way = 0, 0
+
+    async def upgrade() -> None:
+        nonlocal began, under_way
+        began, under_way = began + 1, under_way + 1
+        assert under_way == 1
+        for _ in range(10):
+            await asyncio.sleep(0)
+        under_way -= 1
+        if began <= failures:
+            raise Unavailable("the store does not respond")
+
+    services = build(settings, runtime.clock, runtime.entropy, replace(adapters, upgrade=upgrade))
+    found = await asyncio.gather(*(services.start() for _ in range(3)), return_exceptions=True)
+    await services.start()
+    assert [type(each) for each in found if each is not None] == [Unavailable] * failures
+    assert began == failures + 1
+    await services.close()
