@@ -276,7 +276,7 @@ def tenants_table() -> str:
         ),
         "requests to storage": (
             *("storage, writes", "storage, reads", "storage, lists"),
-            *("storage, sets", "storage, packs"),
+            *("storage, sets", "storage, packs", "storage, audit logs"),
         ),
         "functions": ("functions, time", "functions, executions"),
         "logs": ("logs",),

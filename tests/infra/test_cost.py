@@ -238,6 +238,24 @@ def test_the_budget_is_above_the_estimate(environment: str) -> None:
     assert sum(line.dollars for line in cost.estimate(environment)) < budget
 
 
+def test_what_stands_costs_the_same_with_any_number_of_tenants() -> None:
+    [standing] = [row for row in cost.tenants_table().splitlines() if row.startswith("| standing")]
+    assert len(set(standing.split("|")[2:-1])) == 1
+
+
+def test_one_vault_is_enough_for_the_tenants_that_the_document_says() -> None:
+    count = 100_000
+    use = uses.grown(count)
+    asked = timing.timers(use)
+    signatures = asked.sets * timing.SIGNATURE_OPERATIONS + asked.checkpoints
+    unwraps = workload.demand(use).key_operations - signatures
+    busiest = [n / (730 * 3600) * uses.PEAK * 10 for n in (unwraps, signatures)]
+    enough = count / (busiest[0] / 500 + busiest[1] / 2_000)
+    text = (INFRA.parent / "docs" / "cost.md").read_text()
+    assert "{:,.0f} unwraps and {:,.0f} signatures in 10 seconds".format(*busiest) in text
+    assert f"about {round(enough, -3):,.0f}. Beyond" in " ".join(text.split())
+
+
 def test_every_kind_of_work_is_in_the_bill() -> None:
     """More opens alone make each of these lines dearer: an open reads, logs, sends, and runs functions."""
     use = uses.USES["production"]
