@@ -31,13 +31,17 @@ QUICK_SIZES = (1_000, 10_000)
 APPENDED = 20_000
 LEAST_APPENDED_A_SECOND = 5_000
 MOST_SEARCH_GROWTH = 1.5
+LEAST_COMPARED = 10_000
+"""The last size is compared with the first before it that has so many entries, else with the first."""
 PROOFS = 200
 SEARCHES = 200
 COMMITTED_AT_ONCE = 45
 TRANSACTIONS_AT_ONCE = 32
 MAIN_RESOURCE = "usr_" + "1" * 26
-EVERY = 1_000
+EVERY = 100
 """One entry in so many is about the resource that is searched."""
+FOUND = 10
+"""Entries that a search asks for, and that the smallest log has: each size gives as many."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,9 @@ async def measure(services: Services, tenant: str, folder: Path, empty: int) -> 
 
     async def search(_: int) -> None:
         page = await reader.entries(
-            principal, where={"resource": MAIN_RESOURCE}, limit=10, cursor=None
+            principal, where={"resource": MAIN_RESOURCE}, limit=FOUND, cursor=None
         )
-        assert page.items
+        assert len(page.items) == FOUND
 
     return Measured(
         size,
@@ -168,8 +172,8 @@ def holds(rate: float, found: list[Measured]) -> bool:
         for one in found
         if one.proof_bytes > 32 * (math.log2(one.size) + 1)
     ]
-    by_size = {one.size // 1_000: one for one in found}
-    last, first = found[-1], by_size.get(10, found[0])
+    last = found[-1]
+    first = next((one for one in found[:-1] if one.size >= LEAST_COMPARED), found[0])
     growth = last.search_seconds / first.search_seconds
     if growth > MOST_SEARCH_GROWTH:
         missed.append(f"a search took {growth:.2f} times as long, {MOST_SEARCH_GROWTH} at most")

@@ -9,15 +9,16 @@
   whole service into an empty environment. Theirs are a local repository and files. At most 1.0 times
   restic's time for each step. One thing differs: what we restore is synced to the disk document by
   document, what they restore is in the page cache; the time until theirs is on the disk, too, is in
-  brackets and does not count. With documents come records, too. Three of the bars are missed, see
-  README.md.
+  brackets and does not count. With documents come records, too. One of the bars is missed, that of the
+  restore, see README.md.
 - Recovery point: documents are uploaded all the time while the relay and the backups go by their
   schedules, on a simulated clock. The newest set's state is at most 5 minutes old at any time.
 - Cost follows what changed: a set of a tenant of 100,000 documents and 10 changes takes at most 5
   times one of a tenant of 100 documents and 10 changes.
 
 Debian has both peers (``apt-get install restic borgbackup``); ours alone is measured without them.
-Everything that is restored is compared. Exits 1 unless all of it holds.
+Everything that is restored is compared. Exits 1 unless all of it holds; with ``--quick`` unless the
+last two do.
 """
 
 import hashlib

@@ -73,6 +73,42 @@ def test_a_moment_of_load_has_no_error(
     assert "8 clients" in printed
 
 
+@pytest.mark.parametrize(("clients", "at_work"), [(10, 7), (100, 85)])
+def test_throughput_is_told_for_each_client_that_is_neither_slow_nor_stalled(
+    clients: int, at_work: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load.working(clients) == at_work
+    nothing = load.Load(0, [], memoryview(b""), [], "", 0)
+    measured = load.Measured(clients, at_work * 3.0, 0.1, 0.2, 0.3, nothing)
+    load.show(Report(), measured)
+    assert capsys.readouterr().out.split()[:4] == [str(clients), "clients", f"{at_work * 3}", "3.0"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "code"), [("", 0), ("bench.upload", 2), ("bench.audit", 2), ("bench.seal", 2)]
+)
+def test_make_bench_runs_all_and_fails_if_one_fails(
+    failing: str, code: int, tmp_path: Path
+) -> None:
+    ran, python = tmp_path / "ran", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {ran}\n[ "$2" != "{failing}" ]\n')
+    python.chmod(0o700)
+    installed = ROOT / ".venv" / ".installed"
+    made = subprocess.run(
+        ["make", "bench", f"PY={python}", f"INSTALLED={installed}", "-o", installed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == code, made.stderr
+    assert ran.read_text().splitlines() == [
+        *("-m bench.seal", "-m bench.upload", "-m bench.load", "-m bench.coldstart"),
+        *("-m bench.scale", "-m bench.backup --quick", "-m bench.hostile --quick"),
+        "-m bench.audit --quick",
+    ]
+
+
 def test_sizes_have_a_long_tail_and_follow_from_the_seed() -> None:
     chance = random.Random(14)
     sizes = [load.drawn_size(chance) for _ in range(20_000)]
