@@ -37,6 +37,8 @@ NOT_SETTINGS = frozenset(
         "REQUIRE_EMULATORS",
         "FAULT_KILLS",
         "FAULT_SEED",
+        "APPEND_SECONDS",
+        "GRANT_HISTORIES",
         "APP_ID",
         "BOOTSTRAP_DIGEST",
         "CERTIFICATE",
