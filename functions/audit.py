@@ -23,7 +23,7 @@ blueprint = func.Blueprint()
     is_sessions_enabled=True,
 )
 async def audit(message: func.ServiceBusMessage) -> None:
-    """Every event: append what waits in its tenant's log."""
+    """``audit.*``: append what waits in its tenant's log."""
     async with backing_off(message):
         services = await ready_services()
         await services.handlers.handle(SUBSCRIPTION, message.get_body())
