@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,25 +47,29 @@ async def convert_observed(
         observer: Hashes, for example. It and the conversion release the GIL for what takes long.
     """
     pieces = rechunk(chunks, conversion.first_size, conversion.later_size, kept=IN_FLIGHT)
-    first = await anext(pieces)
-    if first.last and len(first.data) < INLINE_BYTES:
-        observer.observe_piece(first.data)
-        yield _convert(conversion, observer, first)
+    piece = await anext(pieces)
+    if piece.last and len(piece.data) < INLINE_BYTES:
+        observer.observe_piece(piece.data)
+        yield _convert(conversion, observer, piece)
         return
 
     observing, converting = Lane(), Lane()
     in_flight: deque[asyncio.Future[memoryview]] = deque()
     try:
-        async with aclosing(_joined(first, pieces)) as coming:
-            async for piece in coming:
-                in_flight.append(_start(observing, converting, conversion, observer, piece))
-                if len(in_flight) == IN_FLIGHT:
-                    yield await in_flight.popleft()
+        in_flight.append(_start(observing, converting, conversion, observer, piece))
+        while not piece.last:
+            piece = await _next(pieces, in_flight[0])
+            in_flight.append(_start(observing, converting, conversion, observer, piece))
+            if len(in_flight) == IN_FLIGHT:
+                yield await in_flight.popleft()
         while in_flight:
             yield await in_flight.popleft()
     finally:
         observing.close()
         converting.close()
+        await pieces.aclose()
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def _convert(conversion: Conversion, observer: Observer, piece: Piece) -> memoryview:
@@ -74,10 +78,25 @@ def _convert(conversion: Conversion, observer: Observer, piece: Piece) -> memory
     return converted
 
 
-async def _joined(first: Piece, rest: AsyncIterator[Piece]) -> AsyncGenerator[Piece]:
-    yield first
-    async for piece in rest:
-        yield piece
+async def _next(pieces: AsyncIterator[Piece], result: asyncio.Future[memoryview]) -> Piece:
+    """The next piece. Where a result fails, its error comes first, without waiting for the source."""
+
+    def fail_fast(done: asyncio.Future[memoryview]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            with suppress(RuntimeError):  # the source has just given the piece
+                waiting.reschedule(0)
+
+    try:
+        # A timeout that is set once the result fails takes no task, as waiting for both would.
+        async with asyncio.timeout(None) as waiting:
+            result.add_done_callback(fail_fast)
+            return await anext(pieces)
+    except Exception:
+        if result.done():
+            result.result()
+        raise
+    finally:
+        result.remove_done_callback(fail_fast)
 
 
 def _start(
@@ -122,7 +141,7 @@ class Result:
         if done:
             self._loop.call_soon_threadsafe(_succeed, self.future, self._value)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note that a call has failed."""
         self._loop.call_soon_threadsafe(_fail, self.future, error)
 
@@ -167,7 +186,8 @@ class Lane:
                 work, result = self._waiting.popleft()
             try:
                 value = work()
-            except Exception as error:
+            except BaseException as error:
+                # Also a panic in Rust, which is no Exception: the consumer would wait for ever.
                 result.fail(error)
             else:
                 result.succeed(value)
@@ -178,6 +198,6 @@ def _succeed(future: asyncio.Future[Any], value: object) -> None:
         future.set_result(value)
 
 
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)

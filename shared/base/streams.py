@@ -34,11 +34,12 @@ class Piece:
 
 async def rechunk(
     chunks: AsyncIterator[Buffer], first: int, later: int, *, kept: int = 1
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece]:
     """Cut a stream into pieces of ``first`` and then ``later`` bytes.
 
     Every piece but the last is full; there is always a last one, empty only if the stream is. A chunk
-    may change once the next one is asked for. What lies whole in an immutable chunk is not copied.
+    may change once the next one is asked for, unless it is ``bytes``: what lies whole in such a chunk is
+    not copied.
 
     Args:
         chunks: The stream.
@@ -53,7 +54,8 @@ async def rechunk(
         while buffers[0].filled + len(rest) > wanted:
             part = rest[: wanted - buffers[0].filled]
             rest = rest[len(part) :]
-            if buffers[0].filled or not part.readonly:
+            # A read-only view may show memory that changes.
+            if buffers[0].filled or not isinstance(chunk, bytes):
                 buffers[0].add(part)
                 part = buffers[0].take()
                 buffers.rotate()
@@ -90,20 +92,32 @@ class _PieceBuffer:
         return piece
 
 
-async def prefetch(items: AsyncIterator[T]) -> AsyncGenerator[T]:
-    """The same items, each made while the consumer works on the one before. Closes the source, too."""
-    coming = _begin(items)
+def _always(_: object) -> bool:
+    return True
+
+
+async def prefetch(
+    items: AsyncIterator[T], after: Callable[[T], bool] = _always
+) -> AsyncGenerator[T]:
+    """The same items, each made while the consumer works on the one before. Closes the source, too.
+
+    Args:
+        items: The source.
+        after: Whether to make the next item while the consumer works on this one.
+    """
+    coming: asyncio.Future[T] | None = None
     try:
         while True:
             try:
-                item = await coming
+                made = [await (anext(items) if coming is None else coming)]
             except StopAsyncIteration:
                 return
-            coming = _begin(items)
-            yield item
+            coming = _begin(items) if after(made[0]) else None
+            yield made.pop()  # no name here holds it while the consumer has it
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
         # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
         del coming
         if isinstance(items, AsyncGenerator):

@@ -146,16 +146,72 @@ async def test_an_error_of_the_source_ends_it_and_leaves_nothing() -> None:
     assert alive() is None
 
 
+class PanicError(BaseException):
+    """As a panic in Rust arrives: no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [ValueError, PanicError])
 @pytest.mark.parametrize("broken", ["convert", "observe_piece", "observe_converted"])
-async def test_an_error_in_a_thread_reaches_the_consumer(monkeypatch, broken: str) -> None:
+async def test_an_error_in_a_thread_reaches_the_consumer(
+    monkeypatch, broken: str, error: type[BaseException]
+) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ValueError("it cannot be done")
+        raise error("it cannot be done")
 
     conversion, seen = Marking(), Seen()
     monkeypatch.setattr(conversion if broken == "convert" else seen, broken, fail)
     parts = convert_observed(conversion, arriving(bytes(5 * LATER), LATER), seen)
-    with pytest.raises(ValueError, match="it cannot be done"):
-        await anext(parts)
+    async with asyncio.timeout(10):
+        with pytest.raises(error, match="it cannot be done"):
+            await anext(parts)
+
+
+class Failing(Seen):
+    """Fails with the first piece."""
+
+    def observe_piece(self, piece: Buffer) -> None:
+        raise ValueError("it cannot be done")
+
+
+@pytest.mark.parametrize("after", [asyncio.CancelledError, ConnectionResetError])
+async def test_an_error_in_a_thread_does_not_wait_for_the_source(
+    after: type[BaseException],
+) -> None:
+    ended = False
+
+    async def stalling() -> AsyncIterator[bytes]:
+        nonlocal ended
+        try:
+            yield bytes(FIRST + 1)
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended = True
+            raise after from None  # an error of its own does not hide the first
+
+    tasks = asyncio.all_tasks()
+    async with asyncio.timeout(10):
+        with pytest.raises(ValueError, match="it cannot be done"):
+            await anext(convert_observed(Marking(), stalling(), Failing()))
+    assert ended
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_the_source_is_closed_with_the_pipeline() -> None:
+    closed = False
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            while True:
+                yield bytes(LATER)
+        finally:
+            closed = True
+
+    source = endless()
+    parts = convert_observed(Marking(), source, Seen())
+    await anext(parts)
+    await parts.aclose()
+    assert closed
 
 
 async def test_a_consumer_that_stops_stops_the_conversion() -> None:

@@ -51,6 +51,21 @@ async def test_rechunking_uses_each_chunk_before_it_asks_for_the_next() -> None:
     assert b"".join(found) == b"".join(bytes([number]) * 4 for number in range(6))
 
 
+async def test_rechunking_copies_what_a_read_only_view_shows() -> None:
+    shared_buffer = bytearray(20)
+
+    async def reusing() -> AsyncIterator[memoryview]:
+        for number in range(3):
+            shared_buffer[:] = bytes([number]) * 20
+            yield memoryview(shared_buffer).toreadonly()
+
+    found = b""
+    async for piece in prefetch(rechunk(reusing(), 5, 5, kept=2)):
+        await asyncio.sleep(0)  # the next one is made meanwhile
+        found += piece.data
+    assert found == b"".join(bytes([number]) * 20 for number in range(3))
+
+
 @pytest.mark.parametrize(
     "chunk", [4, 20], ids=["pieces of two chunks", "several pieces in a chunk"]
 )
@@ -133,6 +148,37 @@ async def test_prefetching_is_one_item_ahead_and_no_more() -> None:
         for _ in range(10):
             await asyncio.sleep(0)
         assert len(made) == min(item + 2, 5)
+
+
+async def test_only_what_is_wanted_is_prefetched() -> None:
+    made: list[int] = []
+
+    async def items() -> AsyncIterator[int]:
+        for number in range(4):
+            made.append(number)
+            yield number
+
+    counts: list[int] = []
+    async for _ in prefetch(items(), lambda item: item == 1):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        counts.append(len(made))
+    assert counts == [1, 3, 3, 4]
+
+
+async def test_an_item_is_not_held_once_the_consumer_has_it() -> None:
+    class Item:
+        pass
+
+    async def items() -> AsyncIterator[Item]:
+        for _ in range(2):
+            yield Item()
+
+    async for item in prefetch(items()):
+        alive = weakref.ref(item)
+        del item
+        await asyncio.sleep(0)
+        assert alive() is None
 
 
 async def test_an_error_comes_after_what_was_good() -> None:
