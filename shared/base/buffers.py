@@ -13,7 +13,7 @@ class Reused:
     """Memory that is used again once nobody refers to it any more; new memory costs a page fault for 4 KiB.
 
     Args:
-        most: Pieces of memory that are kept.
+        most: Pieces of memory that are kept, at least 1: the newest ones.
     """
 
     __slots__ = ("_kept", "_most")
@@ -27,16 +27,21 @@ class Reused:
         for memory in self._kept:
             if len(memory) >= size and _is_free(memory):
                 return memoryview(memory)[:size]
+        if len(self._kept) == self._most:
+            # One that is free is too small, and the oldest is the first that its users are done with.
+            free = (at for at, memory in enumerate(self._kept) if _is_free(memory))
+            del self._kept[next(free, 0)]
         memory = bytearray(size)
-        if len(self._kept) < self._most:
-            self._kept.append(memory)
+        self._kept.append(memory)
         return memoryview(memory)
 
 
 def _is_free(memory: bytearray) -> bool:
+    if not memory:
+        return True
     try:
-        memory.append(0)  # which Python refuses while there is a view of it
+        last = memory.pop()  # which Python refuses while there is a view of it
     except BufferError:
         return False
-    del memory[-1]
+    memory.append(last)  # in its place: appending first would take an eighth more memory
     return True
