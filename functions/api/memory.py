@@ -22,8 +22,11 @@ from shared.base.errors import RateLimited, Unavailable
 
 MEBIBYTE: Final = 1_048_576
 
-STREAM_BYTES: Final = 5 * MEBIBYTE
-"""The most that one request holds: segments as they come, as they are converted, and on their way out."""
+STREAM_BYTES: Final = 6 * MEBIBYTE
+"""The most that one request holds: segments as they come, as they are converted, and on their way out.
+
+Measured: a download from a store with pieces of 4 MiB holds such a piece and two segments in clear.
+"""
 
 USER_BYTES: Final = 64 * MEBIBYTE
 ADDRESS_BYTES: Final = 128 * MEBIBYTE

@@ -142,7 +142,9 @@ class Copies:
 
 @dataclass(slots=True)
 class Copy:
-    """Reads one copy, in one request as long as each segment follows the one before, and one piece ahead.
+    """Reads one copy, in one request as long as each segment follows the one before.
+
+    It reads one piece ahead, unless the store's pieces are larger than a segment.
 
     Attributes:
         place: Which copy it is.
@@ -200,7 +202,7 @@ class Copy:
             await self.close()
             stream = self.store.get(self.name, start=start, end=until)
             # What one piece holds has nothing that could be read ahead.
-            self._stream = stream if until - start <= SEGMENT_SIZE else prefetch(stream)
+            self._stream = stream if until - start <= SEGMENT_SIZE else prefetch(stream, _is_small)
         size = end - start
         gathered = self._rest
         try:
@@ -213,6 +215,12 @@ class Copy:
         except StrongroomError:
             await self.close()
             raise
-        self._rest = gathered[size:]
+        # An empty slice would hold the whole piece.
+        self._rest = gathered[size:] if len(gathered) > size else memoryview(b"")
         self._position = end
         return gathered[:size]
+
+
+def _is_small(piece: bytes) -> bool:
+    """Whether one more may be held: a larger piece serves the next segments, too."""
+    return len(piece) <= SEGMENT_SIZE

@@ -82,6 +82,10 @@ ObjectName = Annotated[str, AfterValidator(_object_name)]
 """A record that names anything else was changed by somebody, and is damaged."""
 
 
+def _is_absent(digest: object) -> bool:
+    return digest is None
+
+
 class Version(Model):
     """One immutable content of a document, as sealed.
 
@@ -96,7 +100,8 @@ class Version(Model):
         names: ``SealedNames``, sealed.
         size: Of the content, bytes.
         sealed_blake3: BLAKE3 of the sealed content.
-        sealed_sha256: In its place, SHA-256, as written by earlier releases.
+        sealed_sha256: In its place, SHA-256, as written by earlier releases. The one that is absent is
+            not written at all: those releases refuse a record with a member that they do not know.
         created_at: When it was sealed.
         created_by: The user.
     """
@@ -109,8 +114,8 @@ class Version(Model):
     wrapped_key: Base64UrlBytes
     names: Base64UrlBytes
     size: int
-    sealed_blake3: Base64UrlBytes | None = None
-    sealed_sha256: Base64UrlBytes | None = None
+    sealed_blake3: Base64UrlBytes | None = Field(default=None, exclude_if=_is_absent)
+    sealed_sha256: Base64UrlBytes | None = Field(default=None, exclude_if=_is_absent)
     created_at: UtcDatetime
     created_by: str
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +14,8 @@ import pytest
 from blake3 import blake3
 from pydantic import ValidationError
 
+from functions.api.memory import MEBIBYTE, STREAM_BYTES
+from shared.adapters.memory import blobs as memory_blobs
 from shared.adapters.memory.blobs import MemoryBlobs
 from shared.adapters.memory.records import MemoryRecords
 from shared.base.buffers import Buffer
@@ -18,7 +23,7 @@ from shared.base.errors import Damaged, DigestMismatch, TooLarge
 from shared.base.models import encode
 from shared.crypto.keys import content_associated_data, unwrap_key
 from shared.crypto.streaming import SEGMENT_PLAINTEXT
-from shared.documents.models import Description, Version
+from shared.documents.models import Description, Document, Version
 from shared.documents.opening import ContentOpener, VersionOf
 from shared.documents.sealing import ContentSealer, Incoming
 from shared.documents.store import DocumentRecords
@@ -122,6 +127,31 @@ async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk
     assert await content.opener.names(TENANT, content.document, version) == sealed.names
 
 
+@pytest.mark.parametrize(("piece", "most"), [(1, 5), (4, 6)])
+async def test_a_stalled_download_holds_what_the_budget_counts(
+    content: Content, monkeypatch, piece: int, most: int
+) -> None:
+    """Wherever it stalls: one segment is with the connection, and one waits to be sent."""
+    monkeypatch.setattr(memory_blobs, "_PIECE", piece * MEBIBYTE)
+    size = 11 * SEGMENT_PLAINTEXT
+    version = (await content.sealer.seal(content.incoming(bytes(size)))).version
+    held: list[int] = []
+    tracemalloc.start()
+    try:
+        stream = await content.opener.open(TENANT, content.document, version, 0, size, no_damage)
+        sent = await anext(stream)
+        async for waiting in stream:
+            for _ in range(10):
+                await asyncio.sleep(0)  # whatever is read ahead has come
+            held.append(tracemalloc.get_traced_memory()[0])
+            sent = waiting
+        assert sent
+    finally:
+        tracemalloc.stop()
+    assert most <= STREAM_BYTES // MEBIBYTE
+    assert max(held) <= most * MEBIBYTE + 65_536, "besides segments, a few small objects"
+
+
 async def test_a_version_of_an_earlier_release_is_checked_by_its_sha256(content: Content) -> None:
     version = (await content.sealer.seal(content.incoming(CONTENT))).version
     kept = b"".join([piece async for piece in content.primary.get(version.object)])
@@ -130,6 +160,13 @@ async def test_a_version_of_an_earlier_release_is_checked_by_its_sha256(content:
     earlier = Version.model_validate(former)
 
     assert await is_whole(content.primary, version.object, earlier)
+    # Written again it is what that release wrote, which refuses a member that it does not know.
+    changed = earlier.model_copy(update={"replica": "another"})
+    document = Document(id=content.document, created_at=version.created_at, current=changed)
+    assert document.model_dump(mode="json")["current"] == former | {"replica": "another"}
+    assert "sealed_blake3" not in json.loads(document.model_dump_json())["current"]
+    assert "sealed_sha256" not in version.model_dump()
+
     parts = content.opener.reassembled(TENANT, content.document, earlier)
     assert b"".join([bytes(part) async for part in parts]) == kept
 
