@@ -142,12 +142,14 @@ class AuditLog:
         while entries:
             part = await self._current_part(tenant)
             count = min(BATCH, self.part_entries - part.head.tree.size % self.part_entries)
-            await self._append(main, part, entries[:count], waited=False)
+            # Before they are appended: who is killed in between gives them back again, as the tiles have
+            # them; afterwards nobody would know of those that wait.
             await self._let_wait_no_more(tenant, entries[:count])
+            await self._append(main, part, entries[:count], waited=False)
             entries = entries[count:]
 
     async def _let_wait_no_more(self, tenant: str, entries: Sequence[JsonObject]) -> None:
-        """Of entries that are in the log: where records were restored they may wait as well."""
+        """Of entries that the tiles have: where records were restored they may wait as well."""
         by_partition: dict[Partition, list[str]] = {}
         for entry in entries:
             for partition in {Partition(tenant), partition_of(tenant, entry["resource"])}:

@@ -84,7 +84,8 @@ class SharedReading(Generic[K, T]):
                 try:
                     found = await self._read(key)
                 except Unavailable as error:
-                    line.failed = (number, error)
+                    # Whoever catches an error may write on it, so each gets one of its own.
+                    line.failed = (number, copy(error))
                     raise
                 line.found = (number, found)
                 return found

@@ -131,7 +131,7 @@ QUEUE_AGE: Final = _histogram(
 )
 OUTBOX_AGE: Final = _gauge(
     "strongroom.outbox.age",
-    "How old the oldest event was that the relay found unpublished; 0: it found none.",
+    "How old the oldest event or waiting entry was that the relay found; 0: it found none.",
 )
 DEAD_LETTERS: Final = _counter(
     "strongroom.dead_letters",

@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from pydantic import field_validator
+
 from shared.base.errors import Conflict
 from shared.base.models import Model, UtcDatetime
 from shared.base.partitions import OPERATOR, Partition
@@ -60,9 +62,8 @@ class Task(StrEnum):
 
 
 LONGEST_LEAD: Final = {
-    Task.RELAY_EVENTS: timedelta(
-        minutes=5
-    ),  # but for what is looked at again, which may be at once
+    # What is to be looked at again in an hour may be looked at at once as well.
+    Task.RELAY_EVENTS: timedelta(minutes=5),
     Task.RESTORE: timedelta(minutes=5),
     Task.COPY_TO_TARGETS: timedelta(hours=7),
     Task.BACK_UP: timedelta(hours=26),
@@ -82,6 +83,12 @@ class AgendaItem(Model):
 
     partition: str
     due: UtcDatetime
+
+    @field_validator("partition")
+    @classmethod
+    def _is_partition(cls, text: str) -> str:
+        Partition.parse(text)
+        return text
 
     @property
     def id(self) -> str:

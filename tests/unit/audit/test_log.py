@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.records import MemoryRecords
-from shared.audit.index import log_part
-from shared.base.errors import InvalidInput, Unavailable
+from shared.audit.index import LOGGED_KIND, log_part
+from shared.base.errors import Damaged, InvalidInput, Unavailable
 from shared.base.events import Event, EventType, VersionData
-from shared.base.partitions import Partition
+from shared.base.partitions import OPERATOR, Partition
 from shared.crypto import merkle
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.ports.records import Change
+from shared.journal.waiting import ENTRY_KIND
+from shared.ports.records import Change, Create, Delete, Record, Replace
 from shared.wiring.audit import Audit
 from tests.support.audit import AuditData, entries
 from tests.support.clock import FakeClock
@@ -36,13 +39,18 @@ class Killed(BaseException):
 
 
 class Records(MemoryRecords):
-    """Records whose process ends at a commit, before or after it took effect."""
+    """Records whose process ends at a commit, before or after it took effect, or that do not respond."""
 
     kill_at = -1
     after = False
     commits = 0
+    keeps_waiting: Partition | None = None
+    """No entry that waits there can be removed."""
 
     async def commit(self, partition: Partition, changes: Sequence[Change]) -> None:
+        removes = any(isinstance(each, Delete) and each.kind == ENTRY_KIND for each in changes)
+        if removes and partition == self.keeps_waiting:
+            raise Unavailable("The store does not respond.")
         self.commits += 1
         if self.commits == self.kill_at and not self.after:
             raise Killed
@@ -70,6 +78,21 @@ class Log:
         for _ in range(count):
             self.clock.advance(0.001)
             await journal.commit(journal.entry(Action.DOCUMENT_LIST, resource, tenant=TENANT))
+
+    async def waiting(self, partition: Partition = MAIN) -> list[Record]:
+        """What waits in a partition."""
+        return list((await self.records.query(partition, ENTRY_KIND, limit=1_000)).records)
+
+    async def positions(self, tenant: str, entry: str) -> list[int]:
+        """Where an entry is in a tenant's log."""
+        return [
+            record.body["position"]
+            for number in range(9)
+            for record in (
+                await self.records.query(log_part(tenant, number), LOGGED_KIND, limit=1_000)
+            ).records
+            if record.id == entry
+        ]
 
     async def check(self, count: int) -> None:
         """There are so many entries, each once, without a gap, under the root that they give."""
@@ -254,3 +277,120 @@ async def test_processes_that_append_at_once_publish_every_event() -> None:
         f"usr_{number:02}" for number in range(2 * PART)
     }
     await log.check(2 * PART)
+
+
+async def test_a_damaged_entry_is_not_appended_and_holds_up_no_other_partition() -> None:
+    log = Log()
+    other = Partition(TENANT, "2026-01")
+    await with_event(log, "usr_0")
+    [record] = await log.waiting()
+    damaged = replace(record, body={**record.body, "events": [5]})
+    await log.records.commit(MAIN, [Replace(damaged)])
+    await log.commit(3, resource="doc_01kdvdq4k07j7aj8v4x9k5n8kw")
+    audit, _ = log.process()
+    for _ in range(2):
+        with pytest.raises(Damaged, match="An audit entry that waits to be appended is damaged"):
+            await audit.log.append_pending(MAIN)
+    assert await audit.log.append_pending(other) == 3
+    await log.check(3)
+    assert [each.id for each in await log.waiting()] == [record.id], "it is left to the operators"
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["same process", "new process"])
+@pytest.mark.parametrize("before", [0, PART - 1], ids=["part goes on", "part is full"])
+async def test_an_entry_and_its_copy_are_logged_once_each(before: int, restarted: bool) -> None:
+    """Both have the same id; the removal of the copy from where it waits does not go through."""
+    log = Log()
+    operator = Partition(OPERATOR)
+    audit, journal = log.process()
+    for _ in range(before):
+        log.clock.advance(0.001)
+        await journal.commit(journal.entry(Action.DOCUMENT_LIST, tenant=OPERATOR))
+    assert await audit.log.append_pending(operator) == before
+    log.clock.advance(0.001)
+    granted = journal.entry(Action.DOCUMENT_LIST, tenant=TENANT, grant="grt_x")
+    await journal.commit(granted)
+    assert await audit.log.append_pending(MAIN) == 1
+    log.records.keeps_waiting = operator
+    with pytest.raises(Unavailable):
+        await audit.log.append_pending(operator)
+    log.records.keeps_waiting = None
+    if restarted:
+        audit, journal = log.process()
+    assert await audit.log.append_pending(operator) == 0, "the message comes again"
+    for _ in range(2):
+        log.clock.advance(0.001)
+        await journal.commit(journal.entry(Action.DOCUMENT_LIST, tenant=OPERATOR))
+        assert await audit.log.append_pending(operator) == 1
+    assert await log.positions(TENANT, granted.id) == [0]
+    assert await log.positions(OPERATOR, granted.id) == [before]
+    assert await log.waiting(operator) == []
+
+
+async def test_restored_entries_of_a_full_part_hold_up_nothing_behind_them() -> None:
+    log = Log()
+    await log.commit(PART)
+    waited = await log.waiting()
+    await log.process()[0].log.append_pending(MAIN)
+    await log.records.commit(MAIN, [Create(record) for record in waited])
+    await log.commit(1)
+    assert await log.process()[0].log.append_pending(MAIN) == 1
+    assert await log.waiting() == []
+    await log.check(PART + 1)
+
+
+class Restored(Log):
+    """A log of three parts whose index was lost after its tiles were made.
+
+    The records were restored to a time when its entries waited: two in the main partition, one in a month.
+    """
+
+    async def restore(self) -> list[Record]:
+        """Lose the index; what waits again."""
+        await self.commit(1)
+        await self.commit(1, "doc_01kdvdq4k07j7aj8v4x9k5n8kw")
+        await self.commit(1)
+        waited = [*await self.waiting(), *await self.waiting(Partition(TENANT, "2026-01"))]
+        audit, _ = self.process()
+        for partition in (Partition(TENANT, "2026-01"), MAIN):
+            await audit.log.append_pending(partition)
+        await self.commit(2 * PART)
+        await audit.log.append_pending(MAIN)
+        await audit.checkpoints.publish(TENANT)
+        keys = await self.records.get(Partition(OPERATOR), "audit-keys", "keys")
+        self.records = Records(self.clock)
+        self.data.records = self.records
+        for record in [keys, *waited]:
+            await self.records.commit(record.partition, [Create(record)])
+        return waited
+
+
+@pytest.mark.parametrize("new", [0, 1])
+async def test_a_restored_entry_that_the_tiles_give_back_is_logged_once(new: int) -> None:
+    log = Restored()
+    waited = await log.restore()
+    await log.commit(new)
+    for partition in (MAIN, Partition(TENANT, "2026-01")):
+        await log.process()[0].log.append_pending(partition)
+        assert await log.waiting(partition) == []
+    for record in waited:
+        assert len(await log.positions(TENANT, record.id)) == 1
+    await log.check(2 * PART + 3 + new)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("kill_at", range(1, 13))
+async def test_a_restored_entry_is_logged_once_where_the_recovery_is_killed(
+    kill_at: int, after: bool
+) -> None:
+    log = Restored()
+    waited = await log.restore()
+    log.records.commits, log.records.kill_at, log.records.after = 0, kill_at, after
+    with contextlib.suppress(Killed):
+        await log.process()[0].log.append_pending(MAIN)
+    log.records.kill_at = -1
+    for partition in (MAIN, Partition(TENANT, "2026-01")):
+        await log.process()[0].log.append_pending(partition)
+    for record in waited:
+        assert len(await log.positions(TENANT, record.id)) == 1
+    await log.check(2 * PART + 3)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from shared.base.concurrency import BoundedTasks, SharedReading
+from shared.base.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +120,58 @@ async def test_a_reading_that_fails_or_is_cancelled_fails_for_one_alone() -> Non
     assert isinstance(results[1], ValueError)
     assert results[2] == "first"
     assert not reading._lines
+
+
+class Silent:
+    """A store that does not respond until the test says so."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.errors: list[Unavailable] = []
+        self.responds = False
+
+    async def read(self, key: str) -> str:
+        self.begun += 1
+        responds = self.responds
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if responds:
+            return f"{key} found"
+        self.errors.append(Unavailable("The store does not respond."))
+        raise self.errors[-1]
+
+
+async def test_a_store_that_does_not_respond_is_waited_for_twice_by_all_together() -> None:
+    store = Silent()
+    reading = SharedReading(store.read)
+
+    async def ask() -> Unavailable:
+        with pytest.raises(Unavailable) as caught:
+            await reading.get("key")
+        assert caught.value.detail == "The store does not respond."
+        was_audited, caught.value.audited = caught.value.audited, True
+        assert not was_audited, "what one request says of its error says nothing of the others'"
+        return caught.value
+
+    errors = await asyncio.gather(*(ask() for _ in range(25)))
+    assert store.begun == 2
+    assert len({id(each) for each in errors}) == 25, "each has an error of its own"
+    assert not reading._lines
+
+
+async def test_who_asks_after_a_failed_reading_began_reads_anew() -> None:
+    store = Silent()
+    reading = SharedReading(store.read)
+    early = asyncio.create_task(reading.get("key"))
+    await asyncio.sleep(0)
+    assert store.begun == 1
+    store.responds = True
+    late = [asyncio.create_task(reading.get("key")) for _ in range(3)]
+    results = await asyncio.gather(early, *late, return_exceptions=True)
+    assert isinstance(results[0], Unavailable)
+    assert results[1:] == ["key found"] * 3
+    assert store.begun == 2
+    assert await reading.get("key") == "key found"
 
 
 async def test_readings_of_different_things_do_not_wait_for_each_other() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +14,18 @@ import pytest
 
 from shared.adapters.memory.records import MemoryRecords
 from shared.backup.scope import without_erasable
+from shared.base import telemetry
 from shared.base.errors import Damaged, Unavailable
 from shared.base.events import Event, EventType, VersionData
-from shared.base.partitions import Partition
-from shared.journal.agenda import COMMIT_MARGIN, Agenda
+from shared.base.partitions import OPERATOR, Partition
+from shared.journal.agenda import COMMIT_MARGIN, SHARDS, Agenda, Task
 from shared.journal.announcing import PAUSE_SECONDS
 from shared.journal.entries import Action
 from shared.journal.journal import Journal
-from shared.journal.outbox import KIND, RELAY_AFTER, WINDOW, Outbox
+from shared.journal.outbox import KIND, LOOK_AGAIN, RELAY_AFTER, WINDOW, Outbox
 from shared.journal.waiting import ENTRY_KIND, read_waiting
 from shared.ports.clock import Runtime
-from shared.ports.records import Delete, Replace
+from shared.ports.records import Create, Delete, Page, Record, Replace
 from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -68,12 +69,12 @@ class Process:
         self.outbox = Outbox(records, bus, Agenda(records, runtime), "development", runtime)  # type: ignore[arg-type]
         self.journal = Journal(records, self.outbox, "development", runtime)
 
-    async def commit(self, resource: str = "", events: int = 0) -> str:
+    async def commit(self, resource: str = "", events: int = 0, tenant: str = TENANT) -> str:
         """Commit an entry with events about its resource; its id."""
-        entry = self.journal.entry(Action.DOCUMENT_LIST, resource, tenant=TENANT)
+        entry = self.journal.entry(Action.DOCUMENT_LIST, resource, tenant=tenant)
         sealed = [
             self.journal.event(
-                EventType.DOCUMENT_SEALED, TENANT, f"usr_{number}", VersionData(version=1)
+                EventType.DOCUMENT_SEALED, tenant, f"usr_{number}", VersionData(version=1)
             )
             for number in range(events)
         ]
@@ -96,12 +97,23 @@ class Shared:
         page = await self.records.query(MAIN, kind, limit=1_000)
         return [each.id for each in page.records]
 
-    async def killed(self, events: int = 0) -> str:
-        """An entry that a process committed right before it was killed; its id."""
-        process = self.process()
+    async def killed(
+        self, events: int = 0, tenant: str = TENANT, process: Process | None = None
+    ) -> str:
+        """An entry that a process, or a new one, committed right before it was killed; its id."""
+        process = process or self.process()
         process.outbox.schedule_publish = lambda *_, **__: None  # type: ignore[method-assign]
         process.outbox.announce_entry = lambda *_: None  # type: ignore[method-assign]
-        return await process.commit(events=events)
+        return await process.commit(events=events, tenant=tenant)
+
+    async def record(self, kind: str = ENTRY_KIND) -> Record:
+        """The only record of a kind."""
+        [record] = (await self.records.query(MAIN, kind)).records
+        return record
+
+    async def rewrite(self, record: Record, body: dict[str, Any]) -> None:
+        """Change what a record says."""
+        await self.records.commit(MAIN, [Replace(replace(record, body={**record.body, **body}))])
 
 
 async def test_a_commit_with_an_event_is_one_record_that_the_event_needs_no_other() -> None:
@@ -280,16 +292,19 @@ async def test_an_event_of_a_later_release_stays_when_its_entry_goes() -> None:
         {"entry": {"id": "aud_other"}, "events": []},
         {"entry": "text", "events": []},
         {"unreadable": True},
+        {"events": [5]},
+        {"events": "text"},
     ],
 )
 async def test_a_damaged_record_is_no_entry(body: dict[str, Any]) -> None:
     shared = Shared()
     await shared.killed(events=1)
-    [record] = (await shared.records.query(MAIN, ENTRY_KIND)).records
+    record = await shared.record()
+    if "events" in body and "entry" not in body:
+        body = {**record.body, **body}
     await shared.records.commit(MAIN, [Replace(replace(record, body=body))])
-    [record] = (await shared.records.query(MAIN, ENTRY_KIND)).records
     with pytest.raises(Damaged):
-        read_waiting(record)
+        read_waiting(await shared.record())
     shared.clock.advance(DUE)
     assert await shared.process().outbox.relay() == 1, "it is announced, and the append says so"
 
@@ -302,3 +317,185 @@ async def test_a_set_of_the_backups_has_the_entry_without_its_events() -> None:
     await shared.killed()
     plain = (await shared.records.query(MAIN, ENTRY_KIND)).records[-1]
     assert without_erasable(plain) == read_waiting(plain).entry
+
+
+OTHERS = [f"ten_o{number}" for number in range(20)]
+"""Tenants whose partitions are due in all shards of the agenda, before and after that of ``TENANT``."""
+
+
+async def damage_entry(shared: Shared) -> None:
+    await shared.rewrite(await shared.record(), {"events": [5]})
+
+
+async def damage_outbox(shared: Shared) -> None:
+    unreadable = Record(MAIN, KIND, "evt_x", {"unreadable": True})
+    await shared.records.commit(MAIN, [Create(unreadable)])
+
+
+def damage_agenda(body: dict[str, Any]) -> Callable[[Shared], Awaitable[None]]:
+    async def damage(shared: Shared) -> None:
+        """The first item of each shard is damaged."""
+        for number in range(SHARDS):
+            shard = Partition(OPERATOR, f"agenda-{number}")
+            item = Record(shard, f"agenda-{Task.RELAY_EVENTS}", "2025", body)
+            await shared.records.commit(shard, [Create(item)])
+
+    return damage
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["the due", "everything"])
+@pytest.mark.parametrize(
+    ("damage", "logged"),
+    [
+        (damage_entry, ""),
+        (damage_outbox, "record.damaged kind=outbox id=evt_x"),
+        (damage_agenda({"unreadable": True}), "record.damaged kind=agenda-relay-events id=2025"),
+        (
+            damage_agenda({"partition": "nowhere", "due": "2025-12-31T00:00:00Z"}),
+            "record.damaged kind=agenda-relay-events id=2025",
+        ),
+    ],
+    ids=["entry", "outbox", "agenda", "agenda, of no partition"],
+)
+async def test_what_is_damaged_in_one_partition_holds_up_no_other(
+    damage: Callable[[Shared], Awaitable[None]],
+    logged: str,
+    everything: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = Shared()
+    entry = await shared.killed(events=1)
+    await damage(shared)
+    others = {("audit.recorded", await shared.killed(events=1, tenant=tenant)) for tenant in OTHERS}
+    shared.clock.advance(DUE)
+    await shared.process().outbox.relay(everything=everything)
+    assert logged in caplog.text
+    sealed = [each for each in shared.bus.events if each.type is EventType.DOCUMENT_SEALED]
+    assert {each.partition.tenant for each in sealed} >= {*OTHERS}
+    assert {*shared.bus.take()} >= others | {("audit.recorded", entry)}
+    shared.clock.advance(DUE)
+    assert await shared.process().outbox.relay() == 0, "their items were taken off"
+
+
+class Defective(MemoryRecords):
+    """Records whose waiting entries of one partition nobody can read, for a defect."""
+
+    defect = True
+
+    async def query(self, partition: Partition, kind: str, **how: Any) -> Page:
+        if self.defect and (partition, kind) == (MAIN, ENTRY_KIND):
+            raise TypeError("said with a secret")
+        return await super().query(partition, kind, **how)
+
+
+async def test_a_partition_whose_relay_has_a_defect_holds_up_no_other_and_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = Shared()
+    shared.records = records = Defective(shared.clock)
+    entry = await shared.killed(events=1)
+    for tenant in OTHERS:
+        await shared.killed(events=1, tenant=tenant)
+    shared.clock.advance(DUE)
+    relay = shared.process().outbox
+    assert await relay.relay() == 2 * len(OTHERS)
+    assert "left the events of ten_a/main to the next relay: TypeError" in caplog.text
+    assert "said with a secret" not in caplog.text
+    shared.bus.take()
+    records.defect = False
+    assert await relay.relay() == 2
+    assert shared.bus.take() == [("document.sealed", "usr_0"), ("audit.recorded", entry)]
+
+
+async def relayed_twice(shared: Shared, process: Process, event: str) -> None:
+    """Two hours pass, and the relay leaves an event of a later release."""
+    for _ in range(2):
+        shared.clock.advance(LOOK_AGAIN.total_seconds() + DUE)
+        assert await process.outbox.relay() == 0
+        assert await shared.ids(KIND) == [event]
+    assert shared.bus.take() == []
+
+
+async def test_an_event_of_a_later_release_is_published_once_it_can_be_read() -> None:
+    shared = Shared()
+    await shared.killed(events=1)
+    record = await shared.record()
+    good = read_waiting(record).events[0]
+    later = good.replace("document.sealed", "unheard.of")
+    await shared.rewrite(record, {"events": [later]})
+    process = shared.process()
+    shared.clock.advance(DUE)
+    await process.outbox.relay()
+    await process.journal.ensure_published(MAIN, [later])
+    await shared.records.commit(MAIN, [Delete(ENTRY_KIND, record.id)])
+    shared.bus.take()
+    await relayed_twice(shared, process, json.loads(good)["id"])
+    # The later release comes: it can read the event.
+    await shared.rewrite(await shared.record(KIND), {"event": good})
+    shared.clock.advance(LOOK_AGAIN.total_seconds() + DUE)
+    assert await shared.process().outbox.relay() == 1
+    assert shared.bus.take() == [("document.sealed", "usr_0")]
+    assert await shared.ids(KIND) == []
+
+
+async def test_the_relay_of_a_clock_that_was_set_back_leaves_what_others_count_on() -> None:
+    shared = Shared()
+    shared.clock.advance(60)
+    relay = shared.process()
+    await relay.outbox.relay()
+    front = shared.process()
+    await front.commit()
+    await front.outbox.close()
+    await relay.outbox.relay()
+    shared.clock.advance(-20)
+    await relay.outbox.relay()
+    shared.clock.advance(21)
+    await shared.records.commit(MAIN, [Delete(ENTRY_KIND, (await shared.ids())[0])])
+    entry = await shared.killed(events=1, process=front)
+    shared.bus.take()
+    shared.clock.advance(DUE)
+    assert await shared.process().outbox.relay() == 2
+    assert shared.bus.take() == [("document.sealed", "usr_0"), ("audit.recorded", entry)]
+
+
+async def test_a_process_whose_clock_was_set_back_notes_its_partition_again() -> None:
+    shared = Shared()
+    shared.clock.advance(60)
+    front = shared.process()
+    await front.commit()
+    await front.outbox.close()
+    # The process of the timers has brought the item forward, and taken it off.
+    await shared.process().outbox.relay(everything=True)
+    await shared.records.commit(MAIN, [Delete(ENTRY_KIND, (await shared.ids())[0])])
+    shared.clock.advance(-20)
+    entry = await shared.killed(events=1, process=front)
+    shared.bus.take()
+    shared.clock.advance(DUE)
+    assert await shared.process().outbox.relay() == 2
+    assert shared.bus.take() == [("document.sealed", "usr_0"), ("audit.recorded", entry)]
+
+
+async def test_the_gauge_knows_an_entry_that_nobody_could_announce(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ages: list[float] = []
+
+    class Gauge:
+        def set(self, seconds: float) -> None:
+            ages.append(round(seconds))
+
+    monkeypatch.setattr(telemetry, "OUTBOX_AGE", Gauge())
+    shared = Shared()
+    shared.bus.down = True
+    process = shared.process()
+    await process.commit()
+    await process.outbox.close()
+    shared.clock.advance(7_200)
+    with pytest.raises(Unavailable):
+        await process.outbox.relay()
+    with pytest.raises(Unavailable):
+        await shared.process().outbox.relay()
+    assert ages == [7_200, 7_200]
+    await shared.records.commit(MAIN, [Delete(ENTRY_KIND, (await shared.ids())[0])])
+    await process.outbox.relay()
+    assert ages == [7_200, 7_200, 0]
