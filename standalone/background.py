@@ -17,8 +17,9 @@ import sys
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
-BEHIND_REQUESTS: Final = 10
-"""How much nicer than the first process: somebody waits for a request, and nobody for its replica."""
+BEHIND_REQUESTS: Final = 5
+"""How much nicer than the first process: somebody waits for a request, and nobody for its replica. Not
+more: requests wait, too, while this process commits."""
 
 CONCURRENCY: Final = 8
 GRACE_SECONDS: Final = 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
@@ -26,6 +27,8 @@ from standalone.reclaiming import reclaim_memory
 from standalone.routes import RouteTable
 from standalone.timers import Timers
 from standalone.triggers import read_functions
+
+_logger = logging.getLogger("standalone.host")
 
 BACKLOG: Final = 4_096
 """A burst of one client's connections must not fill it: whoever comes then would wait for seconds."""
@@ -121,7 +124,14 @@ class Host:
                         await server.serve(sockets=[listener])
                         served.set()
                 finally:
-                    await self.shutdown()
+                    await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        """Close the stores; where one does not end, such as on a disk that hangs, go on to the end."""
+        try:
+            await asyncio.wait_for(self.shutdown(), self.grace_seconds)
+        except TimeoutError:
+            _logger.error("stores not closed in %d seconds", self.grace_seconds)
 
     def _config(self, routes: RouteTable, connections: Connections) -> uvicorn.Config:
         return uvicorn.Config(

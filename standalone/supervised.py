@@ -31,6 +31,9 @@ GOOD_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 35.0
 """How long it may take to end: the grace time of its messages, and a little more to close the files."""
 
+KILLED_SECONDS: Final = 5.0
+"""How long the end of a killed process is waited for."""
+
 _logger = logging.getLogger("standalone.background")
 
 
@@ -102,7 +105,9 @@ class Supervised:
             finally:
                 if process.returncode is None:
                     process.kill()
-                    await process.wait()
+                    # A disk that hangs can keep it from ending.
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(process.wait(), KILLED_SECONDS)
             return process.returncode
         finally:
             self._source.announce_to(None)

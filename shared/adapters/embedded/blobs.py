@@ -223,13 +223,12 @@ class FileBlobs:
     def _put_some(self, contents: Sequence[tuple[str, Buffer]]) -> None:
         incoming = self._root / _INCOMING
         drafts = [(name, Draft(incoming, erased=self._forgets)) for name, _ in contents]
-        try:
+        # Each is discarded, also where the disk refuses that of another.
+        with contextlib.ExitStack() as opened:
             for (_, content), (_, draft) in zip(contents, drafts, strict=True):
+                opened.callback(draft.discard)
                 self._write(draft, content)
             self._publish_all(drafts)
-        finally:
-            for _, draft in drafts:
-                draft.discard()
 
     def _get_some(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | None]:
         found: list[bytes | None] = [None] * len(wanted)

@@ -171,11 +171,19 @@ def remove_unless_in_use(path: Path, *, erased: bool = False) -> None:
     except BlockingIOError:
         return
     else:
+        if not _is_at(path, descriptor):
+            return  # its writer has made an object of it meanwhile, and given up the lock
         if erased and os.fstat(descriptor).st_nlink == 1:
             _overwrite(descriptor)
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    return False
 
 
 def _overwrite(descriptor: int) -> None:

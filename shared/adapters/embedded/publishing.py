@@ -18,7 +18,7 @@ from typing import Final
 from shared.adapters.embedded.drafts import Draft
 from shared.adapters.embedded.threads import DiskHangs, on_disk, refused
 from shared.adapters.embedded.tree import ObjectTree, file_name
-from shared.base.errors import StrongroomError
+from shared.base.errors import StrongroomError, Unavailable
 
 THREADS: Final = 4
 """Of one group: beyond that, changing threads takes longer than is gained."""
@@ -81,12 +81,15 @@ class Publisher:
         turn.done.result()
 
     async def _work(self, queue: _Queue) -> None:
+        group: list[_Turn] = []
         try:
             while queue.waiting:
                 group, queue.waiting = queue.waiting, []
                 await self._publish(group)
         finally:
             queue.worker = None
+            # Where this was cancelled; their callers wait for nothing else.
+            _fail([*group, *queue.waiting], Unavailable("The store is being closed; try again."))
 
     async def _publish(self, group: Sequence[_Turn]) -> None:
         opened = ExitStack()

@@ -49,7 +49,7 @@ class Database:
         self._opening = threading.Lock()
         self._prepared = False
         self._closed = False
-        self._writer = Writer(path.stem, self._connect, forget_seconds, Turns(path))
+        self._writer = Writer(path, self._connect, forget_seconds, Turns(path))
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:
@@ -115,10 +115,11 @@ class Database:
             except Empty:
                 connection = await asyncio.to_thread(self._connect_reader)
             with self._lock:
-                closed = self._closed
-                if not closed:
+                # Of several that were opened at once one is enough.
+                needed = not self._closed and self._idle.empty()
+                if needed:
                     self._idle.put(connection)
-            if closed:
+            if not needed:
                 connection.close()
 
     async def close(self) -> None:

@@ -31,6 +31,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class Writer:
     """The one connection that writes, opened by the first piece of work.
 
     Args:
-        name: Of the file, for the thread and for log lines.
+        path: The file.
         connect: Opens the connection; it is to wait for other processes' locks while it opens.
         forget_seconds: How long after a commit the log may still hold what was removed.
         turns: With other processes that write the file.
@@ -64,12 +65,13 @@ class Writer:
 
     def __init__(
         self,
-        name: str,
+        path: Path,
         connect: Callable[[], sqlite3.Connection],
         forget_seconds: float,
         turns: Turns,
     ) -> None:
-        self._name = name
+        self._name = path.stem
+        self._log = path.with_name(path.name + "-wal")
         self._turns = turns
         self._connect = connect
         self._forget_seconds = forget_seconds
@@ -148,16 +150,24 @@ class Writer:
                 # A caller that has gone by now wants nothing done.
                 if not job.future.cancelled():
                     job.run(connection)
-            if group.level == "NORMAL":
-                connection.execute("COMMIT")  # which waits for no disk
+            # Into an empty log SQLite writes a header first, and syncs it.
+            waits_for_no_disk = group.level == "NORMAL" and not self._log_is_empty()
+            if waits_for_no_disk:
+                connection.execute("COMMIT")
         except Exception as error:
             group.failure = error
         if group.failure is not None:
             self._steps.put(partial(self._end, group))
-        elif group.level == "NORMAL":
+        elif waits_for_no_disk:
             self._end_here(group)
         else:
             self._steps.put(partial(self._commit, connection, group))
+
+    def _log_is_empty(self) -> bool:
+        try:
+            return self._log.stat().st_size == 0
+        except FileNotFoundError:
+            return True
 
     def _end_here(self, group: Group) -> None:
         """On the loop: as ``_end``, for a group that was committed there."""
@@ -222,6 +232,8 @@ class Writer:
             for job in group.jobs:
                 job.failure = group.failure
             self._disconnect()
+            # Frames of a commit that failed in its sync would take effect when the file is opened anew.
+            self._forget_at = time.monotonic()
         self._turns.give()
         deliver(group.jobs)
         self._pass_on()

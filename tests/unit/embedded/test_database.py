@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -36,6 +37,7 @@ class Connection(sqlite3.Connection):
     """A connection that counts its commits, and fails them when told to."""
 
     commits = 0
+    committing: ClassVar[list[int]] = []
     failing = ""
     before_commit: Callable[[], None] | None = None
 
@@ -46,6 +48,10 @@ class Connection(sqlite3.Connection):
             if Connection.failing == "before":
                 raise sqlite3.OperationalError("disk I/O error")
             Connection.commits += 1
+            Connection.committing.append(threading.get_ident())
+            if Connection.failing == "after":
+                super().execute(sql)
+                raise sqlite3.OperationalError("disk I/O error")
         if Connection.failing in sql and Connection.failing == "wal_checkpoint":
             raise sqlite3.OperationalError("disk I/O error")
         return super().execute(sql, *arguments)
@@ -54,6 +60,7 @@ class Connection(sqlite3.Connection):
 @pytest.fixture
 def connection(monkeypatch):
     Connection.commits, Connection.failing, Connection.before_commit = 0, "", None
+    Connection.committing.clear()
     connect = sqlite3.connect
     monkeypatch.setattr(
         embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
@@ -387,6 +394,59 @@ async def test_a_disk_in_the_way_puts_it_off(tmp_path, connection, monkeypatch, 
     await eventually(lambda: not files_hold(path, b"a secret text"))
     assert "notes: the log was not emptied: OperationalError" in caplog.text
     await database.close()
+
+
+async def test_what_a_failed_commit_left_in_the_log_goes_at_once(tmp_path, connection):
+    """SQLite has written it before it syncs the log; who opens the file anew would find it committed."""
+    path = tmp_path / "notes.sqlite"
+    log = path.with_name("notes.sqlite-wal")
+    database = Database(path, SCHEMA, forget_seconds=3_600.0)
+    await database.write(insert("kept"))
+    assert await database.read(everything) == [
+        "kept"
+    ]  # while a reader is open SQLite keeps the log
+    assert log.stat().st_size > 0
+    connection.failing = "after"
+    with pytest.raises(Unavailable):
+        await database.write(insert("refused"))
+    connection.failing = ""
+    await eventually(lambda: log.stat().st_size == 0)
+    await database.close()
+
+
+async def test_a_commit_that_begins_the_log_anew_is_no_work_of_the_event_loop(tmp_path, connection):
+    """SQLite syncs the header of a log that was emptied, however little durable the commit has to be."""
+    path = tmp_path / "notes.sqlite"
+    log = path.with_name("notes.sqlite-wal")
+    database = Database(path, SCHEMA, forget_seconds=0.0)
+    await database.write(insert("first"))
+    await eventually(lambda: log.stat().st_size == 0)
+    connection.committing.clear()
+    database._writer._forget_seconds = 3_600.0
+    await database.write(insert("second"), durable=False)
+    await database.write(insert("third"), durable=False)
+    loop = threading.get_ident()
+    assert [thread == loop for thread in connection.committing] == [False, True]
+    await database.close()
+
+
+async def test_many_first_readers_leave_one_connection(tmp_path, connection, monkeypatch):
+    opened, closed = [], []
+    monkeypatch.setattr(Database, "_connect_reader", counted(Database._connect_reader, opened))
+    monkeypatch.setattr(Connection, "close", counted(Connection.close, closed))
+    database = Database(tmp_path / "notes.sqlite", SCHEMA)
+    await asyncio.gather(*(database.read(everything) for _ in range(20)))
+    assert len(closed) == len(opened) - 1
+    await database.close()
+    assert len(closed) == len(opened)
+
+
+def counted(function, calls):
+    def count(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return count
 
 
 REMOVER = """

@@ -6,14 +6,18 @@ A file that is open shows what is in its blocks, after its name is gone too.
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from shared.adapters.embedded import blobs
+from shared.adapters.embedded import blobs, drafts
 from shared.adapters.embedded.blobs import FileBlobs
+from shared.adapters.embedded.drafts import Draft, remove_unless_in_use
 from shared.adapters.embedded.pieces import read_at
 from shared.base.errors import Conflict, NotFound, Unavailable
 from tests.support.clock import FakeClock
@@ -179,3 +183,46 @@ async def test_a_reader_whose_object_was_deleted_and_put_again_gets_neither_of_t
     await store.put("page", stream(bytes(len(whole))))
     with pytest.raises(NotFound):
         await anext(reading)
+
+
+async def test_an_object_that_was_made_while_leftovers_are_looked_for_stays(
+    root, store, monkeypatch
+):
+    """Its draft is found, then loses its name and its lock to the object, and only then is locked."""
+    await store.put("first", stream(KEY))
+    draft = Draft(root / ".incoming", erased=True)
+    draft.write(KEY)
+    lock = fcntl.flock
+
+    def lock_late(descriptor, how):
+        if how & fcntl.LOCK_NB:
+            with open_folder(root) as folder:
+                draft.link(folder, "second=")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(drafts.fcntl, "flock", lock_late)
+    remove_unless_in_use(Path(draft.path), erased=True)
+    assert await content(store, "second") == KEY
+
+
+async def test_a_disk_that_refuses_everything_leaves_no_descriptor_open(store, monkeypatch):
+    await store.put("first", stream(KEY))
+    before = len(os.listdir("/proc/self/fd"))
+
+    def refuse(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(Unavailable):
+            await store.put_all([(f"more/{number}", KEY) for number in range(5)])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@contextmanager
+def open_folder(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
