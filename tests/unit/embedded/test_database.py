@@ -431,7 +431,8 @@ async def test_a_commit_that_begins_the_log_anew_is_no_work_of_the_event_loop(tm
 
 
 async def test_many_first_readers_leave_one_connection(tmp_path, connection, monkeypatch):
-    opened, closed = [], []
+    opened: list[object] = []
+    closed: list[object] = []
     monkeypatch.setattr(Database, "_connect_reader", counted(Database._connect_reader, opened))
     monkeypatch.setattr(Connection, "close", counted(Connection.close, closed))
     database = Database(tmp_path / "notes.sqlite", SCHEMA)

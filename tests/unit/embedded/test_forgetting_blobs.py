@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.embedded import blobs, drafts
+from shared.adapters.embedded import blobs
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.drafts import Draft, remove_unless_in_use
 from shared.adapters.embedded.pieces import read_at
@@ -200,7 +200,7 @@ async def test_an_object_that_was_made_while_leftovers_are_looked_for_stays(
                 draft.link(folder, "second=")
         lock(descriptor, how)
 
-    monkeypatch.setattr(drafts.fcntl, "flock", lock_late)
+    monkeypatch.setattr(fcntl, "flock", lock_late)
     remove_unless_in_use(Path(draft.path), erased=True)
     assert await content(store, "second") == KEY
 
