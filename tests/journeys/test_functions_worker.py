@@ -288,6 +288,10 @@ def test_timers_and_messages_take_effect(
         return {each["entry"]["action"]: each["position"] for each in log}
 
     assert positions() == {}, "entries wait for the audit function"
-    for event in take(yesterday, "audit"):
-        host.deliver("audit", event)
-    assert {"document.create", "document.replicate"} <= positions().keys()
+
+    def logged() -> bool:
+        for event in take(yesterday, "audit"):
+            host.deliver("audit", event)
+        return {"document.create", "document.replicate"} <= positions().keys()
+
+    wait_until(logged, "the entries in the audit log")
