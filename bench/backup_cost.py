@@ -7,8 +7,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from bench.vault import RunningClock, Vault, at_once, opened
+from bench.vault import AT_ONCE, RunningClock, Vault, opened
 from shared.access.principal import Principal
+from shared.base.concurrency import at_once
 from shared.base.ids import new_id
 from shared.base.partitions import partition_of
 from shared.base.streams import single
@@ -76,7 +77,9 @@ async def _fill(vault: Vault, by: Principal, count: int) -> list[str]:
         documents.append(Document(id=name, created_at=now, current=version))
         contents[version.object] = content
     await store.months.prepare(partition_of(by.tenant, documents[0].id))
-    await at_once(lambda name: adapters.primary.put(name, single(contents[name])), contents)
+    await at_once(
+        lambda name: adapters.primary.put(name, single(contents[name])), contents, AT_ONCE
+    )
     batches = [documents[start : start + IN_ONE_COMMIT] for start in range(0, count, IN_ONE_COMMIT)]
     for batch in batches:
         partition = partition_of(by.tenant, batch[0].id)

@@ -11,14 +11,15 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench.vault import SUBSCRIPTIONS, at_once
+from bench.vault import AT_ONCE, SimulatedClock, settle
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.targets import MemoryTargets
+from shared.base.concurrency import at_once
 from shared.base.errors import Unavailable
 from shared.base.events import Event
 from shared.base.partitions import OPERATOR
@@ -38,19 +39,6 @@ SETTLED_SECONDS = 12 * 3_600.0
 """After which the sweep has looked at all that was uploaded."""
 
 CONTENT = b"a small document of a tenant that has many of them, 100 bytes long; only their number counts\n"
-
-
-class Clock:
-    """Stands still but for ``advance``."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-
-    def now(self) -> datetime:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
 
 
 @dataclass
@@ -87,7 +75,7 @@ class Tenant:
     """
 
     services: Services
-    clock: Clock
+    clock: SimulatedClock
     calls: Counter[str]
     bus: SilentBus
     by: Principal
@@ -106,7 +94,7 @@ class Tenant:
         """Upload until there are so many documents."""
         while (have := len(self.documents)) < size:
             numbers = range(have, min(have + A_STEP, size))
-            await at_once(lambda number: self.upload(f"{number:07d}.txt"), numbers)
+            await at_once(lambda number: self.upload(f"{number:07d}.txt"), numbers, AT_ONCE)
             self.documents.sort()  # as their ids say when they were made
             await self.settle()
             self.clock.advance(STEP_SECONDS)
@@ -121,21 +109,13 @@ class Tenant:
 
     async def settle(self) -> None:
         """Let every event take effect."""
-        source = self.services.adapters.source
-        busy = True
-        while busy:
-            busy = False
-            await self.services.outbox.close()
-            for subscription in SUBSCRIPTIONS:
-                while deliveries := await source.receive(subscription, limit=50):
-                    busy = True
-                    await self._take(subscription, deliveries)
+        await settle(self.services, self._take)
 
     async def _take(self, subscription: str, deliveries: Sequence[Delivery]) -> None:
         handled = deliveries[:1] if subscription == AUDIT else deliveries
         handle = partial(self.services.handlers.handle, subscription)
-        await at_once(lambda delivery: handle(delivery.body), handled)
-        await at_once(self.services.adapters.source.complete, deliveries)
+        await at_once(lambda delivery: handle(delivery.body), handled, AT_ONCE)
+        await at_once(self.services.adapters.source.complete, deliveries, AT_ONCE)
 
 
 @contextlib.asynccontextmanager
@@ -150,7 +130,7 @@ async def opened(data: Path, now: datetime, like: Tenant | None = None) -> Async
     settings = Settings(
         data_dir=data, public_base_url="http://bench.test", bootstrap_secret_sha256="0" * 64
     )
-    clock, calls = Clock(now), Counter[str]()
+    clock, calls = SimulatedClock(now), Counter[str]()
     runtime = Runtime(clock, os.urandom)
     adapters = counted_adapters(profile_adapters(settings, load_topology(), runtime), calls)
     bus = SilentBus(adapters.bus)

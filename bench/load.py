@@ -353,7 +353,6 @@ def run(folder: Path, seconds: float, seed: int) -> int:
     report.row(
         "throughput of 100 clients, of that of 10", f"{many.throughput / few.throughput:.2f}"
     )
-    report.row("the same for each client that works", f"{many.each / few.each:.2f}")
     report.at_most("100 clients: p99, times the median", many.p99 / many.median, MOST_TIMES_MEDIAN)
     report.at_most("errors", few.load.errors.total() + many.load.errors.total(), 0)
     report.at_most("memory growth, MiB", growth, MOST_GROWTH / MEBIBYTE)

@@ -1,21 +1,20 @@
 """The services over the embedded adapters in this process, on a clock that can be moved ahead."""
 
-import asyncio
 import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bench.corpus import Corpus
 from shared.access.permissions import Role
 from shared.access.principal import Principal
 from shared.adapters.memory.targets import MemoryTargets
+from shared.base.concurrency import at_once
 from shared.base.partitions import OPERATOR
 from shared.base.streams import single
 from shared.base.topology import load_topology
@@ -25,9 +24,6 @@ from shared.ports.bus import Delivery
 from shared.ports.clock import Runtime
 from shared.wiring.services import Services, build, profile_adapters
 from shared.wiring.settings import Settings
-
-A = TypeVar("A")
-T = TypeVar("T")
 
 AT_ONCE = 16
 SUBSCRIPTIONS = ("encryption", "replication", "targets", "audit")
@@ -51,8 +47,8 @@ class RunningClock:
 class SimulatedClock:
     """Stands still but for ``advance``."""
 
-    def __init__(self) -> None:
-        self._now = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    def __init__(self, now: datetime = datetime(2026, 1, 1, 10, tzinfo=UTC)) -> None:
+        self._now = now
 
     def now(self) -> datetime:
         return self._now
@@ -110,7 +106,9 @@ class Vault:
         """Upload the first revision of a corpus; the documents' ids in the order of the files."""
         numbers = range(len(corpus.sizes))
         return await at_once(
-            lambda number: self.upload(by, f"{number:06d}.bin", corpus.content(number)), numbers
+            lambda number: self.upload(by, f"{number:06d}.bin", corpus.content(number)),
+            numbers,
+            AT_ONCE,
         )
 
     async def change(self, by: Principal, corpus: Corpus, documents: list[str]) -> None:
@@ -118,6 +116,7 @@ class Vault:
         await at_once(
             lambda number: self.update(by, documents[number], corpus.content(number, 1)),
             corpus.changed(),
+            AT_ONCE,
         )
 
     async def sha256(self, by: Principal, document: str) -> bytes:
@@ -132,15 +131,7 @@ class Vault:
 
     async def settle(self) -> None:
         """Let every event take effect."""
-        source = self.services.adapters.source
-        busy = True
-        while busy:
-            busy = False
-            await self.services.outbox.close()
-            for subscription in SUBSCRIPTIONS:
-                while deliveries := await source.receive(subscription, limit=50):
-                    busy = True
-                    await at_once(partial(self._handle, subscription), deliveries)
+        await settle(self.services, self._take)
 
     async def until_due(self) -> None:
         """Let everything that was committed be due for the next set."""
@@ -148,9 +139,12 @@ class Vault:
         self.clock.advance(UNTIL_DUE)
         await self.services.outbox.relay()
 
-    async def _handle(self, subscription: str, delivery: Delivery) -> None:
-        await self.services.handlers.handle(subscription, delivery.body)
-        await self.services.adapters.source.complete(delivery)
+    async def _take(self, subscription: str, deliveries: Sequence[Delivery]) -> None:
+        async def handle(delivery: Delivery) -> None:
+            await self.services.handlers.handle(subscription, delivery.body)
+            await self.services.adapters.source.complete(delivery)
+
+        await at_once(handle, deliveries, AT_ONCE)
 
 
 async def _is_damaged(place: str, name: str) -> str:
@@ -178,12 +172,20 @@ async def opened(data: Path, clock: Any) -> AsyncIterator[Vault]:
         await services.close()
 
 
-async def at_once(work: Callable[[A], Awaitable[T]], items: Iterable[A]) -> list[T]:
-    """The results in the order of the items, ``AT_ONCE`` at a time."""
-    places = asyncio.Semaphore(AT_ONCE)
+async def settle(
+    services: Services, take: Callable[[str, Sequence[Delivery]], Awaitable[object]]
+) -> None:
+    """Let every event take effect.
 
-    async def take_place(item: A) -> T:
-        async with places:
-            return await work(item)
-
-    return await asyncio.gather(*(take_place(item) for item in items))
+    Args:
+        services: Over the bus that has the events.
+        take: Handles and completes what was received of a subscription.
+    """
+    busy = True
+    while busy:
+        busy = False
+        await services.outbox.close()
+        for subscription in SUBSCRIPTIONS:
+            while deliveries := await services.adapters.source.receive(subscription, limit=50):
+                busy = True
+                await take(subscription, deliveries)

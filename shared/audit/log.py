@@ -158,9 +158,13 @@ class AuditLog:
             scan = self._waiting.scan(
                 partition, first=min(ids), before=f"{max(ids)}~", tolerant=True
             )
-            waiting = {each.record.id async for each in scan}.intersection(ids)
+            waiting = [each.value async for each in scan if each.record.id in ids]
             if waiting:
-                deletes = [Delete(ENTRY_KIND, each) for each in sorted(waiting)]
+                # Their effects may have been lost with the records.
+                await self.journal.ensure_published(
+                    partition, [event for each in waiting for event in each.events]
+                )
+                deletes = [Delete(ENTRY_KIND, each.entry.id) for each in waiting]
                 await remove_all(self.records, partition, deletes)
 
     async def _take_up(self, tenant: str) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +58,18 @@ class Counting:
         finally:
             stopping.set()
             await asyncio.gather(*pumps)
-        await self.settle()
+        await self.app.settle()
         return Counter({name: calls / UPLOADS for name, calls in self.calls.items()})
-
-    async def settle(self) -> None:
-        """Let every event take effect."""
-        busy = True
-        while busy:
-            await self.app.services.outbox.close()
-            busy = any([await self._take(name, wait_seconds=0) for name in SUBSCRIPTIONS])
 
     async def _pump(self, subscription: str, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            await self._take(subscription, wait_seconds=0.1)
+            source = self.app.services.adapters.source
+            deliveries = await source.receive(subscription, limit=IN_WORK, wait_seconds=0.1)
+            await at_once(partial(self._handle, subscription), deliveries, IN_WORK)
 
-    async def _take(self, subscription: str, *, wait_seconds: float) -> bool:
-        services = self.app.services
-        source = services.adapters.source
-        deliveries = await source.receive(subscription, limit=IN_WORK, wait_seconds=wait_seconds)
-
-        async def handle(delivery: Delivery) -> None:
-            await services.handlers.handle(subscription, delivery.body)
-            await source.complete(delivery)
-
-        await at_once(handle, deliveries, IN_WORK)
-        return bool(deliveries)
+    async def _handle(self, subscription: str, delivery: Delivery) -> None:
+        await self.app.services.handlers.handle(subscription, delivery.body)
+        await self.app.services.adapters.source.complete(delivery)
 
 
 @dataclass(frozen=True)
@@ -122,7 +110,7 @@ async def test_an_upload_and_an_open_ask_for_no_more_than_they_may(deployed: Dep
         tenant = await app.tenant("acme")
         auth = await app.auth(tenant)
         await app.upload(auth, CONTENT)  # keys are made and remembered, timers told
-        await counting.settle()
+        await app.settle()
         documents: list[str] = []
 
         async def upload(_: int) -> None:
