@@ -1,4 +1,4 @@
-"""What seals and opens beside Strongroom: bare algorithms, and libraries as their manuals have them used."""
+"""What seals and opens beside Strongroom: algorithms alone, and libraries as their manuals show them."""
 
 import hashlib
 import io

@@ -343,11 +343,12 @@ class Restored(Log):
     """A log of three parts whose index was lost after its tiles were made.
 
     The records were restored to a time when its entries waited: two in the main partition, one in a month.
+    The first one waits with an event.
     """
 
     async def restore(self) -> list[Record]:
         """Lose the index; what waits again."""
-        await self.commit(1)
+        await with_event(self, "usr_restored")
         await self.commit(1, "doc_01kdvdq4k07j7aj8v4x9k5n8kw")
         await self.commit(1)
         waited = [*await self.waiting(), *await self.waiting(Partition(TENANT, "2026-01"))]
@@ -370,9 +371,12 @@ async def test_a_restored_entry_that_the_tiles_give_back_is_logged_once(new: int
     log = Restored()
     waited = await log.restore()
     await log.commit(new)
+    audit, journal = log.process()
+    bus = Publishing(journal)
     for partition in (MAIN, Partition(TENANT, "2026-01")):
-        await log.process()[0].log.append_pending(partition)
+        await audit.log.append_pending(partition)
         assert await log.waiting(partition) == []
+    assert bus.seen == ["usr_restored"], "its effect may have been lost with the records"
     for record in waited:
         assert len(await log.positions(TENANT, record.id)) == 1
     await log.check(2 * PART + 3 + new)

@@ -16,6 +16,7 @@ import pytest
 from shared.base.buffers import Buffer
 from shared.base.pipelines import IN_FLIGHT, OUTPUTS, Lane, Result, convert_observed
 from shared.base.streams import INLINE_BYTES
+from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
 
@@ -225,27 +226,9 @@ async def test_a_consumer_that_stops_stops_the_conversion() -> None:
 
 
 async def test_cancelling_the_consumer_cancels_the_source() -> None:
-    begun, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def stuck() -> AsyncIterator[bytes]:
-        yield bytes(FIRST + 1)
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    async def consume() -> None:
-        async for _ in convert_observed(Marking(), stuck(), Seen()):
-            pass
-
-    task = asyncio.create_task(consume())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert cancelled.is_set()
+    await check_cancelled_with_its_consumer(
+        lambda source: convert_observed(Marking(), source, Seen()), bytes(FIRST + 1)
+    )
 
 
 class Slow(Executor):

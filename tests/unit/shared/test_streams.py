@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.base.buffers import Buffer
 from shared.base.streams import convert_stream, prefetch, rechunk
+from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
 
@@ -215,24 +216,4 @@ async def test_a_consumer_that_stops_stops_the_source() -> None:
 
 
 async def test_cancelling_the_consumer_cancels_what_is_being_made() -> None:
-    begun, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def stuck() -> AsyncIterator[int]:
-        yield 1
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    async def consume() -> None:
-        async for _ in prefetch(stuck()):
-            pass
-
-    task = asyncio.create_task(consume())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert cancelled.is_set()
+    await check_cancelled_with_its_consumer(prefetch, 1)
