@@ -42,12 +42,15 @@ async def at_once(work: Callable[[A], Awaitable[T]], items: Iterable[A], limit: 
 
 @dataclass(slots=True)
 class _Line(Generic[T]):
-    """Those who ask for one thing: how many, how many readings have begun, and what the last one found."""
+    """Those who ask for one thing: how many, how many readings have begun, and what the last ones gave.
+
+    What they gave stands beside the number of the reading.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     begun: int = 0
-    found: T | None = None
+    found: tuple[int, T] | None = None
     failed: tuple[int, Unavailable] | None = None
 
 
@@ -64,7 +67,7 @@ class SharedReading(Generic[K, T]):
 
     def __init__(self, read: Callable[[K], Awaitable[T]]) -> None:
         self._read = read
-        self._lines: dict[K, _Line[tuple[int, T]]] = {}
+        self._lines: dict[K, _Line[T]] = {}
 
     async def get(self, key: K) -> T:
         """What there is now, after this call began."""

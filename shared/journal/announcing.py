@@ -53,7 +53,7 @@ class EntryAnnouncements:
     left: set[Partition]
     _waiting: dict[Partition, _Announcement] = field(init=False, default_factory=dict)
     _announcing: asyncio.Task[None] | None = field(init=False, default=None)
-    _pause: asyncio.Task[None] | None = field(init=False, default=None)
+    _pause: asyncio.Future[None] | None = field(init=False, default=None)
     _flushing: bool = field(init=False, default=False)
 
     def schedule(self, partition: Partition, entry: str) -> None:
@@ -95,7 +95,7 @@ class EntryAnnouncements:
     async def _announce_waiting(self) -> None:
         while self._waiting:
             if not self._flushing:
-                self._pause = asyncio.create_task(_sleep(self.runtime))
+                self._pause = asyncio.ensure_future(self.runtime.sleep(PAUSE_SECONDS))
                 await asyncio.wait([self._pause])  # it ends early where it is cancelled
                 self._pause = None
             announced, self._waiting = self._waiting, {}
@@ -122,7 +122,3 @@ class EntryAnnouncements:
         ]
         for start in range(0, len(events), _BATCH):
             await self.bus.publish(events[start : start + _BATCH])
-
-
-async def _sleep(runtime: Runtime) -> None:
-    await runtime.sleep(PAUSE_SECONDS)
