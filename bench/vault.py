@@ -22,6 +22,7 @@ from shared.documents.models import Description
 from shared.documents.reading import content_etag
 from shared.ports.bus import Delivery
 from shared.ports.clock import Runtime
+from shared.wiring.counting import counted_adapters
 from shared.wiring.services import Services, build, profile_adapters
 from shared.wiring.settings import Settings
 
@@ -57,26 +58,9 @@ class SimulatedClock:
         self._now += timedelta(seconds=seconds)
 
 
-class Counted:
-    """A store whose calls are counted."""
-
-    def __init__(self, store: object, calls: Counter[str]) -> None:
-        self._store = store
-        self._calls = calls
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._calls[name] += 1
-            return found(*args, **kwargs)
-
-        return call
-
-
 @dataclass
 class Vault:
-    """The services, the clock that they go by, and the calls that they made of their stores."""
+    """The services, the clock that they go by, and the calls that they made (``counted_adapters``)."""
 
     services: Services
     clock: Any
@@ -159,11 +143,7 @@ async def opened(data: Path, clock: Any) -> AsyncIterator[Vault]:
     )
     calls: Counter[str] = Counter()
     adapters = profile_adapters(settings, load_topology(), runtime := Runtime(clock, os.urandom))
-    counted: dict[str, Any] = {
-        name: Counted(getattr(adapters, name), calls)
-        for name in ("primary", "replica", "backup", "backup_keys", "records")
-    }
-    adapters = replace(adapters, **counted, targets=MemoryTargets(runtime))
+    adapters = replace(counted_adapters(adapters, calls), targets=MemoryTargets(runtime))
     services = build(settings, clock, os.urandom, adapters)
     try:
         await services.start()

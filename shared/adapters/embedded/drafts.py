@@ -116,16 +116,14 @@ class Draft:
         self.descriptor = None
 
     def _open(self) -> int:
-        if self.descriptor is None:
+        while self.descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             self.descriptor = os.open(self.path, flags, 0o600)
             fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             # Another process that looks for leftovers may have come before the lock, and removed it.
-            while not os.fstat(self.descriptor).st_nlink:
+            if not os.fstat(self.descriptor).st_nlink:
                 os.close(self.descriptor)
                 self.descriptor = None
-                self.descriptor = os.open(self.path, flags, 0o600)
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX)
         return self.descriptor
 
 

@@ -21,7 +21,7 @@ from shared.adapters.embedded.tree import ObjectTree, file_name
 from shared.base.errors import StrongroomError, Unavailable
 
 THREADS: Final = 4
-"""Of one group: beyond that, changing threads takes longer than is gained."""
+"""That sync the files of one group: the disk does a few in the time of one."""
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class Publisher:
 
 
 async def _all_on_disk(calls: Sequence[Callable[[], None]]) -> Sequence[OSError | None]:
-    """What each call failed with, or None: the disk syncs several files in the time of one.
+    """What each call failed with, or None; ``THREADS`` make the calls.
 
     Raises:
         DiskHangs: Threads work on some of them still.
