@@ -190,7 +190,12 @@ def operations(cursors: dict[int, str]) -> list[tuple[Operation, int]]:
         (Operation("list, in the middle", list_deep(cursors), list_deep(cursors), settle), 1),
         (Operation("audit log: append", append, append, settle), 1),
         (Operation("audit log: newest entries", log_newest, after=settle), 1),
-        (Operation("audit log: of a document", log_of_newest_document, after=settle), 1),
+        (
+            Operation(
+                "audit log: of a document", log_of_newest_document, log_of_newest_document, settle
+            ),
+            1,
+        ),
         (Operation("delete", trash, choose, settle), 1),
         (Operation("erase", erase, choose, settle), 1),
         (Operation(f"relay {BATCH} events", relay, commit_silently, settle), 3),
