@@ -79,8 +79,6 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
-        from functions.api.request_headers import NEEDED  # not needed to respond to anything else
-
         document = super().openapi()
         components = document.setdefault("components", {})
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -92,7 +90,6 @@ class Api(FastAPI):
             schema = parameter["schema"]
             # What may be left out is null to FastAPI, but a request cannot send a null.
             schema.update(*(form for form in schema.pop("anyOf", ()) if form != {"type": "null"}))
-            parameter["required"] |= schema.pop(NEEDED, False)
         return document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
@@ -33,7 +33,7 @@ OtherTenant = Annotated[
         description="For employees: whose sets. The tenant sees in its audit log who read them.",
     ),
 ]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("backups"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("backups")]
 
 
 class BackupView(BaseModel):

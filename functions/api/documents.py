@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from functions.api.bodies import (
@@ -62,7 +62,7 @@ Erase = Annotated[
         description="Erase it now, also from the trash; it needs the permission `documents.erase`."
     ),
 ]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("documents"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("documents")]
 
 
 @router.post(

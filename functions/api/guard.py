@@ -32,7 +32,14 @@ from starlette.exceptions import HTTPException
 
 from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
-from functions.api.dependencies import limits_of, origin_of, principal_of, services_of
+from functions.api.dependencies import (
+    dependencies_of,
+    limits_of,
+    origin_of,
+    principal_of,
+    services_of,
+    with_dependencies,
+)
 from functions.api.floods import Caller
 from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from functions.api.rate_limits import LimitReached
@@ -116,8 +123,11 @@ class GuardedRoute(APIRoute):
         if not isinstance(access, Access):
             raise TypeError(f"{path} names no permission: decorate {endpoint.__name__}")
         self.access = access
-        options["openapi_extra"] = (options.get("openapi_extra") or {}) | access.openapi
-        super().__init__(path, endpoint, **options)
+        headers = [each for found in dependencies_of(endpoint).values() for each in found.headers]
+        described = {"parameters": headers} if headers else {}
+        extra = options.get("openapi_extra") or {}
+        options["openapi_extra"] = extra | described | access.openapi
+        super().__init__(path, with_dependencies(endpoint), **options)
 
     def get_route_handler(self) -> Handler:
         """Return the handler of the route, behind the guard."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import Depends, Header, Request
+from fastapi import Request
 from pydantic import JsonValue
 
 from functions.api.conditional import Conditions, matches
-from functions.api.dependencies import PrincipalDep
+from functions.api.dependencies import Dependency, principal_of
 from functions.api.digests import Digests, stated_digests
 from functions.api.dispositions import file_name_in
 from shared.base.errors import InvalidInput, PreconditionFailed
@@ -22,69 +22,31 @@ from shared.journal.idempotency import KEY_LENGTH, IdempotencyKey
 
 T = TypeVar("T")
 
-# The next three are for the OpenAPI document alone: the errors below say more clearly what to send.
-NEEDED: Final = "x-needed"
-"""In its schema, marks a header that is required although FastAPI takes it for optional."""
+# These are for the OpenAPI document alone: the errors below say more clearly what to send.
 DIGEST_FORM: Final[dict[str, JsonValue]] = {
     "pattern": r"(^|[,\s])(sha-256=:[A-Za-z0-9+/]{43}=:|sha-512=:[A-Za-z0-9+/]{86}==:)"
 }
 """The schema of a ``Repr-Digest``."""
-TAG_FORM: Final[dict[str, JsonValue]] = {"pattern": r'^"[\x21\x23-\x7e]*"$'}
+_TAG_FORM: Final[dict[str, JsonValue]] = {"pattern": r'^"[\x21\x23-\x7e]*"$'}
 """The schema of an ``If-Match`` with one strong entity tag."""
 
+# The longest name percent-encoded is well below.
+_MAX_DISPOSITION: Final = 8_192
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _STRONG_TAG: Final = re.compile(r'"([\x21\x23-\x7e]*)"')
 
-_Disposition = Annotated[
-    str | None,
-    Header(
-        alias="Content-Disposition",
-        # The longest name percent-encoded is well below.
-        max_length=8_192,
-        description='The document\'s name: `attachment; filename="NAME"` (RFC 6266).',
-        json_schema_extra={NEEDED: True},
-    ),
-]
-# OpenAPI ignores a parameter of this name; the body's description says what it does.
-_MediaType = Annotated[str | None, Header(alias="Content-Type", include_in_schema=False)]
-_Metadata = Annotated[
-    str | None,
-    Header(alias="Strongroom-Metadata", description="Custom metadata: a JSON object of strings."),
-]
-_ReprDigest = Annotated[
-    str | None,
-    Header(
-        alias="Repr-Digest",
-        description="`sha-256=:BASE64:` of the content, or `sha-512` (RFC 9530); checked on arrival, as"
-        " `Content-Digest` and `Content-MD5` are.",
-        json_schema_extra=DIGEST_FORM,
-    ),
-]
-_IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
-_IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="A random UUID: the request takes effect once, however often it is sent.",
-        json_schema_extra={"minLength": KEY_LENGTH.start, "maxLength": KEY_LENGTH.stop - 1},
-    ),
-]
-_IfMatch = Annotated[
-    str | None,
-    Header(
-        alias="If-Match",
-        description="Make the change only if this is the current entity tag.",
-        json_schema_extra=TAG_FORM,
-    ),
-]
-_Precedes = Annotated[
-    str | None,
-    Header(
-        alias="If-Match",
-        description="The entity tag of the version that the new one follows.",
-        json_schema_extra=TAG_FORM | {NEEDED: True},
-    ),
-]
+
+def _header(
+    name: str, description: str, *, required: bool = False, **schema: JsonValue
+) -> dict[str, Any]:
+    """A parameter object (https://spec.openapis.org/oas/v3.1.0#parameter-object)."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "description": description,
+        "schema": {"type": "string", "title": name, **schema},
+    }
 
 
 def describe(disposition: str | None, media_type: str | None, metadata: str | None) -> Description:
@@ -134,18 +96,22 @@ def entity_tag(value: str | None) -> str | None:
     return match[1]
 
 
-async def _description(
-    disposition: _Disposition = None, media_type: _MediaType = None, metadata: _Metadata = None
-) -> Description:
-    return describe(disposition, media_type, metadata)
+def _description(request: Request) -> Description:
+    headers = request.headers
+    return describe(
+        headers.get("content-disposition"),
+        headers.get("content-type"),
+        headers.get("strongroom-metadata"),
+    )
 
 
-async def _digests(request: Request, _documented: _ReprDigest = None) -> Digests:
+def _digests(request: Request) -> Digests:
     return stated_digests(request.headers)
 
 
-async def _if_match(value: _IfMatch = None, if_none_match: _IfNoneMatch = None) -> str | None:
-    etag = entity_tag(value)
+def _if_match(request: Request) -> str | None:
+    etag = entity_tag(request.headers.get("if-match"))
+    if_none_match = request.headers.get("if-none-match")
     if if_none_match is not None:
         if etag is None:
             raise InvalidInput.in_fields(
@@ -160,56 +126,122 @@ async def _if_match(value: _IfMatch = None, if_none_match: _IfNoneMatch = None) 
     return etag
 
 
-async def _preceding_etag(value: _Precedes = None, if_none_match: _IfNoneMatch = None) -> str:
-    etag = await _if_match(value, if_none_match)
+def _preceding_etag(request: Request) -> str:
+    etag = _if_match(request)
     if etag is None:
         raise InvalidInput("Send If-Match with the etag of the version that this one follows.")
     return etag
 
 
-async def _conditions(
-    if_match: Annotated[
-        str | None,
-        Header(alias="If-Match", description="412 unless one of these is the entity tag."),
-    ] = None,
-    if_none_match: Annotated[
-        str | None,
-        Header(alias="If-None-Match", description="304 if one of these is the entity tag."),
-    ] = None,
-    if_range: Annotated[
-        str | None,
-        Header(alias="If-Range", description="Ignore `Range` unless this is the entity tag."),
-    ] = None,
-    wanted: Annotated[
-        str | None, Header(alias="Range", description="`bytes=FIRST-LAST`; for GET alone.")
-    ] = None,
-) -> Conditions:
-    return Conditions(if_match, if_none_match, if_range, wanted)
+def _conditions(request: Request) -> Conditions:
+    headers = request.headers
+    return Conditions(
+        headers.get("if-match"),
+        headers.get("if-none-match"),
+        headers.get("if-range"),
+        headers.get("range"),
+    )
 
 
-def idempotency_key_for(operation: str) -> Callable[..., Awaitable[IdempotencyKey | None]]:
+def idempotency_key_for(operation: str) -> Dependency:
     """Return the dependency that parses the ``Idempotency-Key`` of an operation of the caller's.
 
     Args:
         operation: Keys of different operations are different keys.
     """
 
-    async def key(principal: PrincipalDep, value: _IdempotencyKey = None) -> IdempotencyKey | None:
+    def key(request: Request) -> IdempotencyKey | None:
+        value = request.headers.get("idempotency-key")
         if value is None:
             return None
+        principal = principal_of(request)
         return IdempotencyKey(principal.tenant, f"{principal.user}\n{operation}", value)
 
-    return key
+    return Dependency(
+        key,
+        (
+            _header(
+                "Idempotency-Key",
+                "A random UUID: the request takes effect once, however often it is sent.",
+                minLength=KEY_LENGTH.start,
+                maxLength=KEY_LENGTH.stop - 1,
+            ),
+        ),
+    )
 
 
-DescriptionDep = Annotated[Description, Depends(_description)]
-DigestsDep = Annotated[Digests, Depends(_digests)]
-IfMatchDep = Annotated[str | None, Depends(_if_match)]
-PrecedingEtagDep = Annotated[str, Depends(_preceding_etag)]
-ConditionsDep = Annotated[Conditions, Depends(_conditions)]
+# OpenAPI ignores a parameter named Content-Type; the body's description says what it does.
+DescriptionDep = Annotated[
+    Description,
+    Dependency(
+        _description,
+        (
+            _header(
+                "Content-Disposition",
+                'The document\'s name: `attachment; filename="NAME"` (RFC 6266).',
+                required=True,
+                maxLength=_MAX_DISPOSITION,
+            ),
+            _header("Strongroom-Metadata", "Custom metadata: a JSON object of strings."),
+        ),
+    ),
+]
+DigestsDep = Annotated[
+    Digests,
+    Dependency(
+        _digests,
+        (
+            _header(
+                "Repr-Digest",
+                "`sha-256=:BASE64:` of the content, or `sha-512` (RFC 9530); checked on arrival, as"
+                " `Content-Digest` and `Content-MD5` are.",
+                **DIGEST_FORM,
+            ),
+        ),
+    ),
+]
+IfMatchDep = Annotated[
+    str | None,
+    Dependency(
+        _if_match,
+        (
+            _header(
+                "If-Match", "Make the change only if this is the current entity tag.", **_TAG_FORM
+            ),
+        ),
+    ),
+]
+PrecedingEtagDep = Annotated[
+    str,
+    Dependency(
+        _preceding_etag,
+        (
+            _header(
+                "If-Match",
+                "The entity tag of the version that the new one follows.",
+                required=True,
+                **_TAG_FORM,
+            ),
+        ),
+    ),
+]
+ConditionsDep = Annotated[
+    Conditions,
+    Dependency(
+        _conditions,
+        (
+            _header("If-Match", "412 unless one of these is the entity tag."),
+            _header("If-None-Match", "304 if one of these is the entity tag."),
+            _header("If-Range", "Ignore `Range` unless this is the entity tag."),
+            _header("Range", "`bytes=FIRST-LAST`; for GET alone."),
+        ),
+    ),
+]
 
 
 def _name(disposition: str) -> str:
+    if len(disposition) > _MAX_DISPOSITION:
+        raise ValueError(f"Content-Disposition may have at most {_MAX_DISPOSITION} characters.")
     return file_name(file_name_in(disposition))
 
 

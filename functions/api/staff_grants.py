@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -37,7 +37,7 @@ from shared.journal.idempotency import IdempotencyKey
 
 router = APIRouter(prefix="/staff-grants", tags=["staff grants"], route_class=GuardedRoute)
 
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("staff-grants"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("staff-grants")]
 OfTenant = Annotated[
     Annotated[str, id_pattern("ten")] | None,
     Query(description="Those for one tenant's data alone."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -31,7 +31,7 @@ from shared.targets.requests import (
 router = APIRouter(prefix="/targets", tags=["targets"], route_class=GuardedRoute)
 
 TargetId = Annotated[str, id_path("tgt")]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("targets"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("targets")]
 Rate = Annotated[BytesPerSecond, Field(description="The most to send; 0: no limit.")]
 
 

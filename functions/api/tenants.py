@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
@@ -21,7 +21,7 @@ from shared.journal.idempotency import IdempotencyKey
 router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=GuardedRoute)
 
 TenantId = Annotated[str, id_path("ten")]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("tenants"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("tenants")]
 
 
 class NewTenant(Body):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
@@ -23,7 +23,7 @@ from shared.ports.blobs import UploadGrant
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
 
 UploadId = Annotated[str, id_path("upl")]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("uploads"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("uploads")]
 
 
 class NewUpload(Body):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -25,7 +25,7 @@ from shared.journal.idempotency import IdempotencyKey
 router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
 
 UserId = Annotated[str, id_path("usr")]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("users"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("users")]
 # For the document alone: accounts refuse all roles that do not fit, and say which do.
 # Not strict, as JSON has neither tuples nor enumerations: a list of their names is one of roles.
 Roles = Annotated[

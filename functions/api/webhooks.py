@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -37,7 +37,7 @@ def _each_once(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
 
 
 WebhookId = Annotated[str, id_path("whk")]
-KeyDep = Annotated[IdempotencyKey | None, Depends(idempotency_key_for("webhooks"))]
+KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("webhooks")]
 Url = Annotated[str, Field(max_length=MAX_URL, description="Of the collector: https, port 443.")]
 Kinds = Annotated[
     tuple[Kind, ...],
