@@ -81,6 +81,7 @@ async def _run(pipe: int) -> None:
         clock=clock,
         concurrency=CONCURRENCY,
         grace_seconds=GRACE_SECONDS,
+        activity=services.adapters.activity,
     )
     timers = Timers(
         functions.timers,

@@ -191,4 +191,5 @@ def _host(address: str, port: int, data: Path, lock: int | None) -> Host:
         background=background,
         mounts={PREFIX: StagedOnDemand(services, api.state.limits)},
         behind_proxies=services.settings.trusted_proxies > 0,
+        activity=services.adapters.activity,
     )

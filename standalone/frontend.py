@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.telemetry import RequestTelemetry
+from shared.base.activity import Activity
 from shared.base.errors import RateLimited, Unavailable
 from standalone.connections import Connections, Entry
 from standalone.framing import framing_fault
@@ -61,10 +62,16 @@ _logger = logging.getLogger("standalone.http")
 
 
 class Frontend:
-    """The ASGI app that the HTTP server runs: finds the app for a request and logs the outcome."""
+    """The ASGI app that the HTTP server runs: finds the app for a request and logs the outcome.
 
-    def __init__(self, routes: RouteTable) -> None:
+    Args:
+        routes: Which app it is.
+        activity: Counts the requests.
+    """
+
+    def __init__(self, routes: RouteTable, activity: Activity) -> None:
         self._routes = routes
+        self._activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -81,7 +88,8 @@ class Frontend:
 
         async def counting_receive() -> Message:
             nonlocal bytes_in
-            message = await receive()
+            with self._activity.waiting:
+                message = await receive()
             bytes_in += len(message.get("body", b""))
             return message
 
@@ -93,13 +101,15 @@ class Frontend:
                 fields["trace"] = headers.get("traceparent", "--").split("-")[1] or None
                 fields["request"] = headers.get("request-id")
             bytes_out += len(message.get("body", b""))
-            await send(message)
+            with self._activity.waiting:
+                await send(message)
 
         app = match.app if match else _no_such_route
         scope["app"] = self._routes.api  # whose paths a refusal may name
         level = logging.INFO
         try:
-            await app(scope, counting_receive, counting_send)
+            with self._activity.working:
+                await app(scope, counting_receive, counting_send)
         except (Exception, asyncio.CancelledError) as error:
             level = logging.ERROR
             fields |= describe_error(error)

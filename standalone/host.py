@@ -17,6 +17,7 @@ import azure.functions as func
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.base.activity import Activity
 from shared.ports.bus import EventSource
 from shared.ports.clock import Clock, SystemClock
 from standalone.connections import Connections, connection_limit, raise_open_files
@@ -58,6 +59,7 @@ class Host:
         concurrency: Messages of one subscription in work at once.
         grace_seconds: How long requests, messages and timer runs may go on after the stop.
         clock: The time of day.
+        activity: Counts requests and messages.
     """
 
     app: func.FunctionApp
@@ -76,6 +78,7 @@ class Host:
     concurrency: int = 8
     grace_seconds: int = 30
     clock: Clock = field(default_factory=SystemClock)
+    activity: Activity = field(default_factory=Activity)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then finish what is in work; a second signal ends at once.
@@ -98,6 +101,7 @@ class Host:
             clock=self.clock,
             concurrency=self.concurrency,
             grace_seconds=self.grace_seconds,
+            activity=self.activity,
         )
         stopping, served = asyncio.Event(), asyncio.Event()
         most = connection_limit(raise_open_files())
@@ -135,7 +139,7 @@ class Host:
 
     def _config(self, routes: RouteTable, connections: Connections) -> uvicorn.Config:
         return uvicorn.Config(
-            Frontend(routes),
+            Frontend(routes, self.activity),
             # uvicorn takes what makes a protocol, and declares no more than its class.
             http=partial(LimitedHttpProtocol, connections=connections),  # type: ignore[arg-type]
             ws="none",

@@ -17,6 +17,7 @@ from typing import Final
 
 from azure.functions.servicebus import ServiceBusMessage
 
+from shared.base.activity import Activity
 from shared.base.errors import Conflict, InvalidEvent
 from shared.base.events import Event
 from shared.ports.bus import Delivery, EventSource
@@ -48,6 +49,7 @@ class MessagePump:
         concurrency: Messages of one subscription in work at once.
         grace_seconds: How long a message may go on after the stop, before its function is cancelled
             and the message left for redelivery.
+        activity: Counts the messages.
         sleep: How to wait.
     """
 
@@ -59,6 +61,7 @@ class MessagePump:
         clock: Clock,
         concurrency: int,
         grace_seconds: float,
+        activity: Activity,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._source = source
@@ -66,6 +69,7 @@ class MessagePump:
         self._clock = clock
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
+        self._activity = activity
         self._sleep = sleep
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -116,7 +120,8 @@ class MessagePump:
         renewals = asyncio.create_task(self._keep(lock))
         try:
             try:
-                await function.handler(**{function.argument: _message(delivery)})
+                with self._activity.working:
+                    await function.handler(**{function.argument: _message(delivery)})
             except InvalidEvent as error:
                 outcome, settle = (
                     "dead-lettered",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from shared.base.activity import Activity
 from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus, EventSource
 from shared.ports.collectors import Collectors
@@ -44,6 +45,7 @@ class Adapters:
         environments: Asks each resource that can tell which environment it belongs to.
         upgrade: Brings what an earlier release has stored into today's form, before first use.
         check_room: Raises ``Unavailable`` where the stores have no room for what comes next.
+        activity: What the host is to count requests and messages in; embedded parts look at it.
         mirror_keys: Puts a copy of the key vault beside the backups, where the key vault is files.
         close: Closes them all.
     """
@@ -67,3 +69,4 @@ class Adapters:
     mirror_keys: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     check_room: Callable[[], Awaitable[None]] = _has_room
+    activity: Activity = field(default_factory=Activity)

@@ -17,6 +17,7 @@ from shared.adapters.embedded.roots import Passphrase, RootKeyFile, RootKeySourc
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.threads import on_disk
 from shared.adapters.embedded.write_once import FileWriteOnce
+from shared.base.activity import Activity
 from shared.base.topology import Topology
 from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
@@ -31,11 +32,12 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     data = settings.data_dir
     backup = backup_folder(settings)
     staged_url = settings.staged_public_base_url or f"{settings.public_base_url}/staged"
-    records = SqliteRecords(data / "records.db", clock)
+    activity = Activity()
+    records = SqliteRecords(data / "records.db", clock, activity)
     targets = external_targets(runtime, settings.targets_dir)
     collectors = http_collectors(runtime)
     poster = http_poster(runtime)
-    bus = SqliteBus(data / "bus.db", topology, clock, entropy)
+    bus = SqliteBus(data / "bus.db", topology, clock, entropy, activity)
     root: RootKeySource
     if settings.key_passphrase is not None:
         root = Passphrase(settings.key_passphrase.get_secret_value())
@@ -50,7 +52,8 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
-    primary, replica = FileBlobs(data / "primary", clock), FileBlobs(data / "replica", clock)
+    primary = FileBlobs(data / "primary", clock, activity=activity)
+    replica = FileBlobs(data / "replica", clock, activity=activity)
     sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
     backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
 
@@ -91,6 +94,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         mirror_keys=key_vault_mirror(settings).update,
         close=close,
         check_room=room,
+        activity=activity,
     )
 
 

@@ -166,6 +166,7 @@ class Story:
             clock=self.clock,
             concurrency=concurrency,
             grace_seconds=10,
+            activity=self.app.services.adapters.activity,
             sleep=self.clock.sleep,
         )
         running = asyncio.create_task(pump.run(stopping))

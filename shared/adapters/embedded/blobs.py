@@ -32,6 +32,7 @@ from shared.adapters.embedded.pieces import PIECE, SMALL, read_at
 from shared.adapters.embedded.publishing import Publisher
 from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
+from shared.base.activity import Activity
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, Forbidden, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
@@ -58,6 +59,7 @@ class FileBlobs:
         grants: Signs upload URLs; None: the store takes no uploads from clients.
         forgets: Overwrite what is deleted, so that free space of the disk does not bring it back. It
             cannot reach the copies that a file system or a solid-state disk makes by itself.
+        activity: Of the process; None: every object is published without a look at others.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class FileBlobs:
         grants: UploadGrants | None = None,
         *,
         forgets: bool = False,
+        activity: Activity | None = None,
     ) -> None:
         self._root = root
         self._tree = ObjectTree(root)
-        self._publisher = Publisher(self._tree)
+        self._publisher = Publisher(self._tree, activity or Activity())
         self._clock = clock
         self._grants = grants
         self._forgets = forgets

@@ -19,6 +19,7 @@ from shared.adapters.deliveries import (
 from shared.adapters.embedded import messages
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
+from shared.base.activity import Activity
 from shared.base.events import Event
 from shared.base.topology import Topology
 from shared.ports.bus import DeadLetter, Delivery
@@ -38,10 +39,18 @@ class SqliteBus:
         topology: Topics and subscriptions.
         clock: Decides what is due.
         entropy: Makes lock tokens.
+        activity: See ``Database``.
     """
 
-    def __init__(self, path: Path, topology: Topology, clock: Clock, entropy: Entropy) -> None:
-        self._database = Database(path, messages.SCHEMA)
+    def __init__(
+        self,
+        path: Path,
+        topology: Topology,
+        clock: Clock,
+        entropy: Entropy,
+        activity: Activity | None = None,
+    ) -> None:
+        self._database = Database(path, messages.SCHEMA, activity=activity)
         self._topology = topology
         self._clock = clock
         self._entropy = entropy

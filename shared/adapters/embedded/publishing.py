@@ -18,6 +18,7 @@ from typing import Final
 from shared.adapters.embedded.drafts import Draft
 from shared.adapters.embedded.threads import DiskHangs, on_disk, refused
 from shared.adapters.embedded.tree import ObjectTree, file_name
+from shared.base.activity import Activity
 from shared.base.errors import StrongroomError, Unavailable
 
 THREADS: Final = 4
@@ -48,9 +49,11 @@ class Publisher:
 
     Attributes:
         tree: Where objects lie.
+        activity: Of the process: a group gathers whoever is about to join.
     """
 
     tree: ObjectTree
+    activity: Activity
     _queue: _Queue | None = field(default=None, init=False)
 
     async def publish(self, name: str, draft: Draft) -> None:
@@ -72,7 +75,8 @@ class Publisher:
         cancelled = False
         while not turn.done.done():
             try:
-                await asyncio.wait([turn.done])
+                with self.activity.waiting:
+                    await asyncio.wait([turn.done])
             except asyncio.CancelledError:
                 cancelled = True
         if cancelled:
@@ -84,6 +88,7 @@ class Publisher:
         group: list[_Turn] = []
         try:
             while queue.waiting:
+                await self.activity.idle()
                 group, queue.waiting = queue.waiting, []
                 await self._publish(group)
         finally:

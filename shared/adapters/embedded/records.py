@@ -20,6 +20,7 @@ from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.record_changes import NO_FIELDS, apply_all, json_object, prune
 from shared.adapters.embedded.record_schema import SCHEMA, TAKE_POSITIONS, VERSION
 from shared.adapters.embedded.sqlite import Database
+from shared.base.activity import Activity
 from shared.base.errors import NotFound
 from shared.base.partitions import Partition
 from shared.ports.clock import Clock
@@ -48,10 +49,11 @@ class SqliteRecords:
     Args:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
         clock: Decides what has expired.
+        activity: See ``Database``.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._database = Database(path, SCHEMA, VERSION)
+    def __init__(self, path: Path, clock: Clock, activity: Activity | None = None) -> None:
+        self._database = Database(path, SCHEMA, VERSION, activity=activity)
         self._clock = clock
         self._pruned_at = datetime.min.replace(tzinfo=UTC)
 

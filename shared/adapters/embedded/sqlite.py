@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from shared.adapters.embedded.folders import make_private_folder
 from shared.adapters.embedded.turns import Turns
 from shared.adapters.embedded.writer import FORGET_SECONDS, Writer, empty_log
+from shared.base.activity import Activity
 from shared.base.errors import Damaged, InternalError, InvalidInput, Unavailable
 
 _T = TypeVar("_T")
@@ -32,6 +33,7 @@ class Database:
         schema: SQL that makes what is not there yet.
         version: Of the schema, kept in the file; a file of another version is refused, not changed.
         forget_seconds: How long after a commit the log may still hold what was removed.
+        activity: Of the process; None: every commit begins without a look at others.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Database:
         version: int = 0,
         *,
         forget_seconds: float = FORGET_SECONDS,
+        activity: Activity | None = None,
     ) -> None:
         self._path = path
         self._schema = schema
@@ -49,7 +52,8 @@ class Database:
         self._opening = threading.Lock()
         self._prepared = False
         self._closed = False
-        self._writer = Writer(path, self._connect, forget_seconds, Turns(path))
+        self._activity = activity or Activity()
+        self._writer = Writer(path, self._connect, forget_seconds, Turns(path), self._activity)
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], *, durable: bool = True) -> _T:
@@ -74,7 +78,8 @@ class Database:
             self._check_open()
             written = self._writer.submit(work, durable=durable)
         try:
-            result: _T = await written
+            with self._activity.waiting:
+                result: _T = await written
         except Exception as error:
             raise self._explained(error) from error
         return result

@@ -37,6 +37,7 @@ from typing import Any, Final
 
 from shared.adapters.embedded.groups import Group, Job, deliver
 from shared.adapters.embedded.turns import Turns
+from shared.base.activity import Activity
 
 MAX_GROUP: Final = 256
 """Pieces of work in one transaction: bounds how long the first of them waits for the last."""
@@ -61,6 +62,7 @@ class Writer:
         connect: Opens the connection; it is to wait for other processes' locks while it opens.
         forget_seconds: How long after a commit the log may still hold what was removed.
         turns: With other processes that write the file.
+        activity: Of the process: a group gathers whoever is about to join it.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Writer:
         connect: Callable[[], sqlite3.Connection],
         forget_seconds: float,
         turns: Turns,
+        activity: Activity,
     ) -> None:
         self._name = path.stem
         self._log = path.with_name(path.name + "-wal")
         self._turns = turns
+        self._activity = activity
         self._connect = connect
         self._forget_seconds = forget_seconds
         self._steps: SimpleQueue[_Step | None] = SimpleQueue()
@@ -102,8 +106,7 @@ class Writer:
             self._waiting.append(job)
             taken, self._free = self._free, False
         if taken:
-            # What else is submitted in this round of the loop joins the group.
-            loop.call_soon(self._start_group)
+            self._activity.when_idle(self._start_group)
         return job.future
 
     def stop(self) -> None:
@@ -247,7 +250,8 @@ class Writer:
         with self._lock:
             while self._waiting:
                 with contextlib.suppress(RuntimeError):
-                    self._waiting[0].future.get_loop().call_soon_threadsafe(self._start_group)
+                    loop = self._waiting[0].future.get_loop()
+                    loop.call_soon_threadsafe(self._activity.when_idle, self._start_group)
                     return
                 self._waiting.popleft()  # its loop was closed: nobody waits for it
             self._free = True

@@ -15,6 +15,7 @@ import pytest
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.drafts import Draft
+from shared.base.activity import Activity
 from shared.base.errors import Conflict, Forbidden, NotFound, Unavailable
 from tests.support.clock import FakeClock
 from tests.support.killing import run_and_kill
@@ -131,6 +132,32 @@ async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp
     monkeypatch.setattr(os, "fsync", noted_fsync)
     await store.put("ten_a/1", stream(b"x"))
     assert str(tmp_path / "primary") in synced
+
+
+async def test_small_objects_are_published_with_those_of_whoever_is_about_to_join(
+    tmp_path, monkeypatch
+):
+    activity = Activity(3_600.0)
+    store = FileBlobs(tmp_path / "primary", FakeClock(), activity=activity)
+    await store.put("ten_a/0", stream(b"x"))
+    synced = []
+    fsync = os.fsync
+
+    def noted_fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+
+    async def caller(number):
+        with activity.working:
+            for _ in range(50 * number):
+                await asyncio.sleep(0)
+            await store.put(f"ten_a/{number}", stream(b"x"))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(caller(number) for number in range(1, 6)))
+    assert synced.count(str(tmp_path / "primary" / "ten_a")) == 1
 
 
 @pytest.mark.parametrize("failing", ["draft", "folder"])

@@ -19,6 +19,7 @@ from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded import writer as embedded_writer
 from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.sqlite import Database
+from shared.base.activity import Activity
 from shared.base.errors import Conflict, Damaged, InternalError, InvalidInput, NotFound, Unavailable
 from shared.base.partitions import Partition
 from shared.ports.records import Create, Delete, Record, Replace
@@ -115,6 +116,24 @@ async def test_work_that_waits_together_is_committed_together(database, connecti
     # The writer takes the first while the others are still being queued.
     assert connection.commits - before <= 10
     assert len(await database.read(everything)) == 101
+
+
+async def test_a_commit_waits_for_whoever_is_about_to_join_it(tmp_path, connection):
+    activity = Activity(3_600.0)
+    database = Database(tmp_path / "notes.sqlite", SCHEMA, activity=activity)
+    await database.write(insert("opened"))
+    before = connection.commits
+
+    async def caller(number, at_work_for):
+        with activity.working:
+            for _ in range(at_work_for):
+                await asyncio.sleep(0)
+            await database.write(insert(f"{number}"))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(caller(number, 50 * number) for number in range(1, 6)))
+    assert connection.commits - before == 1
+    await database.close()
 
 
 async def test_work_that_fails_undoes_itself_and_nothing_else(database):

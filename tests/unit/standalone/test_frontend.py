@@ -13,10 +13,11 @@ import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from functions.api.app import STANDARD_HEADERS
+from shared.base.activity import Activity
 from standalone.connections import Connections
 from standalone.frontend import (
     LEAST_BYTES,
@@ -26,6 +27,7 @@ from standalone.frontend import (
     LimitedHttpProtocol,
 )
 from standalone.routes import RouteTable
+from standalone.triggers import HttpFunction
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -425,7 +427,7 @@ async def api(*_: object) -> None:
 
 
 async def test_a_path_that_no_function_takes_has_the_response_of_the_api() -> None:
-    frontend = Frontend(RouteTable(api, [], prefix="api", mounts={}))
+    frontend = Frontend(RouteTable(api, [], prefix="api", mounts={}), Activity())
     transport = httpx.ASGITransport(app=frontend)
     async with httpx.AsyncClient(transport=transport, base_url="http://app.test") as http:
         answer = await http.get("/nowhere")
@@ -461,3 +463,38 @@ async def test_over_a_socket_a_request_that_ends_its_side_is_served_whole(size: 
         writer.close()
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(f"\r\n\r\n{size}".encode())
+
+
+async def test_a_request_is_at_work_but_while_it_waits_for_its_client() -> None:
+    activity, at_work = Activity(3_600.0), dict[str, bool]()
+
+    async def look(when: str) -> None:
+        waiter = asyncio.create_task(activity.idle())
+        await asyncio.sleep(0)
+        at_work[when] = not waiter.done()
+        waiter.cancel()
+
+    async def receive() -> Message:
+        await look("reading")
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: Message) -> None:
+        await look("sending")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await look("before")
+        await receive()
+        await look("between")
+        await send({"type": "http.response.body", "body": b""})
+
+    functions = [HttpFunction("any", "any", frozenset({"GET"}))]
+    frontend = Frontend(RouteTable(app, functions, prefix="", mounts={}), activity)
+    await frontend({"type": "http", "method": "GET", "path": "/any"}, receive, send)
+    await look("after")
+    assert at_work == {
+        "before": True,
+        "reading": False,
+        "between": True,
+        "sending": False,
+        "after": False,
+    }

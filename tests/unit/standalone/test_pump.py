@@ -10,6 +10,7 @@ from datetime import timedelta
 import azure.functions as func
 import pytest
 
+from shared.base.activity import Activity
 from shared.base.errors import Conflict, InvalidEvent, InvalidInput, Unavailable
 from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import Partition
@@ -51,6 +52,7 @@ async def pumping(
         clock=timeline,
         concurrency=concurrency,
         grace_seconds=grace_seconds,
+        activity=Activity(),
         sleep=timeline.sleep,
     )
     stopping = asyncio.Event()
