@@ -65,17 +65,14 @@ class Api(FastAPI):
         """The routes of all capabilities, in their order."""
         for capability in CAPABILITIES:
             self._include(capability)
-        places = {id(module_of(name).router): place for place, name in enumerate(CAPABILITIES)}
-
-        def place(route: BaseRoute) -> int:
-            return places.get(id(getattr(route, "original_router", None)), len(places))
-
-        return sorted(self.router.routes, key=place)
+        modules = [*map(module_of, CAPABILITIES), pages]
+        return [route for module in modules for route in module.router.routes]
 
     def _include(self, capability: str) -> None:
         if capability in CAPABILITIES and capability not in self._included:
-            self.include_router(module_of(capability).router, prefix=PREFIX)
             self._included.add(capability)
+            # First what came last: a request is matched with one route after another.
+            self.router.routes[:0] = module_of(capability).router.routes
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
@@ -134,13 +131,11 @@ def create_api(services: Services) -> FastAPI:
         # A redirect would take its URL from what the client calls this host.
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
-        responses=problems.RESPONSES,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     app.state.limits = limits = Limits(services.settings, services.runtime.clock)
     problems.install(app)
-    app.include_router(pages.router, prefix=PREFIX)
+    app.router.routes += pages.router.routes
     add_middlewares(app, services, limits)
     return app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import AwareDatetime
 
@@ -18,8 +18,9 @@ from functions.api.audit_views import (
 )
 from functions.api.bodies import Cursor, Limit, binary
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.log_reading import ALWAYS_ASK, Log, begin_reading, text_response
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.audit.export import ExportForm
 from shared.audit.periods import Period
@@ -28,7 +29,7 @@ from shared.crypto.notes import SignatureType
 from shared.crypto.timestamps import REPLY_TYPE
 from shared.journal.entries import Action, Outcome
 
-router = APIRouter(prefix="/audit", tags=["audit"], route_class=GuardedRoute)
+router = guarded_router("/audit", "audit")
 
 FOREVER: Final = "private, max-age=31536000, immutable"
 """How long a client may keep a tile: it never changes."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field, SecretStr
 
 from functions.api.bodies import Body
 from functions.api.dependencies import LimitsDep, OriginDep, PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, public, requires
+from functions.api.guard import public, requires
+from functions.api.routing import guarded_router
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission, Role
 from shared.identity.models import User
 from shared.identity.usernames import TypedUsername, Username
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=GuardedRoute)
+router = guarded_router("/auth", "auth")
 
 Secret = Annotated[SecretStr, Field(max_length=256)]
 

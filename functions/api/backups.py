@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import idempotency_key_for
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.backup.models import SetKind
 from shared.journal.idempotency import IdempotencyKey
@@ -20,7 +21,7 @@ from shared.restore.outcomes import Problem
 from shared.verification.findings import Finding, FindingKind, Verification
 from shared.verification.reports import BackupReport, BackupSet
 
-router = APIRouter(prefix="/backups", tags=["backups"], route_class=GuardedRoute)
+router = guarded_router("/backups", "backups")
 
 _SET: str = r"^set_[0-7][0-9a-hjkmnp-tv-z]{25}$"
 

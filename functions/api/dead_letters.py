@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from functions.api.bodies import DECIMAL, Body
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.base.topology import load_topology
 
-router = APIRouter(prefix="/dead-letters", tags=["dead-letters"], route_class=GuardedRoute)
+router = guarded_router("/dead-letters", "dead-letters")
 
 Subscription = Annotated[
     str,

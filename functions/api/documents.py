@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from functions.api.bodies import (
@@ -25,7 +25,7 @@ from functions.api.document_content import (
     new_version,
 )
 from functions.api.document_views import DeletionView, DocumentView
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import (
     ConditionsDep,
     DescriptionDep,
@@ -38,10 +38,11 @@ from functions.api.response_headers import (
     etag_header,
     response_headers,
 )
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.journal.idempotency import IdempotencyKey
 
-router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
+router = guarded_router("/documents", "documents")
 
 DocumentId = Annotated[str, id_path("doc")]
 Number = Annotated[

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from functions.api.audit import NDJSON, Moment
 from functions.api.bodies import Cursor, Limit, PageView, binary, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.grant_views import GrantView
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.audit.periods import Period
 
-router = APIRouter(prefix="/grants", tags=["grants"], route_class=GuardedRoute)
+router = guarded_router("/grants", "grants")
 
 GrantId = Annotated[str, id_path("grt")]
 

@@ -43,7 +43,7 @@ from functions.api.dependencies import (
 from functions.api.floods import Caller
 from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES, Claim
 from functions.api.rate_limits import LimitReached
-from functions.api.telemetry import record_route
+from functions.api.telemetry import API, record_route
 from shared.access.permissions import Permission, check
 from shared.access.principal import Principal
 from shared.base.errors import (
@@ -242,7 +242,7 @@ class GuardedRoute(APIRoute):
                 by=caller.by,
                 tenant=caller.tenant,
                 origin=caller.origin,
-                details={"route": f"{request.method} {self.path}"},
+                details={"route": f"{request.method} {self.path.removeprefix(API)}"},
             )
         except BaseException:
             if at_limit or not caller.admitted:

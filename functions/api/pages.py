@@ -7,17 +7,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
 from functions.api.dependencies import ServicesDep
-from functions.api.guard import GuardedRoute, public
+from functions.api.guard import public
+from functions.api.routing import guarded_router
 from shared.base.errors import NotFound
 from shared.base.partitions import OPERATOR, Partition
 
-router = APIRouter(route_class=GuardedRoute)
+router = guarded_router()
 
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 

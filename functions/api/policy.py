@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 
 from functions.api.bodies import Body
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import IfMatchDep
 from functions.api.response_headers import etag_header, response_headers
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.policy.models import (
     DailySets,
@@ -26,7 +27,7 @@ from shared.policy.models import (
 )
 from shared.policy.service import TaggedPolicy
 
-router = APIRouter(prefix="/policy", tags=["policy"], route_class=GuardedRoute)
+router = guarded_router("/policy", "policy")
 
 
 class RetentionView(Body):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, Timestamp, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.restore.jobs import RestoreJob, RestorePlan, RestoreProgress, RestoreState
 from shared.restore.outcomes import Problem
 from shared.restore.service import RestoreRequest
 
-router = APIRouter(prefix="/restores", tags=["restores"], route_class=GuardedRoute)
+router = guarded_router("/restores", "restores")
 
 RestoreId = Annotated[str, id_path("rst")]
 

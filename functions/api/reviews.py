@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from functions.api.bodies import Cursor, Limit, PageView, binary, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import IfMatchDep
 from functions.api.response_headers import etag_header, response_headers
 from functions.api.review_views import DecisionBody, ItemView, ReviewView
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.base.errors import Conflict
 from shared.reviews.models import ItemState
 from shared.reviews.service import Downloaded
 
-router = APIRouter(prefix="/reviews", tags=["reviews"], route_class=GuardedRoute)
+router = guarded_router("/reviews", "reviews")
 
 JSON: Final = "application/json"
 JOSE: Final = "application/jose"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -21,7 +21,7 @@ from functions.api.document_views import DeletionView, DocumentView
 from functions.api.documents import DocumentId, Number
 from functions.api.grant_views import CaseBody, GrantRequest, GrantView, Narrowing
 from functions.api.grants import GrantId
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import (
     ConditionsDep,
     DescriptionDep,
@@ -31,11 +31,12 @@ from functions.api.request_headers import (
     idempotency_key_for,
 )
 from functions.api.response_headers import response_headers
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.grants.models import Depth, Operation
 from shared.journal.idempotency import IdempotencyKey
 
-router = APIRouter(prefix="/staff-grants", tags=["staff grants"], route_class=GuardedRoute)
+router = guarded_router("/staff-grants", "staff grants")
 
 KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("staff-grants")]
 OfTenant = Annotated[

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, id_path
 from functions.api.dependencies import LimitsDep, PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import IfMatchDep, idempotency_key_for
 from functions.api.response_headers import etag_header, response_headers
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.base.errors import InvalidInput
 from shared.journal.idempotency import IdempotencyKey
@@ -28,7 +29,7 @@ from shared.targets.requests import (
     TargetChange,
 )
 
-router = APIRouter(prefix="/targets", tags=["targets"], route_class=GuardedRoute)
+router = guarded_router("/targets", "targets")
 
 TargetId = Annotated[str, id_path("tgt")]
 KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("targets")]

@@ -47,8 +47,7 @@ class _Observed:
 
 def record_route(request: Request, template: str) -> None:
     """Say which route takes a request."""
-    prefix = API if request.scope["path"].startswith(f"{API}/") else ""
-    request.scope[_OBSERVED].route = prefix + template
+    request.scope[_OBSERVED].route = template
 
 
 def record_problem(request: Request, slug: str) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import idempotency_key_for
+from functions.api.routing import guarded_router
 from functions.api.users import TemporaryPasswordView
 from shared.access.permissions import Permission
 from shared.identity.models import Slug, Tenant
 from shared.identity.usernames import Username
 from shared.journal.idempotency import IdempotencyKey
 
-router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=GuardedRoute)
+router = guarded_router("/tenants", "tenants")
 
 TenantId = Annotated[str, id_path("ten")]
 KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("tenants")]

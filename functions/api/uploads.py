@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from functions.api.bodies import Body, id_path
 from functions.api.dependencies import PrincipalDep, ServicesDep
 from functions.api.digests import repr_digest
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import DIGEST_FORM, idempotency_key_for
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.documents.media_types import NewMediaType
 from shared.documents.models import Description, Upload
@@ -20,7 +20,7 @@ from shared.documents.texts import NewLabels, NewName
 from shared.journal.idempotency import IdempotencyKey
 from shared.ports.blobs import UploadGrant
 
-router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
+router = guarded_router("/uploads", "uploads")
 
 UploadId = Annotated[str, id_path("upl")]
 KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("uploads")]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Cursor, Limit, PageView, id_path, id_pattern
 from functions.api.dependencies import PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import IfMatchDep, idempotency_key_for
 from functions.api.response_headers import etag_header, response_headers
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission, Role
 from shared.base.errors import InvalidInput
 from shared.identity.accounts import TemporaryPassword
@@ -22,7 +23,7 @@ from shared.identity.usernames import Username
 from shared.journal.collections import Stored
 from shared.journal.idempotency import IdempotencyKey
 
-router = APIRouter(prefix="/users", tags=["users"], route_class=GuardedRoute)
+router = guarded_router("/users", "users")
 
 UserId = Annotated[str, id_path("usr")]
 KeyDep = Annotated[IdempotencyKey | None, idempotency_key_for("users")]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from functions.api.bodies import Body, Timestamp, id_path
 from functions.api.dependencies import LimitsDep, PrincipalDep, ServicesDep
-from functions.api.guard import GuardedRoute, requires
+from functions.api.guard import requires
 from functions.api.request_headers import IfMatchDep, idempotency_key_for
 from functions.api.response_headers import etag_header, response_headers
+from functions.api.routing import guarded_router
 from shared.access.permissions import Permission
 from shared.base.errors import InvalidInput
 from shared.crypto.notation import MAX_INTEGER
@@ -27,7 +28,7 @@ from shared.webhooks.requests import (
     WebhookChange,
 )
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=GuardedRoute)
+router = guarded_router("/webhooks", "webhooks")
 
 
 def _each_once(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:

@@ -21,7 +21,7 @@ from shared.adapters.embedded.tree import ObjectTree, file_name
 from shared.base.activity import Activity
 from shared.base.errors import StrongroomError, Unavailable
 
-THREADS: Final = 4
+THREADS: Final = 2
 """That sync the files of one group: the disk does a few in the time of one."""
 
 
