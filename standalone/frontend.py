@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import httptools
 import uvicorn
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,6 +17,7 @@ from uvicorn.server import ServerState
 from functions.api import problems
 from functions.api.app import StandardHeaders
 from functions.api.telemetry import RequestTelemetry
+from functions.api.trace_context import trace_id
 from shared.base.activity import Activity
 from shared.base.errors import RateLimited, Unavailable
 from standalone.connections import Connections, Entry
@@ -98,9 +98,6 @@ class Frontend:
             nonlocal bytes_out
             if message["type"] == "http.response.start":
                 fields["status"] = message["status"]
-                headers = Headers(raw=message["headers"])
-                fields["trace"] = headers.get("traceparent", "--").split("-")[1] or None
-                fields["request"] = headers.get("request-id")
             bytes_out += len(message.get("body", b""))
             with self._activity.waiting:
                 await send(message)
@@ -116,7 +113,10 @@ class Frontend:
             fields |= describe_error(error)
             raise
         finally:
+            if traceparent := scope.get("strongroom.traceparent"):
+                fields["trace"] = trace_id(traceparent)
             fields |= {
+                "request": scope.get("strongroom.request"),
                 "bytes_in": bytes_in,
                 "bytes_out": bytes_out,
                 "duration_ms": round((time.perf_counter() - started) * 1000, 1),

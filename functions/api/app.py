@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,6 +40,11 @@ STANDARD_HEADERS: Final = {
 def module_of(capability: str) -> ModuleType:
     """The module with a capability's router, imported when this is first asked for."""
     return import_module(f"functions.api.{capability.replace('-', '_')}")
+
+
+_STANDARD: Final = [
+    (name.lower().encode(), value.encode()) for name, value in STANDARD_HEADERS.items()
+]
 
 
 class Api(FastAPI):
@@ -109,11 +113,13 @@ class StandardHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in STANDARD_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers["traceparent"] = scope["strongroom.traceparent"]
-                headers["Request-Id"] = request_id
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in _STANDARD if header[0] not in present),
+                    (b"traceparent", scope["strongroom.traceparent"].encode()),
+                    (b"request-id", request_id.encode()),
+                ]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -137,18 +137,20 @@ def check_body_form(request: Request) -> None:
         InvalidInput: It is a part of it (RFC 9110 section 14.5); a header of one value has two lines.
         UnsupportedMediaType: It is coded, for one compressed (RFC 9110 section 15.5.16).
     """
-    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
-    if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
+    lines = request.headers.raw
+    codings = b",".join(value for name, value in lines if name == b"content-encoding").split(b",")
+    if any(coding.strip().lower() not in {b"", b"identity"} for coding in codings):
         raise UnsupportedMediaType(
             "Bodies are taken as they are; send it without Content-Encoding, uncompressed.",
             accept_encoding="identity",
         )
-    repeated = [name for name in _SINGLE if len(request.headers.getlist(name)) > 1]
+    names = [name for name, _ in lines]
+    repeated = [name for name in _SINGLE if names.count(name.lower().encode()) > 1]
     if repeated:
         raise InvalidInput.in_fields(
             {f"header.{name}": f"{name} comes twice; send it once." for name in repeated}
         )
-    if "content-range" in request.headers:
+    if b"content-range" in names:
         raise InvalidInput.in_fields(
             {
                 "header.Content-Range": "Content is taken as a whole, never in parts; send all of it"

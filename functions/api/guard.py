@@ -45,7 +45,7 @@ from functions.api.memory import ADDRESS_BYTES, CLAIM, STREAM_BYTES, USER_BYTES,
 from functions.api.rate_limits import LimitReached
 from functions.api.telemetry import API, record_route
 from shared.access.permissions import Permission, check
-from shared.access.principal import Principal
+from shared.access.principal import Origin, Principal
 from shared.base.errors import (
     FAILURES,
     Forbidden,
@@ -143,16 +143,17 @@ class GuardedRoute(APIRoute):
             request = _with_joined_lines(received)
             record_route(request, self.path)
             claim: Claim = request.scope[CLAIM]
-            claim.callers[network_of(origin_of(request).address)] = ADDRESS_BYTES
+            origin = origin_of(request)
+            claim.callers[network_of(origin.address)] = ADDRESS_BYTES
             started = False
             try:
                 await services_of(request).start()
                 started = True
                 await self._record_ended_flood(request)
                 if permission is None:
-                    self._limit_address(request)
+                    limits_of(request).address.take(origin.address)
                 else:
-                    await self._admit(request, permission)
+                    await self._admit(request, permission, origin)
                     claim.callers[request.state.principal.user] = USER_BYTES
                 if request.method in _WITH_BODY:
                     check_body_form(received)
@@ -196,19 +197,16 @@ class GuardedRoute(APIRoute):
         size = int(length) if length.isdecimal() else STREAM_BYTES if chunked else 0
         return min(size, STREAM_BYTES if self.body_field is None else MAX_JSON_BYTES)
 
-    def _limit_address(self, request: Request) -> None:
-        limits_of(request).address.take(origin_of(request).address)
-
-    async def _admit(self, request: Request, permission: Permission) -> None:
+    async def _admit(self, request: Request, permission: Permission, origin: Origin) -> None:
         services = services_of(request)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             if scheme.lower() != "bearer" or not token:
                 raise Unauthenticated("Send a token: Authorization: Bearer TOKEN.")
-            principal = await services.sign_in.authenticate(token.strip(), origin_of(request))
+            principal = await services.sign_in.authenticate(token.strip(), origin)
         except Unauthenticated:
             # Not before: a signed-in user does not pay for others behind the same address.
-            self._limit_address(request)
+            limits_of(request).address.take(origin.address)
             raise
         request.state.principal = principal
         if principal.kind == "employee":
@@ -295,5 +293,7 @@ def _with_joined_lines(request: Request) -> Request:
     lines: dict[bytes, list[bytes]] = {}
     for name, value in request.scope["headers"]:
         lines.setdefault(name, []).append(value)
+    if len(lines) == len(request.scope["headers"]):
+        return request
     headers = [(name, b", ".join(values)) for name, values in lines.items()]
     return Request({**request.scope, "headers": headers}, request.receive)

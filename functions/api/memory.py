@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -81,6 +80,9 @@ class MemoryBudget:
             RateLimited: A caller holds too much already.
             Unavailable: All together do.
         """
+        if not self._waiting and self._has_room(callers, size):
+            self._take(callers, size)
+            return
         waiter = _Waiter(dict(callers), size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._let_in()
@@ -121,10 +123,13 @@ class MemoryBudget:
             if not self._has_room(waiter.callers, waiter.size):
                 self._waiting.append(waiter)
                 continue
-            for caller in waiter.callers:
-                self._held[caller] += waiter.size
-            self._all += waiter.size
+            self._take(waiter.callers, waiter.size)
             waiter.admitted.set_result(None)
+
+    def _take(self, callers: Iterable[str], size: int) -> None:
+        for caller in callers:
+            self._held[caller] += size
+        self._all += size
 
     def _has_room(self, callers: Mapping[str, int], size: int) -> bool:
         return self._all + size <= self._everyone and all(
@@ -216,5 +221,5 @@ def _size_to_send(method: str, start: Message) -> int:
     """How much of a response is on its way at once, where that is worth counting."""
     if method == "HEAD":
         return 0
-    length = int(Headers(raw=start["headers"]).get("content-length", "0"))
+    length = next((int(value) for name, value in start["headers"] if name == b"content-length"), 0)
     return length if length > WHOLE_BYTES else 0

@@ -91,7 +91,9 @@ async def test_head_responds_without_the_export(app: App, alpha: str, auth: dict
 
 
 def test_an_export_counts_as_a_stream() -> None:
-    [route] = [each for each in audit.router.routes if getattr(each, "path", "") == "/audit/export"]
+    [route] = [
+        each for each in audit.router.routes if getattr(each, "path", "") == "/api/v1/audit/export"
+    ]
     assert isinstance(route, GuardedRoute)
     request = Request({"type": "http", "method": "GET", "headers": []})
     assert route._size_to_hold(request) == STREAM_BYTES

@@ -461,7 +461,7 @@ def test_a_problem_has_the_headers_that_the_document_says(served: Served) -> Non
 
 
 OPERATIONS = [
-    f"{method} {PREFIX}{route.path}".replace(":path}", "}")
+    f"{method} {route.path}".replace(":path}", "}")
     for capability in (*map(module_of, CAPABILITIES), pages)
     for route in capability.router.routes
     if isinstance(route, APIRoute) and route.include_in_schema

@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from functions.api.telemetry import API
 from shared.wiring.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def routes() -> set[str]:
         if isinstance(router, APIRouter):
             for route in router.routes:
                 if isinstance(route, APIRoute):
-                    path = re.sub(r"\{\w+\}", "{}", route.path).rstrip("/")
+                    path = re.sub(r"\{\w+\}", "{}", route.path.removeprefix(API)).rstrip("/")
                     found |= {f"{method} {path}" for method in route.methods or ()}
     return found
 

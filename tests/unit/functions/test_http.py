@@ -11,15 +11,22 @@ from functions.api import app, pages
 from standalone.triggers import read_functions
 
 
+def below(path: str) -> str:
+    """What a path names below that of the API."""
+    prefix = f"{app.PREFIX}/"
+    assert path.startswith(prefix)
+    return path.removeprefix(prefix)
+
+
 def paths(router_paths: list[str]) -> set[str]:
-    return {path.strip("/").split("/")[0] for path in router_paths}
+    return {path.split("/")[0] for path in router_paths}
 
 
 def test_each_router_has_exactly_one_function() -> None:
-    prefixes = [app.module_of(name).router.prefix.strip("/") for name in app.CAPABILITIES]
+    prefixes = [below(app.module_of(name).router.prefix) for name in app.CAPABILITIES]
     assert prefixes == list(app.CAPABILITIES), "by which the API knows whose a request is"
     assert sorted(http.CAPABILITIES) == sorted(prefixes)
-    assert sorted(http.PAGES) == sorted(paths([route.path for route in pages.router.routes]))  # type: ignore[attr-defined]
+    assert sorted(http.PAGES) == sorted(paths([below(route.path) for route in pages.router.routes]))  # type: ignore[attr-defined]
 
 
 def test_every_route_is_let_through_by_its_function() -> None:
