@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared.adapters.deliveries import (
 from shared.adapters.embedded import messages
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
+from shared.base.errors import Conflict
 from shared.base.events import Event
 from shared.base.topology import Topology
 from shared.ports.bus import DeadLetter, Delivery
@@ -47,6 +48,7 @@ class SqliteBus:
         self._entropy = entropy
         self._changed = {part.name: asyncio.Event() for part in topology.subscriptions}
         self._announce: Callable[[str], None] | None = None
+        self._completing: _Completing | None = None
 
     def announce_to(self, announce: Callable[[str], None] | None) -> None:
         """Call this with the name of each subscription that gets messages from now on; None: nobody."""
@@ -137,8 +139,18 @@ class SqliteBus:
                 continue
 
     async def complete(self, delivery: Delivery) -> None:
-        """See ``EventSource.complete``."""
-        await self._settle(delivery, messages.forget)
+        """See ``EventSource.complete``. What is completed at the same time is forgotten together."""
+        if find_subscription(self._topology, delivery.subscription).sessions:
+            await self._settle(delivery, messages.forget)
+            return
+        together = self._completing
+        if together is None or len(together.tokens) >= messages.MAX_FORGOTTEN:
+            together = self._completing = _Completing()
+            together.forgotten = asyncio.create_task(self._forget(together))
+        together.tokens.append(delivery.lock_token)
+        # One caller that is cancelled must not cancel it for the others.
+        if delivery.lock_token not in await asyncio.shield(together.forgotten):
+            raise Conflict(messages.LOCK_LOST)
 
     async def abandon(self, delivery: Delivery) -> None:
         """See ``EventSource.abandon``. The back-off is 1 s, 2 s, 4 s, ... 5 minutes."""
@@ -160,6 +172,17 @@ class SqliteBus:
         until = self._now() + source.lock_seconds * messages.SECOND
         await self._settle(delivery, lambda writer, row, _now: messages.extend(writer, row, until))
         return replace(delivery, locked_until=from_microseconds(until))
+
+    async def _forget(self, together: _Completing) -> set[str]:
+        """Forget what is still locked; the tokens of its locks."""
+        await asyncio.sleep(0)  # who completes something in this round of the loop joins
+        if self._completing is together:
+            self._completing = None
+
+        def work(writer: sqlite3.Connection) -> set[str]:
+            return messages.forget_locked(writer, together.tokens, self._now())
+
+        return await self._database.write(work, durable=False)
 
     async def _settle(
         self, delivery: Delivery, settle: Callable[[sqlite3.Connection, sqlite3.Row, int], None]
@@ -184,6 +207,14 @@ class SqliteBus:
         self.wake(subscription)
         if self._announce is not None:
             self._announce(subscription)
+
+
+@dataclass(slots=True)
+class _Completing:
+    """Messages that are completed with one statement: the tokens of their locks, and who does it."""
+
+    tokens: list[str] = field(default_factory=list)
+    forgotten: asyncio.Task[set[str]] = field(init=False)
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:
