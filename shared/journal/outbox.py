@@ -134,8 +134,8 @@ class Outbox:
     async def ensure_published(self, partition: Partition, events: Sequence[str]) -> None:
         """Publish the events of entries that are about to leave the place where they wait.
 
-        Those that this process has published or received already are left out. One that cannot be read, such as one of
-        a later release, stays in the outbox.
+        Those that this process has published or received already are left out. One that cannot be read,
+        such as one of a later release, stays in the outbox.
 
         Args:
             partition: Where the entries wait.

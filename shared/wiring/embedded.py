@@ -50,7 +50,8 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
-    primary, replica = FileBlobs(data / "primary", clock), FileBlobs(data / "replica", clock)
+    primary = FileBlobs(data / "primary", clock)
+    replica = FileBlobs(data / "replica", clock, threads=1)  # nobody waits for what is put there
     sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
     backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
 
