@@ -24,7 +24,7 @@ more: requests wait, too, while this process commits."""
 CONCURRENCY: Final = 32
 """Messages of one subscription in work at once: a few MiB each where content is large."""
 
-GATHER_SECONDS: Final = 0.05
+GATHER_SECONDS: Final = 0.1
 """Nobody waits for a replica, so messages come together for it; one that comes alone is handled at once."""
 
 GRACE_SECONDS: Final = 30

@@ -49,7 +49,8 @@ def _check(value: object, depth: int = 0) -> None:
             # Nearly all are strings themselves, and not of a class that derives from it.
             if type(key) is not str and not isinstance(key, str):
                 raise ValueError("a key that is not a string has no canonical JSON")
-            if type(one) is not str:
+            kind = type(one)
+            if kind is not str and not (kind is int and -MAX_INTEGER <= one <= MAX_INTEGER):
                 _check(one, depth + 1)
     elif isinstance(value, str | bool) or value is None:
         return

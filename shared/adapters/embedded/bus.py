@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,10 @@ class SqliteBus:
         self._entropy = entropy
         self._changed = {part.name: asyncio.Event() for part in topology.subscriptions}
         self._announce: Callable[[str], None] | None = None
-        self._completing: _Completing | None = None
+        self._with_sessions = {part.name for part in topology.subscriptions if part.sessions}
+        # The tokens of the locks of messages that are being completed, and where that is awaited.
+        self._completing: list[tuple[str, asyncio.Future[None]]] = []
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     def announce_to(self, announce: Callable[[str], None] | None) -> None:
         """Call this with the name of each subscription that gets messages from now on; None: nobody."""
@@ -140,17 +143,16 @@ class SqliteBus:
 
     async def complete(self, delivery: Delivery) -> None:
         """See ``EventSource.complete``. What is completed at the same time is forgotten together."""
-        if find_subscription(self._topology, delivery.subscription).sessions:
+        if delivery.subscription in self._with_sessions:
             await self._settle(delivery, messages.forget)
             return
-        together = self._completing
-        if together is None or len(together.tokens) >= messages.MAX_FORGOTTEN:
-            together = self._completing = _Completing()
-            together.forgotten = asyncio.create_task(self._forget(together))
-        together.tokens.append(delivery.lock_token)
-        # One caller that is cancelled must not cancel it for the others.
-        if delivery.lock_token not in await asyncio.shield(together.forgotten):
-            raise Conflict(messages.LOCK_LOST)
+        loop = asyncio.get_running_loop()
+        if not self._completing:
+            # What else is completed in this round of the loop joins.
+            loop.call_soon(self._start_forgetting)
+        done = loop.create_future()
+        self._completing.append((delivery.lock_token, done))
+        await done
 
     async def abandon(self, delivery: Delivery) -> None:
         """See ``EventSource.abandon``. The back-off is 1 s, 2 s, 4 s, ... 5 minutes."""
@@ -173,16 +175,35 @@ class SqliteBus:
         await self._settle(delivery, lambda writer, row, _now: messages.extend(writer, row, until))
         return replace(delivery, locked_until=from_microseconds(until))
 
-    async def _forget(self, together: _Completing) -> set[str]:
-        """Forget what is still locked; the tokens of its locks."""
-        await asyncio.sleep(0)  # who completes something in this round of the loop joins
-        if self._completing is together:
-            self._completing = None
+    def _start_forgetting(self) -> None:
+        completing, self._completing = self._completing, []
+        for start in range(0, len(completing), messages.MAX_FORGOTTEN):
+            task = asyncio.create_task(
+                self._forget(completing[start : start + messages.MAX_FORGOTTEN])
+            )
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, completing: Sequence[tuple[str, asyncio.Future[None]]]) -> None:
+        """Forget the messages of locks, and tell who waits for each what became of it."""
+        tokens = [token for token, _ in completing]
 
         def work(writer: sqlite3.Connection) -> set[str]:
-            return messages.forget_locked(writer, together.tokens, self._now())
+            return messages.forget_locked(writer, tokens, self._now())
 
-        return await self._database.write(work, durable=False)
+        failure: Exception | None = None
+        forgotten: set[str] = set()
+        try:
+            forgotten = await self._database.write(work, durable=False)
+        except Exception as error:
+            failure = error
+        for token, done in completing:
+            if done.done():
+                continue  # its caller was cancelled
+            if token in forgotten:
+                done.set_result(None)
+            else:
+                done.set_exception(failure or Conflict(messages.LOCK_LOST))
 
     async def _settle(
         self, delivery: Delivery, settle: Callable[[sqlite3.Connection, sqlite3.Row, int], None]
@@ -207,14 +228,6 @@ class SqliteBus:
         self.wake(subscription)
         if self._announce is not None:
             self._announce(subscription)
-
-
-@dataclass(slots=True)
-class _Completing:
-    """Messages that are completed with one statement: the tokens of their locks, and who does it."""
-
-    tokens: list[str] = field(default_factory=list)
-    forgotten: asyncio.Task[set[str]] = field(init=False)
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:
