@@ -119,8 +119,9 @@ class FileBlobs:
         check_range(start, end)
         with briefly():
             descriptor, size = self._open(name)
+        end = size if end is None else min(size, end)
         try:
-            if (size if end is None else min(size, end)) - start <= SMALL:
+            if end - start <= SMALL:
                 await asyncio.sleep(0)  # as ``Database.read``
                 with briefly():
                     piece = self._read(name, descriptor, start, end)
@@ -128,9 +129,9 @@ class FileBlobs:
                 piece = await on_disk(self._read, name, descriptor, start, end)
             while piece:
                 yield piece
-                if len(piece) < PIECE:
-                    return  # a file gives less than was asked for only at its end
                 start += len(piece)
+                if start >= end:
+                    return
                 piece = await on_disk(self._read, name, descriptor, start, end)
         finally:
             os.close(descriptor)
@@ -319,13 +320,15 @@ class FileBlobs:
                 elif name.startswith(prefix) or prefix.startswith(name):
                     yield from self._walk([*segments, key[:-1]], prefix)
 
-    def _read(self, name: str, descriptor: int, start: int, end: int | None) -> bytes:
-        """The next piece of a range of an open object.
+    def _read(self, name: str, descriptor: int, start: int, end: int) -> bytes:
+        """The next piece of a range of an open object; nothing where it starts behind its end.
+
+        No more is asked for than is there: the memory for it would be taken first, and given back.
 
         Raises:
             NotFound: It was deleted meanwhile, and what was read may be what it is overwritten with.
         """
-        piece = read_at(descriptor, start, PIECE if end is None else min(PIECE, end - start))
+        piece = read_at(descriptor, start, max(0, min(PIECE, end - start)))
         if self._forgets and not self._tree.is_named(name, descriptor):
             raise NotFound("There is no such object.")
         return piece
