@@ -74,9 +74,11 @@ class Publisher:
         cancelled = False
         while not turn.done.done():
             try:
-                await asyncio.wait([turn.done])
+                await asyncio.shield(turn.done)
             except asyncio.CancelledError:
                 cancelled = True
+            except Exception:
+                break
         if cancelled:
             turn.done.exception()
             raise asyncio.CancelledError
