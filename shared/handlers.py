@@ -11,6 +11,7 @@ from shared.base import telemetry
 from shared.base.errors import InvalidEvent
 from shared.base.events import Event, EventType
 from shared.documents.staged import StagedContentSealer
+from shared.journal.outbox import Outbox
 from shared.ports.clock import Clock
 from shared.replication.service import Replication
 from shared.targets.queue import TargetQueue
@@ -29,10 +30,12 @@ class Handlers:
 
     Attributes:
         table: Subscription -> event type -> handler; at least what ``infra/topology.json`` delivers.
+        outbox: Learns which events are published, as those that arrive are.
         clock: Tells how old an event is.
     """
 
     table: Mapping[str, Mapping[EventType, Handler]]
+    outbox: Outbox
     clock: Clock
 
     async def handle(self, subscription: str, message: bytes) -> None:
@@ -49,6 +52,7 @@ class Handlers:
         handler = self.table[subscription].get(event.type)
         if handler is None:
             raise InvalidEvent(f"The subscription {subscription} does not take {event.type}.")
+        self.outbox.record_published(event.id)
         age = (self.clock.now() - event.time).total_seconds()
         with telemetry.processing(subscription, event.type, event.id, event.traceparent, age):
             await handler(event)
@@ -59,6 +63,7 @@ def event_handlers(
     replication: Replication,
     targets: TargetQueue,
     audit_log: AuditLog,
+    outbox: Outbox,
     clock: Clock,
 ) -> Handlers:
     """The handlers over these services."""
@@ -82,5 +87,6 @@ def event_handlers(
             # All types, since messages of an earlier release may still be there.
             AUDIT: dict.fromkeys(EventType, append),
         },
+        outbox,
         clock,
     )

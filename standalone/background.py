@@ -21,7 +21,12 @@ BEHIND_REQUESTS: Final = 5
 """How much nicer than the first process: somebody waits for a request, and nobody for its replica. Not
 more: requests wait, too, while this process commits."""
 
-CONCURRENCY: Final = 8
+CONCURRENCY: Final = 32
+"""Messages of one subscription in work at once: a few MiB each where content is large."""
+
+GATHER_SECONDS: Final = 0.1
+"""Nobody waits for a replica, so messages come together for it; one that comes alone is handled at once."""
+
 GRACE_SECONDS: Final = 30
 
 
@@ -82,6 +87,7 @@ async def _run(pipe: int) -> None:
         concurrency=CONCURRENCY,
         grace_seconds=GRACE_SECONDS,
         activity=services.adapters.activity,
+        gather_seconds=GATHER_SECONDS,
     )
     timers = Timers(
         functions.timers,

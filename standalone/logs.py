@@ -22,6 +22,8 @@ _STANDARD_ATTRIBUTES: Final = {
     *("message", "asctime", "color_message"),
 }
 
+_JSON: Final = json.JSONEncoder(default=str, separators=(",", ":"))
+
 
 def describe_error(error: BaseException) -> dict[str, Any]:
     """The fields that say what went wrong and where, and quote nothing."""
@@ -54,14 +56,15 @@ class JsonFormatter(logging.Formatter):
             line["trace"] = trace_id(traceparent)
         if record.exc_info and record.exc_info[1] is not None:
             line |= describe_error(record.exc_info[1])
-        return json.dumps(line, default=str, separators=(",", ":"))
+        return _JSON.encode(line)
 
 
 def configure_logging() -> None:
     """Send every log record to standard error as JSON."""
-    # No line says them, and to find them out for each costs as much as to write it (logging-cookbook,
-    # "Optimization").
+    # No line says them, nor where it was logged, and to find that out costs as much as to write the line
+    # (logging-cookbook, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

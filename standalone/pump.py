@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -50,6 +51,8 @@ class MessagePump:
         grace_seconds: How long a message may go on after the stop, before its function is cancelled
             and the message left for redelivery.
         activity: Counts the messages.
+        gather_seconds: What comes to a subscription within this time of a receive is received together:
+            messages that are handled together share their commits and what they wait for on a disk.
         sleep: How to wait.
     """
 
@@ -62,6 +65,7 @@ class MessagePump:
         concurrency: int,
         grace_seconds: float,
         activity: Activity,
+        gather_seconds: float = 0.0,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._source = source
@@ -70,15 +74,21 @@ class MessagePump:
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
         self._activity = activity
+        self._gather_seconds = gather_seconds
         self._sleep = sleep
+        self._locks: dict[str, _Lock] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Pump until ``stopping`` is set, then finish what is in work."""
-        await run_until_stopped(
-            (self._pump(function, stopping) for function in self._functions),
-            stopping,
-            grace_seconds=self._grace_seconds,
-        )
+        renewals = asyncio.create_task(self._renew_locks())
+        try:
+            await run_until_stopped(
+                (self._pump(function, stopping) for function in self._functions),
+                stopping,
+                grace_seconds=self._grace_seconds,
+            )
+        finally:
+            renewals.cancel()
 
     async def _pump(self, function: MessageFunction, stopping: asyncio.Event) -> None:
         in_work: set[asyncio.Task[None]] = set()
@@ -104,6 +114,11 @@ class MessagePump:
                     task = group.create_task(self._handle(function, delivery))
                     in_work.add(task)
                     task.add_done_callback(in_work.discard)
+                if deliveries and self._gather_seconds:
+                    if len(deliveries) < free:
+                        await self._sleep(self._gather_seconds)
+                    else:  # more of them wait, and should find as many places free
+                        await asyncio.wait(in_work, timeout=self._gather_seconds)
 
     async def _handle(self, function: MessageFunction, delivery: Delivery) -> None:
         started = time.perf_counter()
@@ -116,58 +131,75 @@ class MessagePump:
             "outcome": "cancelled",
         }
         settle: Callable[[Delivery], Awaitable[None]]
-        lock = _Lock(delivery)
-        renewals = asyncio.create_task(self._keep(lock))
+        lock = self._locks[delivery.lock_token] = self._lock(delivery)
         try:
-            try:
-                with self._activity.working:
+            with self._activity.working:
+                try:
                     await function.handler(**{function.argument: _message(delivery)})
-            except InvalidEvent as error:
-                outcome, settle = (
-                    "dead-lettered",
-                    partial(self._source.dead_letter, reason=error.slug),
-                )
-                fields |= describe_error(error)
-            except Exception as error:
-                outcome, settle = "abandoned", self._source.abandon
-                fields |= describe_error(error)
-            else:
-                outcome, settle = "completed", self._source.complete
-            await settle(lock.delivery)
+                except InvalidEvent as error:
+                    outcome, settle = (
+                        "dead-lettered",
+                        partial(self._source.dead_letter, reason=error.slug),
+                    )
+                    fields |= describe_error(error)
+                except Exception as error:
+                    outcome, settle = "abandoned", self._source.abandon
+                    fields |= describe_error(error)
+                else:
+                    outcome, settle = "completed", self._source.complete
+                await settle(lock.delivery)
             fields["outcome"] = outcome
         except Conflict:
             fields["outcome"] = "lock-lost"
         except Exception as error:
             fields |= {"outcome": "unsettled", **describe_error(error)}
         finally:
-            renewals.cancel()
+            del self._locks[delivery.lock_token]
             fields["duration_ms"] = round((time.perf_counter() - started) * 1000, 1)
             level = logging.INFO if fields["outcome"] == "completed" else logging.WARNING
             _logger.log(level, "message", extra=fields)
 
-    async def _keep(self, lock: _Lock) -> None:
-        """Renew a lock each time that half of it is over."""
+    async def _renew_locks(self) -> None:
+        """Renew each lock of a message in work whenever half of it is over."""
         while True:
-            left = (lock.delivery.locked_until - self._clock.now()).total_seconds()
-            await self._sleep(max(left / 2, SHORTEST_RENEWAL_SECONDS))
-            fields = {
-                "subscription": lock.delivery.subscription,
-                "message_id": lock.delivery.message_id,
-            }
-            try:
-                lock.delivery = await self._source.renew(lock.delivery)
-            except Conflict:
+            await self._sleep(SHORTEST_RENEWAL_SECONDS)
+            now = self._clock.now()
+            due = [lock for lock in self._locks.values() if lock.renew_at <= now]
+            # All at once: no lock may run out while the source is slow with another.
+            await asyncio.gather(*map(self._renew, due))
+
+    async def _renew(self, lock: _Lock) -> None:
+        token = lock.delivery.lock_token
+        fields = {
+            "subscription": lock.delivery.subscription,
+            "message_id": lock.delivery.message_id,
+        }
+        try:
+            renewed = self._lock(await self._source.renew(lock.delivery))
+            lock.delivery, lock.renew_at = renewed.delivery, renewed.renew_at
+        except Conflict:
+            lock.renew_at = _NEVER
+            if token in self._locks:  # otherwise its message was settled at the same time
                 _logger.warning("lock lost", extra=fields)
-                return
-            except Exception as error:
-                _logger.warning("renewal failed", extra=fields | describe_error(error))
+        except Exception as error:
+            lock.renew_at = self._lock(lock.delivery).renew_at
+            _logger.warning("renewal failed", extra=fields | describe_error(error))
+
+    def _lock(self, delivery: Delivery) -> _Lock:
+        now = self._clock.now()
+        left = (delivery.locked_until - now) / 2
+        return _Lock(delivery, now + max(left, timedelta(seconds=SHORTEST_RENEWAL_SECONDS)))
 
 
 @dataclass(slots=True)
 class _Lock:
-    """The delivery as last renewed."""
+    """The delivery as last renewed, and when half of what was left then is over."""
 
     delivery: Delivery
+    renew_at: datetime
+
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def _event_type(body: bytes) -> str | None:

@@ -17,6 +17,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 
+from pydantic_core import from_json
+
 from shared.base.errors import InvalidEvent
 from shared.base.models import JsonObject, Model
 from shared.base.partitions import Partition, partition_of
@@ -188,7 +190,7 @@ class Event:
 @lru_cache(maxsize=256)
 def _read(body: bytes) -> Event:
     try:
-        raw = json.loads(body)
+        raw = from_json(body)
         if raw["specversion"] != SPEC_VERSION or not raw["source"].startswith(SOURCE_PREFIX):
             raise ValueError
         identifiers = (
@@ -197,8 +199,9 @@ def _read(body: bytes) -> Event:
             raw["tenant"],
             raw["subject"],
         )
-        if not all(isinstance(text, str) and text for text in identifiers):
-            raise ValueError
+        for text in identifiers:
+            if not isinstance(text, str) or not text:
+                raise ValueError
         event_type = EventType(_FORMER_TYPES.get(raw["type"], raw["type"]))
         event = Event(
             id=raw["id"],

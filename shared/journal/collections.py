@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
@@ -197,8 +197,7 @@ class Collection(Generic[M]):
 
     def replace(self, stored: Stored[M], value: M) -> Replace:
         """The change to another value of the same id; a conflict if the record was changed since."""
-        record = self._record(stored.partition, value, stored.record.id)
-        return Replace(replace(record, etag=stored.etag))
+        return Replace(self._record(stored.partition, value, stored.record.id, stored.etag))
 
     def put(
         self, partition: Partition, stored: Stored[M] | None, value: M, id: str | None = None
@@ -242,7 +241,7 @@ class Collection(Generic[M]):
             telemetry.RECORDS_DAMAGED.add(1, {telemetry.RECORD: self.kind})
             return None
 
-    def _record(self, partition: Partition, value: M, id: str) -> Record:
+    def _record(self, partition: Partition, value: M, id: str, etag: str = "") -> Record:
         return Record(
             partition,
             self.kind,
@@ -250,6 +249,7 @@ class Collection(Generic[M]):
             value.model_dump(mode="json"),
             index=self.index_of(value),
             expires_at=self.expires_at(value),
+            etag=etag,
         )
 
 

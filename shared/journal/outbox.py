@@ -46,7 +46,7 @@ LOOK_AGAIN: Final = timedelta(hours=1)
 """What cannot be read may be an event of a later release, which can read it once it is there."""
 
 PUBLISHED_KNOWN: Final = 20_000
-"""Events that a process remembers having published, so that it does not do so again for their entries."""
+"""Events that a process remembers as published, so that it does not do so again for their entries."""
 
 _log = logging.getLogger("strongroom.outbox")
 
@@ -125,11 +125,17 @@ class Outbox:
         """Tell the audit function, soon, that an entry which was just committed waits."""
         self._entries.schedule(partition, entry)
 
+    def record_published(self, event: str) -> None:
+        """Remember that an event, by its id, is on the bus, or was: whoever published it."""
+        self._published[event] = None
+        while len(self._published) > PUBLISHED_KNOWN:
+            del self._published[next(iter(self._published))]
+
     async def ensure_published(self, partition: Partition, events: Sequence[str]) -> None:
         """Publish the events of entries that are about to leave the place where they wait.
 
-        Those that this process has published already are left out. One that cannot be read, such as one of
-        a later release, stays in the outbox.
+        Those that this process has published or received already are left out. One that cannot be read,
+        such as one of a later release, stays in the outbox.
 
         Args:
             partition: Where the entries wait.
@@ -320,11 +326,9 @@ class Outbox:
         await self._bus.publish(events)
         by_partition: dict[Partition, list[Event]] = {}
         for event in events:
-            self._published[event.id] = None
+            self.record_published(event.id)
             if event.id in self._recorded:
                 by_partition.setdefault(event.partition, []).append(event)
-        while len(self._published) > PUBLISHED_KNOWN:
-            del self._published[next(iter(self._published))]
         await asyncio.gather(
             *(
                 remove_all(

@@ -182,6 +182,7 @@ class Services(DocumentServices):
             self.replication,
             self.target_queue,
             self.audit.log,
+            self.outbox,
             self.runtime.clock,
         )
 

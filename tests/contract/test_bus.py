@@ -205,6 +205,18 @@ async def test_a_delivery_is_settled_once(bus, settlement):
         await bus.bus.complete(delivery)
 
 
+async def test_of_messages_completed_at_once_only_one_with_a_lost_lock_conflicts(bus):
+    await bus.bus.publish([event(bus, number) for number in range(3)])
+    deliveries = await bus.bus.receive("replication", limit=3)
+    await bus.bus.complete(deliveries[1])
+    outcomes = await asyncio.gather(
+        *(bus.bus.complete(delivery) for delivery in deliveries), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, type(None)]
+    await bus.advance(SUBSCRIPTIONS["replication"].lock_seconds + 1)
+    assert await drain(bus, "replication") == []
+
+
 async def test_a_guessed_lock_settles_nothing(bus):
     await bus.bus.publish([event(bus, 1)])
     delivery = await one(bus, "replication")

@@ -29,7 +29,7 @@ from shared.adapters.embedded.folders import (
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.pieces import PIECE, SMALL, read_at
-from shared.adapters.embedded.publishing import Publisher
+from shared.adapters.embedded.publishing import THREADS, Publisher
 from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
 from shared.base.activity import Activity
@@ -60,6 +60,8 @@ class FileBlobs:
         forgets: Overwrite what is deleted, so that free space of the disk does not bring it back. It
             cannot reach the copies that a file system or a solid-state disk makes by itself.
         activity: Of the process; None: every object is published without a look at others.
+        threads: How many wait for the disk to sync the small objects of a group: more end sooner, fewer
+            cost less.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class FileBlobs:
         *,
         forgets: bool = False,
         activity: Activity | None = None,
+        threads: int = THREADS,
     ) -> None:
         self._root = root
+        self._incoming = root / _INCOMING
         self._tree = ObjectTree(root)
-        self._publisher = Publisher(self._tree, activity or Activity())
+        self._publisher = Publisher(self._tree, activity or Activity(), threads)
         self._clock = clock
         self._grants = grants
         self._forgets = forgets
@@ -83,7 +87,7 @@ class FileBlobs:
     async def put(self, name: str, content: AsyncIterator[Buffer]) -> int:
         """See ``BlobStore.put``."""
         check_blob_name(name)
-        draft = Draft(self._root / _INCOMING, erased=self._forgets)
+        draft = Draft(self._incoming, erased=self._forgets)
         try:
             async for chunk in content:
                 if draft.takes(chunk):
@@ -118,8 +122,9 @@ class FileBlobs:
         check_range(start, end)
         with briefly():
             descriptor, size = self._open(name)
+        end = size if end is None else min(size, end)
         try:
-            if (size if end is None else min(size, end)) - start <= SMALL:
+            if end - start <= SMALL:
                 await asyncio.sleep(0)  # as ``Database.read``
                 with briefly():
                     piece = self._read(name, descriptor, start, end)
@@ -127,9 +132,9 @@ class FileBlobs:
                 piece = await on_disk(self._read, name, descriptor, start, end)
             while piece:
                 yield piece
-                if len(piece) < PIECE:
-                    return  # a file gives less than was asked for only at its end
                 start += len(piece)
+                if start >= end:
+                    return
                 piece = await on_disk(self._read, name, descriptor, start, end)
         finally:
             os.close(descriptor)
@@ -201,7 +206,7 @@ class FileBlobs:
         await on_disk(self._remove_leftovers)
 
     def _remove_leftovers(self) -> None:
-        if (self._root / _INCOMING).exists():
+        if (self._incoming).exists():
             self._prepare()
 
     def _prepare(self) -> None:
@@ -209,9 +214,8 @@ class FileBlobs:
         with self._lock:
             if self._prepared:
                 return
-            incoming = self._root / _INCOMING
-            make_private_folder(incoming)
-            for leftover in incoming.iterdir():
+            make_private_folder(self._incoming)
+            for leftover in self._incoming.iterdir():
                 remove_unless_in_use(leftover, erased=self._forgets)
             if self._forgets:
                 make_private_folder(self._root / _ERASED)
@@ -224,8 +228,7 @@ class FileBlobs:
         draft.write(chunk)
 
     def _put_some(self, contents: Sequence[tuple[str, Buffer]]) -> None:
-        incoming = self._root / _INCOMING
-        drafts = [(name, Draft(incoming, erased=self._forgets)) for name, _ in contents]
+        drafts = [(name, Draft(self._incoming, erased=self._forgets)) for name, _ in contents]
         # Each is discarded, also where the disk refuses that of another.
         with contextlib.ExitStack() as opened:
             for (_, content), (_, draft) in zip(contents, drafts, strict=True):
@@ -287,8 +290,7 @@ class FileBlobs:
     def _open(self, name: str) -> tuple[int, int]:
         """Open an object: its descriptor and its size."""
         try:
-            with self._tree.located(name) as (folder, file):
-                descriptor = open_regular(file, os.O_RDONLY, folder=folder)
+            descriptor = self._tree.open_file(name, os.O_RDONLY)
         except (FileNotFoundError, IrregularFile):
             raise NotFound("There is no such object.") from None
         return descriptor, os.fstat(descriptor).st_size
@@ -321,13 +323,15 @@ class FileBlobs:
                 elif name.startswith(prefix) or prefix.startswith(name):
                     yield from self._walk([*segments, key[:-1]], prefix)
 
-    def _read(self, name: str, descriptor: int, start: int, end: int | None) -> bytes:
-        """The next piece of a range of an open object.
+    def _read(self, name: str, descriptor: int, start: int, end: int) -> bytes:
+        """The next piece of a range of an open object; nothing where it starts behind its end.
+
+        No more is asked for than is there: the memory for it would be taken first, and given back.
 
         Raises:
             NotFound: It was deleted meanwhile, and what was read may be what it is overwritten with.
         """
-        piece = read_at(descriptor, start, PIECE if end is None else min(PIECE, end - start))
+        piece = read_at(descriptor, start, max(0, min(PIECE, end - start)))
         if self._forgets and not self._tree.is_named(name, descriptor):
             raise NotFound("There is no such object.")
         return piece

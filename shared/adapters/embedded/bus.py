@@ -20,6 +20,7 @@ from shared.adapters.embedded import messages
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.sqlite import Database
 from shared.base.activity import Activity
+from shared.base.errors import Conflict
 from shared.base.events import Event
 from shared.base.topology import Topology
 from shared.ports.bus import DeadLetter, Delivery
@@ -50,12 +51,17 @@ class SqliteBus:
         entropy: Entropy,
         activity: Activity | None = None,
     ) -> None:
-        self._database = Database(path, messages.SCHEMA, activity=activity)
+        self._activity = activity or Activity()
+        self._database = Database(path, messages.SCHEMA, activity=self._activity)
         self._topology = topology
         self._clock = clock
         self._entropy = entropy
         self._changed = {part.name: asyncio.Event() for part in topology.subscriptions}
         self._announce: Callable[[str], None] | None = None
+        self._with_sessions = {part.name for part in topology.subscriptions if part.sessions}
+        # The tokens of the locks of messages that are being completed, and where that is awaited.
+        self._completing: list[tuple[str, asyncio.Future[None]]] = []
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     def announce_to(self, announce: Callable[[str], None] | None) -> None:
         """Call this with the name of each subscription that gets messages from now on; None: nobody."""
@@ -146,8 +152,17 @@ class SqliteBus:
                 continue
 
     async def complete(self, delivery: Delivery) -> None:
-        """See ``EventSource.complete``."""
-        await self._settle(delivery, messages.forget)
+        """See ``EventSource.complete``. What is completed at the same time is forgotten together."""
+        if delivery.subscription in self._with_sessions:
+            await self._settle(delivery, messages.forget)
+            return
+        loop = asyncio.get_running_loop()
+        if not self._completing:
+            self._activity.when_idle(self._start_forgetting)
+        done = loop.create_future()
+        self._completing.append((delivery.lock_token, done))
+        with self._activity.waiting:
+            await done
 
     async def abandon(self, delivery: Delivery) -> None:
         """See ``EventSource.abandon``. The back-off is 1 s, 2 s, 4 s, ... 5 minutes."""
@@ -169,6 +184,36 @@ class SqliteBus:
         until = self._now() + source.lock_seconds * messages.SECOND
         await self._settle(delivery, lambda writer, row, _now: messages.extend(writer, row, until))
         return replace(delivery, locked_until=from_microseconds(until))
+
+    def _start_forgetting(self) -> None:
+        completing, self._completing = self._completing, []
+        for start in range(0, len(completing), messages.MAX_FORGOTTEN):
+            task = asyncio.create_task(
+                self._forget(completing[start : start + messages.MAX_FORGOTTEN])
+            )
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, completing: Sequence[tuple[str, asyncio.Future[None]]]) -> None:
+        """Forget the messages of locks, and tell who waits for each what became of it."""
+        tokens = [token for token, _ in completing]
+
+        def work(writer: sqlite3.Connection) -> set[str]:
+            return messages.forget_locked(writer, tokens, self._now())
+
+        failure: Exception | None = None
+        forgotten: set[str] = set()
+        try:
+            forgotten = await self._database.write(work, durable=False)
+        except Exception as error:
+            failure = error
+        for token, done in completing:
+            if done.done():
+                continue  # its caller was cancelled
+            if token in forgotten:
+                done.set_result(None)
+            else:
+                done.set_exception(failure or Conflict(messages.LOCK_LOST))
 
     async def _settle(
         self, delivery: Delivery, settle: Callable[[sqlite3.Connection, sqlite3.Row, int], None]

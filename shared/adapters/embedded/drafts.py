@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,7 @@ class Draft:
     """
 
     def __init__(self, incoming: Path, *, erased: bool = False) -> None:
-        self.path = f"{incoming}/{uuid.uuid4().hex}"
+        self.path = f"{incoming}/{os.urandom(16).hex()}"
         self._erased = erased
         self.descriptor: int | None = None
         self._gathered = bytearray()

@@ -72,12 +72,20 @@ class Group:
         return "FULL" if any(job.durable for job in self.jobs) else "NORMAL"
 
 
-def deliver(jobs: Sequence[Job]) -> None:
-    """Hand out what became of pieces of work, each in its event loop, from whatever thread."""
+def deliver(jobs: Sequence[Job], here: asyncio.AbstractEventLoop | None = None) -> None:
+    """Hand out what became of pieces of work, each in its event loop, from whatever thread.
+
+    Args:
+        jobs: The pieces of work.
+        here: The event loop that runs in this thread, which needs not be woken; None: there is none.
+    """
     by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
     for job in jobs:
         by_loop.setdefault(job.future.get_loop(), []).append(job)
     for loop, theirs in by_loop.items():
+        if loop is here:
+            _deliver_here(theirs)
+            continue
         # A loop that was closed has nobody waiting in it.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_deliver_here, theirs)

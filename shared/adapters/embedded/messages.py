@@ -67,6 +67,11 @@ CREATE TABLE IF NOT EXISTS published (
 CREATE INDEX IF NOT EXISTS published_by_age ON published (topic, published_at);
 """
 
+LOCK_LOST: Final = "The lock on the message was lost; it is delivered again."
+
+MAX_FORGOTTEN: Final = 500
+"""Messages that one statement removes."""
+
 _PRUNE_AT_MOST: Final = 200
 """Forgotten event ids that one published event may take the time to remove."""
 
@@ -77,7 +82,8 @@ class Locked:
 
     Attributes:
         deliveries: The messages that are locked now.
-        next_due: When the next message can be delivered; None: the subscription has no more.
+        next_due: When the next message can be delivered; None: the subscription has no more, or some
+            are locked.
     """
 
     deliveries: Sequence[Delivery]
@@ -168,18 +174,21 @@ def lock_due(
         )
         if not due:
             break
+        taken: list[tuple[int, str, int]] = []
         for row in due:
             if row["delivery_count"] >= source.max_delivery_count:
                 dead_letter(writer, row, DELIVERY_LIMIT, now)
                 continue
             token = entropy(16).hex()
-            writer.execute(
-                "UPDATE messages SET available_at = ?, lock_token = ?,"
-                " delivery_count = delivery_count + 1 WHERE sequence = ?",
-                (until, token, row["sequence"]),
-            )
+            taken.append((until, token, row["sequence"]))
             locked_now.append(_delivery(row, token, until))
-    return Locked(locked_now, _next_due(writer, source))
+        writer.executemany(
+            "UPDATE messages SET available_at = ?, lock_token = ?,"
+            " delivery_count = delivery_count + 1 WHERE sequence = ?",
+            taken,
+        )
+    # Whoever has got messages comes again before the next one is due.
+    return Locked(locked_now, None if locked_now else _next_due(writer, source))
 
 
 def _horizon(source: Subscription, now: int) -> int:
@@ -207,7 +216,7 @@ def locked(writer: sqlite3.Connection, token: str, now: int) -> sqlite3.Row:
         (token, now),
     )
     if not rows:
-        raise Conflict("The lock on the message was lost; it is delivered again.")
+        raise Conflict(LOCK_LOST)
     return rows[0]
 
 
@@ -229,6 +238,23 @@ def back_off(writer: sqlite3.Connection, row: sqlite3.Row, source: Subscription,
         "UPDATE messages SET available_at = ?, lock_token = NULL WHERE sequence = ?",
         (now + pause, row["sequence"]),
     )
+
+
+def forget_locked(writer: sqlite3.Connection, tokens: Sequence[str], now: int) -> set[str]:
+    """Remove the messages of a subscription without sessions that are still locked; return their tokens.
+
+    Args:
+        writer: In a transaction.
+        tokens: Of the locks, at most ``MAX_FORGOTTEN``.
+        now: The present time.
+    """
+    places = ",".join("?" * len(tokens))
+    removed = writer.execute(
+        f"DELETE FROM messages WHERE lock_token IN ({places}) AND available_at > ?"  # noqa: S608
+        " RETURNING lock_token",
+        (*tokens, now),
+    )
+    return {token for (token,) in removed}
 
 
 def forget(writer: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:

@@ -35,6 +35,10 @@ _OVERWRITE: Final = (
 _FIELDS: Final = "INSERT OR IGNORE INTO fields (partition, kind, field, value, id)"
 """A row that somebody has put there must not keep a record from being written."""
 
+_CHANGED: Final = "The record was changed or removed since it was read."
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
+
 _Value = str | bytes | int | None
 
 Numbered = tuple[Change, bytes | None, int]
@@ -59,9 +63,18 @@ def apply_all(
     if not _create_all(writer, partition, creates):
         for each in creates:
             _apply(writer, partition, *each, now)
-    for each in changes:
-        if not isinstance(each[0], Create):
-            _apply(writer, partition, *each, now)
+    removed: dict[str, list[str]] = {}
+    for change, body, position in changes:
+        match change:
+            case Delete(kind, name, None):
+                removed.setdefault(kind, []).append(name)
+            case Replace(record):
+                if not _replace(writer, partition, record, body, position, now):
+                    _apply(writer, partition, change, body, position, now)
+            case Delete():
+                _apply(writer, partition, change, body, position, now)
+    for kind, names in removed.items():
+        _remove_all(writer, partition, kind, names, now)
 
 
 def _create_all(writer: sqlite3.Connection, partition: str, creates: Sequence[Numbered]) -> bool:
@@ -79,14 +92,58 @@ def _create_all(writer: sqlite3.Connection, partition: str, creates: Sequence[Nu
         if isinstance(change, Create)
         for field, value in change.record.index.items()
     ]
-    writer.execute("SAVEPOINT creates")
+    # Of one row there is nothing to undo where it was not inserted.
+    undoable = len(rows) > 1
+    if undoable:
+        writer.execute("SAVEPOINT creates")
     inserted = _insert(writer, f"{_RECORDS} VALUES", rows, "ON CONFLICT DO NOTHING")
     if inserted == len(rows):
         _insert(writer, f"{_FIELDS} VALUES", fields)
-    else:
+    elif undoable:
         writer.execute("ROLLBACK TO creates")
-    writer.execute("RELEASE creates")
+    if undoable:
+        writer.execute("RELEASE creates")
     return inserted == len(rows)
+
+
+def _replace(
+    writer: sqlite3.Connection,
+    partition: str,
+    record: Record,
+    body: bytes | None,
+    position: int,
+    now: int,
+) -> bool:
+    """Replace a record with one statement; False: it is not there as it was read, or has another index."""
+    _, kind, name, etag, _, fields, expires_at, _ = _row(partition, record, body, position)
+    replaced = writer.execute(
+        "UPDATE records SET etag = ?, body = ?, expires_at = ?, changed = ?"
+        " WHERE partition = ? AND kind = ? AND id = ? AND etag = ? AND fields = ?"
+        " AND (expires_at IS NULL OR expires_at > ?)",
+        (etag, body, expires_at, position, partition, kind, name, record.etag, fields, now),
+    )
+    return replaced.rowcount == 1
+
+
+def _remove_all(
+    writer: sqlite3.Connection, partition: str, kind: str, names: Sequence[str], now: int
+) -> None:
+    """Remove records of one kind, whatever their etags, with one statement.
+
+    Raises:
+        Conflict: One of them is missing; some were removed.
+    """
+    removed = writer.execute(
+        "DELETE FROM records WHERE partition = ? AND kind = ?"  # noqa: S608
+        f" AND id IN ({','.join('?' * len(names))}) AND (expires_at IS NULL OR expires_at > ?)"
+        " RETURNING id, fields",
+        (partition, kind, *names, now),
+    ).fetchall()
+    if len(removed) < len(names):
+        raise Conflict(_CHANGED)
+    for name, fields in removed:
+        if fields != NO_FIELDS:
+            _index(writer, partition, kind, name, json_object(fields, {}), {})
 
 
 def _insert(
@@ -126,7 +183,7 @@ def _apply(
         case Replace(record) if not exists or stored[0] != record.etag:
             raise Conflict("The record was changed or removed since it was read; read it again.")
         case Delete(etag=etag) if not exists or (etag is not None and stored[0] != etag):
-            raise Conflict("The record was changed or removed since it was read.")
+            raise Conflict(_CHANGED)
         case Create(record) | Replace(record):
             before = {} if stored is None else json_object(stored[1], {})
             _index(writer, partition, kind, name, before, record.index)
@@ -184,7 +241,7 @@ def _row(partition: str, record: Record, body: bytes | None, position: int) -> t
         record.id,
         os.urandom(16).hex(),
         body,
-        json.dumps(dict(record.index), ensure_ascii=False) if record.index else NO_FIELDS,
+        _JSON.encode(dict(record.index)) if record.index else NO_FIELDS,
         None if record.expires_at is None else to_microseconds(record.expires_at),
         position,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from shared.base.errors import Unavailable
@@ -64,17 +64,27 @@ def refused(error: OSError) -> Unavailable:
     return unavailable
 
 
-@contextmanager
-def briefly() -> Iterator[None]:
+class briefly:  # noqa: N801 - a context manager
     """Around calls of the operating system that run on the event loop, as they wait for no disk.
 
     Raises:
         Unavailable: The operating system refused.
     """
-    try:
-        yield
-    except OSError as error:
-        raise refused(error) from error
+
+    # Of a generator, entering and leaving it would take as long as such a call.
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            raise refused(error) from error
 
 
 def _forget(call: asyncio.Future[_T]) -> None:

@@ -40,14 +40,8 @@ class ObjectTree:
         Raises:
             FileNotFoundError: There is no such folder.
         """
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = self.open_folder(segments, make=make)
         try:
-            path = ""
-            for segment in segments:
-                path += segment + "/"
-                child = self._enter(descriptor, segment, path, make=make)
-                os.close(descriptor)
-                descriptor = child
             yield descriptor
         finally:
             os.close(descriptor)
@@ -56,10 +50,34 @@ class ObjectTree:
         """Whether this process has made sure that a folder, ``a/b``, is there for good."""
         return path + "/" in self._durable_folders or not path
 
-    def open_folder(self, path: str) -> int:
-        """A descriptor of a folder, ``a/b``, which is made where it is missing; the caller closes it."""
-        with self.folder(path.split("/") if path else [], make=True) as folder:
-            return os.dup(folder)
+    def open_folder(self, segments: Sequence[str], *, make: bool = False) -> int:
+        """As ``folder``; the caller closes the descriptor."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        path = ""
+        try:
+            for segment in segments:
+                path += segment + "/"
+                child = self._enter(descriptor, segment, path, make=make)
+                os.close(descriptor)
+                descriptor = child
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def open_file(self, name: str, flags: int) -> int:
+        """Open an object; the caller closes the descriptor.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            IrregularFile: What has its name is no regular file.
+        """
+        *segments, last = name.split("/")
+        folder = self.open_folder(segments)
+        try:
+            return open_regular(file_name(last), flags, folder=folder)
+        finally:
+            os.close(folder)
 
     @contextlib.contextmanager
     def located(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
@@ -83,18 +101,17 @@ class ObjectTree:
         Raises:
             NotFound: There is no such object.
         """
-        with contextlib.ExitStack() as opened:
-            try:
-                folder, file = opened.enter_context(self.located(name))
-                flags = os.O_RDWR if alone else os.O_RDONLY
-                descriptor = open_regular(file, flags, folder=folder)
-            except FileNotFoundError:
-                raise NotFound("There is no such object.") from None
-            opened.callback(os.close, descriptor)
+        try:
+            descriptor = self.open_file(name, os.O_RDWR if alone else os.O_RDONLY)
+        except FileNotFoundError:
+            raise NotFound("There is no such object.") from None
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             if not self.is_named(name, descriptor):
                 raise NotFound("There is no such object.")  # deleted before the lock was ours
             yield descriptor
+        finally:
+            os.close(descriptor)
 
     def is_named(self, name: str, descriptor: int) -> bool:
         """Whether the object of this name is the one that is open here."""

@@ -175,7 +175,7 @@ class Writer:
     def _end_here(self, group: Group) -> None:
         """On the loop: as ``_end``, for a group that was committed there."""
         self._turns.give()
-        deliver(group.jobs)
+        deliver(group.jobs, asyncio.get_running_loop())
         if self._forget_at is None:
             self._forget_at = time.monotonic() + self._forget_seconds
             self._steps.put(_look_again)

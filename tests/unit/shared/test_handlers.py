@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -23,6 +23,7 @@ from shared.base.partitions import Partition
 from shared.base.topology import load_topology
 from shared.documents.staged import StagedContentSealer
 from shared.handlers import AUDIT, ENCRYPTION, REPLICATION, TARGETS, Handlers, event_handlers
+from shared.journal.outbox import Outbox
 from shared.replication.service import Replication
 from shared.targets.queue import TargetQueue
 from tests.support.clock import FakeClock
@@ -52,11 +53,13 @@ class Recorder:
             ("audit_log", AuditLog),
         ):
             self.parent.attach_mock(AsyncMock(spec=service), name)
+        self.outbox = Mock(spec=Outbox)
         self.handlers: Handlers = event_handlers(
             self.parent.sealer,
             self.parent.replication,
             self.parent.targets,
             self.parent.audit_log,
+            self.outbox,
             FakeClock(),
         )
 
@@ -105,6 +108,7 @@ async def test_each_event_goes_to_its_handler(subscription: str, event_type: Eve
     await recorder.handlers.handle(subscription, sent.to_json())
     argument = sent.partition if subscription == AUDIT else sent
     assert recorder.calls == [(EXPECTED[subscription, event_type], argument)]
+    recorder.outbox.record_published.assert_called_once_with(sent.id)
 
 
 @pytest.mark.parametrize(

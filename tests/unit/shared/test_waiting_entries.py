@@ -271,6 +271,17 @@ async def test_who_moves_an_entry_does_not_repeat_what_the_same_process_has_publ
     assert shared.bus.take() == []
 
 
+async def test_who_moves_an_entry_does_not_publish_what_has_arrived_at_its_process() -> None:
+    shared = Shared()
+    await shared.killed(events=2)
+    [record] = (await shared.records.query(MAIN, ENTRY_KIND)).records
+    events = read_waiting(record).events
+    process = shared.process()
+    process.outbox.record_published(Event.from_json(events[0].encode()).id)
+    await process.journal.ensure_published(MAIN, events)
+    assert shared.bus.take() == [("document.sealed", "usr_1")]
+
+
 async def test_an_event_of_a_later_release_stays_when_its_entry_goes() -> None:
     shared = Shared()
     await shared.killed(events=1)

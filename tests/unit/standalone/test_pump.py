@@ -44,6 +44,7 @@ async def pumping(
     *,
     concurrency: int = 2,
     grace_seconds: float = 30,
+    gather_seconds: float = 0,
 ) -> AsyncIterator[asyncio.Event]:
     """Pump into ``handler``; the value stops the pump."""
     pump = MessagePump(
@@ -53,6 +54,7 @@ async def pumping(
         concurrency=concurrency,
         grace_seconds=grace_seconds,
         activity=Activity(),
+        gather_seconds=gather_seconds,
         sleep=timeline.sleep,
     )
     stopping = asyncio.Event()
@@ -166,6 +168,60 @@ async def test_no_more_messages_are_in_work_than_allowed(
         assert len(source.settled) == 5
     assert most == 2
     assert max(source.limits) == 2
+
+
+async def test_what_comes_soon_after_a_message_is_received_together(
+    source: MemorySource, timeline: Timeline
+) -> None:
+    async def handler(message: func.ServiceBusMessage) -> None:
+        return
+
+    async with pumping(source, timeline, handler, concurrency=8, gather_seconds=5):
+        source.put("evt_1")
+        await settle()
+        assert source.settled == [("completed", "evt_1")]
+        source.put("evt_2")
+        source.put("evt_3")
+        await timeline.pass_time(4)
+        assert (len(source.settled), len(source.limits)) == (1, 1)
+        await timeline.pass_time(1)
+        assert (len(source.settled), len(source.limits)) == (3, 2)
+        await timeline.pass_time(5)
+
+
+async def test_a_backlog_is_worked_off_without_pauses(
+    source: MemorySource, timeline: Timeline
+) -> None:
+    async def handler(message: func.ServiceBusMessage) -> None:
+        return
+
+    for number in range(6):
+        source.put(str(number))
+    async with pumping(source, timeline, handler, concurrency=2, gather_seconds=5):
+        await settle()
+        await settle()
+        assert len(source.settled) == 6
+        assert source.limits == [2, 2, 2, 2]
+
+
+async def test_locks_that_are_due_together_are_renewed_each(
+    source: MemorySource, timeline: Timeline
+) -> None:
+    done = asyncio.Event()
+
+    async def handler(message: func.ServiceBusMessage) -> None:
+        await done.wait()
+
+    async with pumping(source, timeline, handler):
+        source.put("evt_1")
+        source.put("evt_2")
+        await settle()
+        source.lost.add("evt_1")
+        await timeline.pass_time(70)
+        done.set()
+        await settle()
+    assert source.settled == [("completed", "evt_2")]
+    assert source.renewed == [START + timedelta(seconds=at) for at in (30, 60)]
 
 
 async def test_long_work_renews_its_lock_at_half_time(
