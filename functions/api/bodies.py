@@ -33,6 +33,7 @@ _SINGLE: Final = (
     "Strongroom-Metadata",
 )
 """Headers that are no lists (RFC 9110 section 5.3)."""
+_SINGLE_AS_RECEIVED: Final = [(name, name.lower().encode()) for name in _SINGLE]
 
 T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)
@@ -145,7 +146,7 @@ def check_body_form(request: Request) -> None:
             accept_encoding="identity",
         )
     names = [name for name, _ in lines]
-    repeated = [name for name in _SINGLE if names.count(name.lower().encode()) > 1]
+    repeated = [name for name, received in _SINGLE_AS_RECEIVED if names.count(received) > 1]
     if repeated:
         raise InvalidInput.in_fields(
             {f"header.{name}": f"{name} comes twice; send it once." for name in repeated}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from fastapi import Request
 
@@ -21,6 +22,12 @@ def client_address(request: Request, trusted_proxies: int, header: str) -> str:
         hops = [hop.strip() for hop in ",".join(request.headers.getlist(header)).split(",")]
         if len(hops) >= trusted_proxies:
             peer = hops[-trusted_proxies]
+    return _canonical(peer)
+
+
+@lru_cache(maxsize=1_024)
+def _canonical(peer: str) -> str:
+    """An address as it is written everywhere, without a port; empty where the text is none."""
     # Azure appends the port: 203.0.113.7:50123 or [2001:db8::7]:50123.
     for host in (peer, peer.rpartition(":")[0].strip("[]")):
         try:

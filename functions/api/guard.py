@@ -290,10 +290,11 @@ def _with_joined_lines(request: Request) -> Request:
 
     So neither line of a header that is no list counts alone.
     """
-    lines: dict[bytes, list[bytes]] = {}
-    for name, value in request.scope["headers"]:
-        lines.setdefault(name, []).append(value)
-    if len(lines) == len(request.scope["headers"]):
+    received = request.scope["headers"]
+    if len({name for name, _ in received}) == len(received):
         return request
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in received:
+        lines.setdefault(name, []).append(value)
     headers = [(name, b", ".join(values)) for name, values in lines.items()]
     return Request({**request.scope, "headers": headers}, request.receive)

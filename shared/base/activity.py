@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-LONGEST_SECONDS: Final = 0.01
+LONGEST_SECONDS: Final = 0.02
 """How long a start is put off at most: somebody may be at work for long."""
 
 

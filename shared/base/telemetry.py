@@ -239,7 +239,7 @@ def traceparent_of(span: Span) -> str | None:
 
 def current_traceparent() -> str | None:
     """The ``traceparent`` of the work that is under way; None: telemetry is off, or nothing is."""
-    return traceparent_of(trace.get_current_span())
+    return None if _is_off() else traceparent_of(trace.get_current_span())
 
 
 def link_to(traceparent: str | None) -> None:

@@ -79,7 +79,7 @@ class Documents:
         document = Document(id=document_id, created_at=version.created_at, current=version)
         # A fingerprint that holds the content's hash is known only now, so repeated content is sealed in
         # vain; the commit finds out, and the object is discarded.
-        request = sealed.names.model_dump(mode="json")
+        request = {} if key is None else sealed.names.model_dump(mode="json")
         try:
             await principal.confirm()
             await self._record(
