@@ -34,6 +34,9 @@ STALL_SECONDS: Final = 60.0
 LEAST_BYTES: Final = 16_384
 """What a client must move in that time while it is waited for: far less than any line that works."""
 
+UNPARSED_BYTES: Final = 65_536
+"""A body of which so much is still to come is taken past the parser."""
+
 _HEAD_TOO_LARGE: Final = Refusal(
     431,
     "head-too-large",
@@ -136,6 +139,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     - A request with a body that offers another protocol is refused: the parser would take the body
       for that protocol, and leave the content empty. Other offers are ignored (RFC 9110 section 7.8).
     - What RFC 9112 has a server refuse is refused.
+    - By itself it copies every byte of a body three times. Where the head says how long the body is, what
+      comes is content: it goes to the app as it was read, and a new parser takes what follows the body.
     - A client that has sent its request and ends its side of the connection gets its response
       (RFC 9112 section 9.6).
 
@@ -147,6 +152,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         connections: Counts the connections of the server.
     """
 
+    _body_left = 0
+    _unparsed = 0
     _idle_bytes = 0
     _progress = False
     _moved = 0
@@ -184,7 +191,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Take bytes from the client; refuse it when they lead nowhere for too long."""
         self._moved += len(data)
         self._progress = False
-        super().data_received(data)
+        rest = self._take_unparsed(data) if self._unparsed else data
+        if rest:
+            super().data_received(rest)
+            if self._body_left >= UNPARSED_BYTES:
+                self._unparsed, self._body_left = self._body_left, 0
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
         self._idle_bytes = 0 if self._progress else self._idle_bytes + len(data)
         if self._idle_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
@@ -212,10 +225,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._progress = True
         self._moved += LEAST_BYTES
         super().on_headers_complete()
+        lengths = (int(value) for name, value in self.headers if name == b"content-length")
+        self._body_left = next(lengths, 0)  # the parser takes one at most, and none with a coding
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._progress = True
+        self._body_left -= len(body)
         super().on_body(body)
 
     def pause_writing(self) -> None:
@@ -228,6 +244,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Note that the client has taken nearly all."""
         self._moved += LEAST_BYTES
         super().resume_writing()
+
+    def _take_unparsed(self, data: bytes) -> bytes:
+        """Take what is content of the body that is arriving; return what comes after the body."""
+        self._unset_keepalive_if_required()  # a response may have been sent before its request had ended
+        content = data[: self._unparsed]
+        self._unparsed -= len(content)
+        if not self.cycle.body:
+            self.cycle.body = b""  # type: ignore[assignment]  # to which bytes are added uncopied
+        self.on_body(content)
+        if not self._unparsed:
+            self.on_message_complete()
+        return data[len(content) :]
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""

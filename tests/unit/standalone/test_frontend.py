@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from standalone.frontend import (
     LEAST_BYTES,
     MAX_HEAD_BYTES,
     STALL_SECONDS,
+    UNPARSED_BYTES,
     Frontend,
     LimitedHttpProtocol,
 )
@@ -281,6 +283,88 @@ async def test_a_body_that_breaks_ends_its_request(connection: Connection) -> No
     await connection.settle()
     assert refused(connection.client.sent) == (400, "invalid-input")
     assert connection.client.closed
+
+
+class Reader(Connection):
+    """A connection whose app reads whole bodies, in the pieces in which they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[list[bytes]] = []
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pieces: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            pieces.append(message["body"])
+            more = message["more_body"]
+        self.bodies.append(pieces)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("with_head", [0, 1, UNPARSED_BYTES])
+@pytest.mark.parametrize("with_next", [0, 1, UNPARSED_BYTES])
+async def test_a_long_body_ends_where_its_head_says_however_it_is_read(
+    with_head: int, with_next: int
+) -> None:
+    body = random.Random(1).randbytes(3 * UNPARSED_BYTES)
+    head = POST.replace(b"1000000", str(len(body)).encode())
+    last = len(body) - with_next
+    reader = Reader()
+    for _ in range(2):
+        reader.protocol.data_received(head + body[:with_head])
+        await reader.settle()
+        for read in (body[with_head : with_head + 7], body[with_head + 7 : last]):
+            reader.protocol.data_received(read)
+            await reader.settle()
+        reader.protocol.data_received(body[last:] + GET)
+        await reader.settle()
+    reader.protocol.connection_lost(None)
+    assert [b"".join(pieces) for pieces in reader.bodies] == [body, b"", body, b""]
+    assert reader.client.sent.count(b"HTTP/1.1 204 ") == 4
+
+
+async def test_what_follows_a_long_body_is_held_to_http() -> None:
+    reader = Reader()
+    reader.protocol.data_received(POST)
+    await reader.settle()
+    reader.protocol.data_received(bytes(1_000_000) + b"no HTTP at all\r\n\r\n")
+    await reader.settle()
+    reader.protocol.connection_lost(None)
+    assert reader.client.sent.startswith(b"HTTP/1.1 204 ")
+    assert reader.client.sent.count(b"HTTP/1.1 ") == 1
+    assert reader.client.closed
+
+
+async def test_a_long_body_is_not_copied_on_its_way_to_the_app() -> None:
+    reader = Reader()
+    reader.protocol.data_received(POST)
+    await reader.settle()
+    reads = [bytes(250_000) for _ in range(4)]
+    for read in reads:
+        reader.protocol.data_received(read)
+        await reader.settle()
+    reader.protocol.connection_lost(None)
+    [pieces] = reader.bodies
+    assert all(piece is read for piece, read in zip(pieces, reads, strict=True))
+
+
+async def test_the_rest_of_a_long_body_that_is_not_wanted_is_skipped(
+    connection: Connection,
+) -> None:
+    connection.reading.set()
+    connection.answer.set()
+    connection.protocol.data_received(POST + b"part")
+    await connection.settle()
+    assert connection.client.sent.count(b"HTTP/1.1 204 ") == 1
+    for rest in (bytes(500_000), bytes(499_996) + GET[:9]):
+        connection.protocol.data_received(rest)
+    connection.protocol.data_received(GET[9:])
+    await connection.settle()
+    assert [scope["method"] for scope in connection.requests] == ["POST", "GET"]
+    assert connection.client.sent.count(b"HTTP/1.1 204 ") == 2
 
 
 async def test_who_has_sent_a_request_and_ends_their_side_gets_the_response(
