@@ -207,24 +207,24 @@ async def with_json_body(request: Request) -> Request:
     return JsonRequest(request.scope, replay)
 
 
-async def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Return the body of a content route as it arrives.
 
+    Its iteration raises ``Interrupted`` where the client disconnects before all of it has arrived.
+
     Raises:
-        Interrupted: The client disconnected before all of it had arrived.
         TooLarge: ``Content-Length`` announces more than ``max_bytes``.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise TooLarge(f"The content is larger than {max_bytes} bytes; use a staged upload.")
-    async for chunk in _stream(request):
-        if chunk:
-            yield chunk
+    return _stream(request)
 
 
 async def _stream(request: Request) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.stream():
-            yield chunk
+            if chunk:
+                yield chunk
     except ClientDisconnect:
         raise Interrupted("The connection ended before the whole body had arrived.") from None

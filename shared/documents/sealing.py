@@ -92,7 +92,7 @@ class ContentSealer:
             self.environment, incoming.tenant, incoming.document, incoming.number
         )
         sealer = Sealer(data_key, bound_to, self.runtime.random, outputs=OUTPUTS)
-        tally = Tally()
+        tally = Tally(incoming.max_size)
         now = self.runtime.now()
         name = object_name(incoming.tenant, incoming.document, incoming.number, now, self.runtime)
         await self.store.prepare_object(partition_of(incoming.tenant, incoming.document), now)
@@ -127,20 +127,30 @@ class ContentSealer:
 class Tally:
     """The size of content and the digests of its two forms, taken while it is sealed.
 
+    Args:
+        max_size: The most bytes that the content may have.
+
     Attributes:
         size: Of the plaintext, bytes.
         sha256: Of the plaintext.
         sealed: Of the sealed form; ``Version.sealed_blake3``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self.size = 0
         self.sha256 = hashlib.sha256()
         self.sealed = new_hasher()
 
     def observe_piece(self, piece: Buffer) -> None:
-        """Take the next plaintext."""
+        """Take the next plaintext.
+
+        Raises:
+            TooLarge: There are more bytes than there may be.
+        """
         self.size += len(piece)
+        if self.size > self._max_size:
+            raise TooLarge(f"The content is larger than {self._max_size} bytes.")
         self.sha256.update(piece)
 
     def observe_converted(self, converted: Buffer) -> None:
@@ -158,23 +168,13 @@ async def sealed_form(sealer: Sealer, incoming: Incoming, tally: Tally) -> Async
 
     Raises:
         DigestMismatch: The SHA-256 differs from ``incoming.sha256``.
-        TooLarge: There are more than ``incoming.max_size`` bytes.
+        TooLarge: There are more bytes than ``tally`` takes.
     """
-    content = _limited(incoming.content, incoming.max_size)
-    async with aclosing(convert_observed(sealer, content, tally)) as parts:
+    async with aclosing(convert_observed(sealer, incoming.content, tally)) as parts:
         async for part in parts:
             yield part
     if incoming.sha256 is not None:
         _check_digest(incoming.sha256, tally.sha256.digest())
-
-
-async def _limited(content: AsyncIterator[Buffer], max_size: int) -> AsyncIterator[Buffer]:
-    size = 0
-    async for chunk in content:
-        size += memoryview(chunk).nbytes
-        if size > max_size:
-            raise TooLarge(f"The content is larger than {max_size} bytes.")
-        yield chunk
 
 
 async def checked_content(
