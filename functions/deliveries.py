@@ -8,15 +8,18 @@ renews the message's lock. ``standalone`` gives failed messages back later by it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import azure.functions as func
 
 from shared.base.errors import InvalidEvent
 
 
-class backing_off:  # noqa: N801 - a context manager; of a generator it would cost every message more
+@asynccontextmanager
+async def backing_off(
+    message: func.ServiceBusMessage, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> AsyncIterator[None]:
     """Work on a message; a failure is let out after 1, 2, 4, ... seconds, twice as many at each delivery.
 
     A message that no later try can help (``InvalidEvent``) fails at once.
@@ -28,26 +31,13 @@ class backing_off:  # noqa: N801 - a context manager; of a generator it would co
     Raises:
         Exception: What the work raised.
     """
+    try:
+        yield
+    except InvalidEvent:
+        raise
+    except Exception:
+        from shared.wiring.settings import get_settings  # not needed to be indexed
 
-    def __init__(
-        self,
-        message: func.ServiceBusMessage,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._message = message
-        self._sleep = sleep
-
-    async def __aenter__(self) -> None:
-        return
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, InvalidEvent):
-            from shared.wiring.settings import get_settings  # not needed to be indexed
-
-            pause = 2 ** ((self._message.delivery_count or 1) - 1)
-            await self._sleep(min(pause, get_settings().longest_delivery_pause_seconds))
+        pause = 2 ** ((message.delivery_count or 1) - 1)
+        await sleep(min(pause, get_settings().longest_delivery_pause_seconds))
+        raise

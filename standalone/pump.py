@@ -76,7 +76,7 @@ class MessagePump:
         self._activity = activity
         self._gather_seconds = gather_seconds
         self._sleep = sleep
-        self._locks: dict[str, _Lock] = {}
+        self._locks: set[_Lock] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Pump until ``stopping`` is set, then finish what is in work."""
@@ -131,7 +131,8 @@ class MessagePump:
             "outcome": "cancelled",
         }
         settle: Callable[[Delivery], Awaitable[None]]
-        lock = self._locks[delivery.lock_token] = self._lock(delivery)
+        lock = _Lock(delivery, self._half_time(delivery))
+        self._locks.add(lock)
         try:
             with self._activity.working:
                 try:
@@ -154,44 +155,44 @@ class MessagePump:
         except Exception as error:
             fields |= {"outcome": "unsettled", **describe_error(error)}
         finally:
-            del self._locks[delivery.lock_token]
+            self._locks.discard(lock)
             fields["duration_ms"] = round((time.perf_counter() - started) * 1000, 1)
             level = logging.INFO if fields["outcome"] == "completed" else logging.WARNING
             _logger.log(level, "message", extra=fields)
 
     async def _renew_locks(self) -> None:
         """Renew each lock of a message in work whenever half of it is over."""
-        while True:
-            await self._sleep(SHORTEST_RENEWAL_SECONDS)
-            now = self._clock.now()
-            due = [lock for lock in self._locks.values() if lock.renew_at <= now]
-            # All at once: no lock may run out while the source is slow with another.
-            await asyncio.gather(*map(self._renew, due))
+        # Each by a task of its own: no lock may run out while the source is slow with another.
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._sleep(SHORTEST_RENEWAL_SECONDS)
+                now = self._clock.now()
+                for lock in [lock for lock in self._locks if lock.renew_at <= now]:
+                    lock.renew_at = _NEVER  # until this is done
+                    group.create_task(self._renew(lock))
 
     async def _renew(self, lock: _Lock) -> None:
-        token = lock.delivery.lock_token
         fields = {
             "subscription": lock.delivery.subscription,
             "message_id": lock.delivery.message_id,
         }
         try:
-            renewed = self._lock(await self._source.renew(lock.delivery))
-            lock.delivery, lock.renew_at = renewed.delivery, renewed.renew_at
+            lock.delivery = await self._source.renew(lock.delivery)
         except Conflict:
-            lock.renew_at = _NEVER
-            if token in self._locks:  # otherwise its message was settled at the same time
+            if lock in self._locks:  # otherwise its message was settled at the same time
                 _logger.warning("lock lost", extra=fields)
+            return
         except Exception as error:
-            lock.renew_at = self._lock(lock.delivery).renew_at
             _logger.warning("renewal failed", extra=fields | describe_error(error))
+        lock.renew_at = self._half_time(lock.delivery)
 
-    def _lock(self, delivery: Delivery) -> _Lock:
+    def _half_time(self, delivery: Delivery) -> datetime:
         now = self._clock.now()
         left = (delivery.locked_until - now) / 2
-        return _Lock(delivery, now + max(left, timedelta(seconds=SHORTEST_RENEWAL_SECONDS)))
+        return now + max(left, timedelta(seconds=SHORTEST_RENEWAL_SECONDS))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lock:
     """The delivery as last renewed, and when half of what was left then is over."""
 

@@ -35,16 +35,14 @@ STANDARD_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_STANDARD_AS_SENT: Final = [
+    (name.lower().encode(), value.encode()) for name, value in STANDARD_HEADERS.items()
+]
 
 
 def module_of(capability: str) -> ModuleType:
     """The module with a capability's router, imported when this is first asked for."""
     return import_module(f"functions.api.{capability.replace('-', '_')}")
-
-
-_STANDARD: Final = [
-    (name.lower().encode(), value.encode()) for name, value in STANDARD_HEADERS.items()
-]
 
 
 class Api(FastAPI):
@@ -116,7 +114,7 @@ class StandardHeaders:
                 present = {name for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *(header for header in _STANDARD if header[0] not in present),
+                    *(header for header in _STANDARD_AS_SENT if header[0] not in present),
                     (b"traceparent", scope["strongroom.traceparent"].encode()),
                     (b"request-id", request_id.encode()),
                 ]

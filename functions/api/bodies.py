@@ -28,12 +28,14 @@ from shared.base.listing import Listing
 MAX_JSON_BYTES: Final = 262_144
 """The largest body is an upload's, with all the metadata that there may be, each character escaped."""
 
-_SINGLE: Final = (
-    *("Content-Disposition", "Content-MD5", "Content-Type", "Idempotency-Key"),
-    "Strongroom-Metadata",
-)
-"""Headers that are no lists (RFC 9110 section 5.3)."""
-_SINGLE_AS_RECEIVED: Final = [(name, name.lower().encode()) for name in _SINGLE]
+_SINGLE: Final = {
+    b"content-disposition": "Content-Disposition",
+    b"content-md5": "Content-MD5",
+    b"content-type": "Content-Type",
+    b"idempotency-key": "Idempotency-Key",
+    b"strongroom-metadata": "Strongroom-Metadata",
+}
+"""Headers that are no lists (RFC 9110 section 5.3), as they come and as they are written."""
 
 T = TypeVar("T")
 View = TypeVar("View", bound=BaseModel)
@@ -146,7 +148,7 @@ def check_body_form(request: Request) -> None:
             accept_encoding="identity",
         )
     names = [name for name, _ in lines]
-    repeated = [name for name, received in _SINGLE_AS_RECEIVED if names.count(received) > 1]
+    repeated = [written for name, written in _SINGLE.items() if names.count(name) > 1]
     if repeated:
         raise InvalidInput.in_fields(
             {f"header.{name}": f"{name} comes twice; send it once." for name in repeated}

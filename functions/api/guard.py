@@ -33,7 +33,6 @@ from starlette.exceptions import HTTPException
 from functions.api.bodies import MAX_JSON_BYTES, check_body_form, with_json_body
 from functions.api.client_address import network_of
 from functions.api.dependencies import (
-    dependencies_of,
     limits_of,
     origin_of,
     principal_of,
@@ -123,11 +122,11 @@ class GuardedRoute(APIRoute):
         if not isinstance(access, Access):
             raise TypeError(f"{path} names no permission: decorate {endpoint.__name__}")
         self.access = access
-        headers = [each for found in dependencies_of(endpoint).values() for each in found.headers]
+        endpoint, headers = with_dependencies(endpoint)
         described = {"parameters": headers} if headers else {}
         extra = options.get("openapi_extra") or {}
         options["openapi_extra"] = extra | described | access.openapi
-        super().__init__(path, with_dependencies(endpoint), **options)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Handler:
         """Return the handler of the route, behind the guard."""

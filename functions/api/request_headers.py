@@ -97,11 +97,8 @@ def entity_tag(value: str | None) -> str | None:
 
 
 def _description(request: Request) -> Description:
-    headers = request.headers
     return describe(
-        headers.get("content-disposition"),
-        headers.get("content-type"),
-        headers.get("strongroom-metadata"),
+        *map(request.headers.get, ("content-disposition", "content-type", "strongroom-metadata"))
     )
 
 
@@ -134,13 +131,7 @@ def _preceding_etag(request: Request) -> str:
 
 
 def _conditions(request: Request) -> Conditions:
-    headers = request.headers
-    return Conditions(
-        headers.get("if-match"),
-        headers.get("if-none-match"),
-        headers.get("if-range"),
-        headers.get("range"),
-    )
+    return Conditions(*map(request.headers.get, ("if-match", "if-none-match", "if-range", "range")))
 
 
 def idempotency_key_for(operation: str) -> Dependency:

@@ -17,8 +17,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from pydantic_core import from_json
-
 from shared.base.errors import InvalidEvent
 from shared.base.models import JsonObject, Model
 from shared.base.partitions import Partition, partition_of
@@ -190,7 +188,7 @@ class Event:
 @lru_cache(maxsize=256)
 def _read(body: bytes) -> Event:
     try:
-        raw = from_json(body)
+        raw = json.loads(body)
         if raw["specversion"] != SPEC_VERSION or not raw["source"].startswith(SOURCE_PREFIX):
             raise ValueError
         identifiers = (
@@ -199,9 +197,8 @@ def _read(body: bytes) -> Event:
             raw["tenant"],
             raw["subject"],
         )
-        for text in identifiers:
-            if not isinstance(text, str) or not text:
-                raise ValueError
+        if not all(isinstance(text, str) and text for text in identifiers):
+            raise ValueError
         event_type = EventType(_FORMER_TYPES.get(raw["type"], raw["type"]))
         event = Event(
             id=raw["id"],

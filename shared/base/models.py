@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -11,17 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 
 JsonObject = dict[str, Any]
 
-_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-
 TAG_DIGITS: Final = 32
 """Hexadecimal digits of an entity tag."""
 
 
 def encode(data: bytes) -> str:
     """Bytes as unpadded base64url (RFC 4648 section 5)."""
-    # As the module base64 does it, in half of the time: every record has some.
-    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:
@@ -31,8 +27,7 @@ def decode(text: str) -> bytes:
         ValueError: The text is not base64url.
     """
     raw = text.encode("ascii")
-    padded = raw.translate(_FROM_URL) + b"=" * (-len(raw) % 4)
-    return binascii.a2b_base64(padded, strict_mode=True)
+    return base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
 
 
 def _from_json(value: object) -> object:

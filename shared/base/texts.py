@@ -66,13 +66,13 @@ def _check_shown(text: str, what: str) -> None:
     Raises:
         ValueError: It holds a character that is not shown, or begins or ends with a blank.
     """
-    checked = _SUBDIVISION_FLAG.sub("\u2691", text)
-    plain = text.isascii() and text.isprintable()  # as most are: then each character is shown
-    for at, char in enumerate("" if plain else checked):
-        if not _is_shown(char) and not _shapes_its_neighbours(checked, at):
-            # Which one it is would repeat a part of the text.
-            raise ValueError(f"{what} has a {_kind(char)} at position {at + 1}; remove it.")
-    for end in (checked[:1], checked[-1:]):
+    if not (text.isascii() and text.isprintable()):  # as most are
+        checked = _SUBDIVISION_FLAG.sub("\u2691", text)
+        for at, char in enumerate(checked):
+            if not _is_shown(char) and not _shapes_its_neighbours(checked, at):
+                # Which one it is would repeat a part of the text.
+                raise ValueError(f"{what} has a {_kind(char)} at position {at + 1}; remove it.")
+    for end in (text[:1], text[-1:]):
         if end.isspace() or end == _BLANK_BRAILLE:
             raise ValueError(f"{what} begins or ends with a blank; remove it.")
 

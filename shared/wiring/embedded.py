@@ -53,8 +53,7 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         return {"the data folder": await marked_environment(data, settings.environment)}
 
     primary = FileBlobs(data / "primary", clock, activity=activity)
-    # Nobody waits for what is put there.
-    replica = FileBlobs(data / "replica", clock, activity=activity, threads=1)
+    replica = FileBlobs(data / "replica", clock, activity=activity)
     sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
     backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
 

@@ -29,7 +29,7 @@ from shared.adapters.embedded.folders import (
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.pieces import PIECE, SMALL, read_at
-from shared.adapters.embedded.publishing import THREADS, Publisher
+from shared.adapters.embedded.publishing import Publisher
 from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
 from shared.base.activity import Activity
@@ -60,8 +60,6 @@ class FileBlobs:
         forgets: Overwrite what is deleted, so that free space of the disk does not bring it back. It
             cannot reach the copies that a file system or a solid-state disk makes by itself.
         activity: Of the process; None: every object is published without a look at others.
-        threads: How many wait for the disk to sync the small objects of a group: more end sooner, fewer
-            cost less.
     """
 
     def __init__(
@@ -72,12 +70,11 @@ class FileBlobs:
         *,
         forgets: bool = False,
         activity: Activity | None = None,
-        threads: int = THREADS,
     ) -> None:
         self._root = root
         self._incoming = root / _INCOMING
         self._tree = ObjectTree(root)
-        self._publisher = Publisher(self._tree, activity or Activity(), threads)
+        self._publisher = Publisher(self._tree, activity or Activity())
         self._clock = clock
         self._grants = grants
         self._forgets = forgets
@@ -120,13 +117,13 @@ class FileBlobs:
         """
         check_blob_name(name)
         check_range(start, end)
-        with briefly():
+        with briefly:
             descriptor, size = self._open(name)
         end = size if end is None else min(size, end)
         try:
             if end - start <= SMALL:
                 await asyncio.sleep(0)  # as ``Database.read``
-                with briefly():
+                with briefly:
                     piece = self._read(name, descriptor, start, end)
             else:
                 piece = await on_disk(self._read, name, descriptor, start, end)
@@ -152,7 +149,7 @@ class FileBlobs:
     async def head(self, name: str) -> BlobInfo:
         """See ``BlobStore.head``."""
         check_blob_name(name)
-        with briefly():
+        with briefly:
             return self._head(name)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
@@ -206,7 +203,7 @@ class FileBlobs:
         await on_disk(self._remove_leftovers)
 
     def _remove_leftovers(self) -> None:
-        if (self._incoming).exists():
+        if self._incoming.exists():
             self._prepare()
 
     def _prepare(self) -> None:
@@ -260,7 +257,7 @@ class FileBlobs:
         """Make an object of what was gathered, together with the small ones of other callers."""
         if not self._prepared:
             await on_disk(self._prepare)
-        with briefly():
+        with briefly:
             draft.write(b"")
             draft.date(to_microseconds(self._clock.now()))
         await self._publisher.publish(name, draft)

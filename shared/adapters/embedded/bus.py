@@ -187,12 +187,9 @@ class SqliteBus:
 
     def _start_forgetting(self) -> None:
         completing, self._completing = self._completing, []
-        for start in range(0, len(completing), messages.MAX_FORGOTTEN):
-            task = asyncio.create_task(
-                self._forget(completing[start : start + messages.MAX_FORGOTTEN])
-            )
-            self._forgetting.add(task)
-            task.add_done_callback(self._forgetting.discard)
+        task = asyncio.create_task(self._forget(completing))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
     async def _forget(self, completing: Sequence[tuple[str, asyncio.Future[None]]]) -> None:
         """Forget the messages of locks, and tell who waits for each what became of it."""

@@ -69,9 +69,6 @@ CREATE INDEX IF NOT EXISTS published_by_age ON published (topic, published_at);
 
 LOCK_LOST: Final = "The lock on the message was lost; it is delivered again."
 
-MAX_FORGOTTEN: Final = 500
-"""Messages that one statement removes."""
-
 _PRUNE_AT_MOST: Final = 200
 """Forgotten event ids that one published event may take the time to remove."""
 
@@ -245,7 +242,7 @@ def forget_locked(writer: sqlite3.Connection, tokens: Sequence[str], now: int) -
 
     Args:
         writer: In a transaction.
-        tokens: Of the locks, at most ``MAX_FORGOTTEN``.
+        tokens: Of the locks.
         now: The present time.
     """
     places = ",".join("?" * len(tokens))

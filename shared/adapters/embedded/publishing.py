@@ -22,7 +22,7 @@ from shared.base.activity import Activity
 from shared.base.errors import StrongroomError, Unavailable
 
 THREADS: Final = 2
-"""That sync the files of one group, where somebody waits: the disk does a few in the time of one."""
+"""That sync the files of one group: the disk does a few in the time of one."""
 
 
 @dataclass(slots=True)
@@ -50,12 +50,10 @@ class Publisher:
     Attributes:
         tree: Where objects lie.
         activity: Of the process: a group gathers whoever is about to join.
-        threads: That sync the files of one group.
     """
 
     tree: ObjectTree
     activity: Activity
-    threads: int
     _queue: _Queue | None = field(default=None, init=False)
 
     async def publish(self, name: str, draft: Draft) -> None:
@@ -116,7 +114,7 @@ class Publisher:
                 turn.done.set_result(None)
 
     async def _publish_in(self, opened: ExitStack, group: Sequence[_Turn]) -> None:
-        synced = await self._all_on_disk([turn.draft.sync for turn in group])
+        synced = await _all_on_disk([turn.draft.sync for turn in group])
         folders: dict[str, int] = {}
         linked: dict[str, list[_Turn]] = {}
         for turn, error in zip(group, synced, strict=True):
@@ -135,7 +133,7 @@ class Publisher:
                 linked.setdefault(path, []).append(turn)
         for turns, error in zip(
             linked.values(),
-            await self._all_on_disk([partial(os.fsync, folders[path]) for path in linked]),
+            await _all_on_disk([partial(os.fsync, folders[path]) for path in linked]),
             strict=True,
         ):
             if error is not None:
@@ -147,26 +145,22 @@ class Publisher:
             return self.tree.open_folder(segments, make=True)
         return await on_disk(self.tree.open_folder, segments, make=True)
 
-    async def _all_on_disk(self, calls: Sequence[Callable[[], None]]) -> Sequence[OSError | None]:
-        """What each call failed with, or None.
 
-        Raises:
-            DiskHangs: Threads work on some of them still.
-        """
-        share = -(-len(calls) // self.threads) or 1
-        made = await asyncio.gather(
-            *(
-                on_disk(_each, calls[start : start + share])
-                for start in range(0, len(calls), share)
-            ),
-            return_exceptions=True,
-        )
-        outcomes: list[OSError | None] = []
-        for part in made:
-            if isinstance(part, BaseException):
-                raise part
-            outcomes += part
-        return outcomes
+async def _all_on_disk(calls: Sequence[Callable[[], None]]) -> Sequence[OSError | None]:
+    """What each call failed with, or None; ``THREADS`` make the calls.
+
+    Raises:
+        DiskHangs: Threads work on some of them still.
+    """
+    share = -(-len(calls) // THREADS) or 1
+    shares = [calls[start : start + share] for start in range(0, len(calls), share)]
+    made = await asyncio.gather(*(on_disk(_each, part) for part in shares), return_exceptions=True)
+    outcomes: list[OSError | None] = []
+    for part in made:
+        if isinstance(part, BaseException):
+            raise part
+        outcomes += part
+    return outcomes
 
 
 def _each(calls: Sequence[Callable[[], None]]) -> list[OSError | None]:

@@ -182,7 +182,7 @@ def _apply(
             raise Conflict("A record of this id exists.")
         case Replace(record) if not exists or stored[0] != record.etag:
             raise Conflict("The record was changed or removed since it was read; read it again.")
-        case Delete(etag=etag) if not exists or (etag is not None and stored[0] != etag):
+        case Delete(etag=etag) if not exists or stored[0] != etag:
             raise Conflict(_CHANGED)
         case Create(record) | Replace(record):
             before = {} if stored is None else json_object(stored[1], {})

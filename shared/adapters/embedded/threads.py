@@ -64,14 +64,8 @@ def refused(error: OSError) -> Unavailable:
     return unavailable
 
 
-class briefly:  # noqa: N801 - a context manager
-    """Around calls of the operating system that run on the event loop, as they wait for no disk.
-
-    Raises:
-        Unavailable: The operating system refused.
-    """
-
-    # Of a generator, entering and leaving it would take as long as such a call.
+class _Briefly:
+    # No generator: entering and leaving it would take as long as what is done in between.
     __slots__ = ()
 
     def __enter__(self) -> None:
@@ -85,6 +79,11 @@ class briefly:  # noqa: N801 - a context manager
     ) -> None:
         if isinstance(error, OSError):
             raise refused(error) from error
+
+
+briefly: Final = _Briefly()
+"""A context for calls of the operating system that run on the event loop, as they wait for no disk. It
+raises ``Unavailable`` where the operating system refused."""
 
 
 def _forget(call: asyncio.Future[_T]) -> None:

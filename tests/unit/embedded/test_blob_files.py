@@ -120,34 +120,31 @@ async def test_content_is_durable_before_it_is_visible_and_visible_before_it_is_
     assert steps == [("fsync", "ten_a/doc")]
 
 
-async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp_path, monkeypatch):
-    (tmp_path / "primary" / "ten_a").mkdir(parents=True)
-    synced = []
+@pytest.fixture
+def synced(monkeypatch):
+    """The paths of what was synced."""
+    paths = []
     fsync = os.fsync
 
     def noted_fsync(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
+    return paths
+
+
+async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp_path, synced):
+    (tmp_path / "primary" / "ten_a").mkdir(parents=True)
     await store.put("ten_a/1", stream(b"x"))
     assert str(tmp_path / "primary") in synced
 
 
-async def test_small_objects_are_published_with_those_of_whoever_is_about_to_join(
-    tmp_path, monkeypatch
-):
+async def test_small_objects_are_published_with_those_of_whoever_is_about_to_join(tmp_path, synced):
     activity = Activity(3_600.0)
     store = FileBlobs(tmp_path / "primary", FakeClock(), activity=activity)
     await store.put("ten_a/0", stream(b"x"))
-    synced = []
-    fsync = os.fsync
-
-    def noted_fsync(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
+    synced.clear()
 
     async def caller(number):
         with activity.working:

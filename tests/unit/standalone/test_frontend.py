@@ -351,14 +351,19 @@ async def test_a_long_body_is_not_copied_on_its_way_to_the_app() -> None:
     assert all(piece is read for piece, read in zip(pieces, reads, strict=True))
 
 
+async def answer_early(connection: Connection, part: bytes) -> None:
+    """Let a request that begins to send a long body have its response before the rest of it."""
+    connection.reading.set()
+    connection.answer.set()
+    connection.protocol.data_received(POST + part)
+    await connection.settle()
+    assert connection.client.sent.count(b"HTTP/1.1 204 ") == 1
+
+
 async def test_the_rest_of_a_long_body_that_is_not_wanted_is_skipped(
     connection: Connection,
 ) -> None:
-    connection.reading.set()
-    connection.answer.set()
-    connection.protocol.data_received(POST + b"part")
-    await connection.settle()
-    assert connection.client.sent.count(b"HTTP/1.1 204 ") == 1
+    await answer_early(connection, b"part")
     for rest in (bytes(500_000), bytes(499_996) + GET[:9]):
         connection.protocol.data_received(rest)
     connection.protocol.data_received(GET[9:])
@@ -448,11 +453,7 @@ async def test_who_stalls_in_a_body_is_let_go(connection: Connection) -> None:
 async def test_who_goes_on_sending_a_refused_body_drop_by_drop_is_let_go(
     connection: Connection,
 ) -> None:
-    connection.reading.set()
-    connection.answer.set()
-    connection.protocol.data_received(POST + b"x")
-    await connection.settle()
-    assert b" 204 " in connection.client.sent
+    await answer_early(connection, b"x")
     connection.loop.pass_time()
     connection.protocol.data_received(b"x")
     connection.loop.pass_time()

@@ -14,6 +14,7 @@ from shared.base.activity import Activity
 from shared.base.errors import Conflict, InvalidEvent, InvalidInput, Unavailable
 from shared.base.events import Event, EventType, VersionData
 from shared.base.partitions import Partition
+from shared.ports.bus import Delivery
 from standalone.logs import JsonFormatter
 from standalone.pump import MessagePump
 from standalone.triggers import MessageFunction
@@ -34,6 +35,21 @@ def timeline() -> Timeline:
 @pytest.fixture
 def source(timeline: Timeline) -> MemorySource:
     return MemorySource(timeline)
+
+
+class Held:
+    """A function whose work goes on until it is said to be done."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    async def handler(self, message: func.ServiceBusMessage) -> None:
+        await self.done.wait()
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
 
 
 @asynccontextmanager
@@ -205,56 +221,62 @@ async def test_a_backlog_is_worked_off_without_pauses(
 
 
 async def test_locks_that_are_due_together_are_renewed_each(
-    source: MemorySource, timeline: Timeline
+    source: MemorySource, timeline: Timeline, held: Held
 ) -> None:
-    done = asyncio.Event()
-
-    async def handler(message: func.ServiceBusMessage) -> None:
-        await done.wait()
-
-    async with pumping(source, timeline, handler):
+    async with pumping(source, timeline, held.handler):
         source.put("evt_1")
         source.put("evt_2")
         await settle()
         source.lost.add("evt_1")
         await timeline.pass_time(70)
-        done.set()
+        held.done.set()
         await settle()
     assert source.settled == [("completed", "evt_2")]
     assert source.renewed == [START + timedelta(seconds=at) for at in (30, 60)]
 
 
-async def test_long_work_renews_its_lock_at_half_time(
-    source: MemorySource, timeline: Timeline
+async def test_a_renewal_that_takes_long_holds_up_no_other(
+    source: MemorySource, timeline: Timeline, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = asyncio.Event()
+    renew = source.renew
 
-    async def handler(message: func.ServiceBusMessage) -> None:
-        await done.wait()
+    async def slow_for_one(delivery: Delivery) -> Delivery:
+        if delivery.message_id == "evt_1":
+            await held.done.wait()
+        return await renew(delivery)
 
-    async with pumping(source, timeline, handler):
+    monkeypatch.setattr(source, "renew", slow_for_one)
+    async with pumping(source, timeline, held.handler):
+        source.put("evt_1")
+        source.put("evt_2")
+        await timeline.pass_time(100)
+        held.done.set()
+        await settle()
+    assert ("completed", "evt_2") in source.settled
+    assert source.renewed[:3] == [START + timedelta(seconds=at) for at in (30, 60, 90)]
+
+
+async def test_long_work_renews_its_lock_at_half_time(
+    source: MemorySource, timeline: Timeline, held: Held
+) -> None:
+    async with pumping(source, timeline, held.handler):
         source.put("evt_1")
         await timeline.pass_time(100)
-        done.set()
+        held.done.set()
         await timeline.pass_time(200)
     assert source.settled == [("completed", "evt_1")]
     assert source.renewed == [START + timedelta(seconds=at) for at in (30, 60, 90)]
 
 
 async def test_a_renewal_that_fails_is_tried_again_while_the_lock_lasts(
-    source: MemorySource, timeline: Timeline
+    source: MemorySource, timeline: Timeline, held: Held
 ) -> None:
-    done = asyncio.Event()
-
-    async def handler(message: func.ServiceBusMessage) -> None:
-        await done.wait()
-
-    async with pumping(source, timeline, handler):
+    async with pumping(source, timeline, held.handler):
         source.put("evt_1")
         await settle()
         source.failures = [Unavailable("The bus does not answer.")]
         await timeline.pass_time(50)
-        done.set()
+        held.done.set()
         await settle()
     assert source.settled == [("completed", "evt_1")]
     assert source.renewed == [START + timedelta(seconds=45)]
