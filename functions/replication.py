@@ -1,4 +1,4 @@
-"""The replication function: makes replicas, repairs damage, removes deleted content."""
+"""The replication function: makes and repairs replicas, erases what is deleted, queues what targets get."""
 
 from __future__ import annotations
 

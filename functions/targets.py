@@ -1,4 +1,7 @@
-"""The targets function: notes what has to be copied to external storage that tenants own."""
+"""The targets function: takes what earlier releases put into a subscription of its own.
+
+The replication function notes today what has to be copied to external storage that tenants own.
+"""
 
 from __future__ import annotations
 

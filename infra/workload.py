@@ -82,7 +82,7 @@ POINTS_A_MINUTE = 20
 """Data points of metrics, each a line of log: of the run of a request or of a message, of a timer's run,
 and at most of one instance in a minute, after which those of one series are one."""
 
-UPLOAD = Work(6, 2, 4, 9, 3, 4, 4, 4)
+UPLOAD = Work(6, 2, 4, 9, 3, 3, 4, 4)
 OPEN = Work(3, 1, 3, 4, 1, 1, 0, 2)
 """A direct upload and a download of a document of one block, with keys in memory, each alone: what happens
 at the same time in a tenant shares announcements and appends to its log."""

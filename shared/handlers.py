@@ -71,15 +71,30 @@ def event_handlers(
     async def append(event: Event) -> None:
         await audit_log.append_pending(event.partition)
 
+    # Together, since each delivery of an event costs as much as what most tenants have targets to do. One
+    # is done whatever becomes of the other: both take effect once, however often the event comes.
+    async def replicate(event: Event) -> None:
+        try:
+            await replication.replicate(event)
+        finally:
+            await targets.copy(event)
+
+    async def erase(event: Event) -> None:
+        try:
+            await replication.erase(event)
+        finally:
+            await targets.erase(event)
+
     return Handlers(
         {
             ENCRYPTION: {EventType.UPLOAD_COMPLETED: sealer.seal},
             REPLICATION: {
-                EventType.DOCUMENT_SEALED: replication.replicate,
+                EventType.DOCUMENT_SEALED: replicate,
                 EventType.DOCUMENT_DAMAGED: replication.repair,
                 EventType.DOCUMENT_REPAIRED: replication.erase,
-                EventType.DOCUMENT_DELETED: replication.erase,
+                EventType.DOCUMENT_DELETED: erase,
             },
+            # What an earlier release put there.
             TARGETS: {
                 EventType.DOCUMENT_SEALED: targets.copy,
                 EventType.DOCUMENT_DELETED: targets.erase,

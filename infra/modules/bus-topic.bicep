@@ -48,12 +48,12 @@ resource filters 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@202
   for (subscription, i) in topic.subscriptions: {
     parent: subscriptions[i]
     // Replaces the rule that Azure makes by itself, which would let everything in. A dead letter that is
-    // replayed goes to one subscription alone.
+    // replayed goes to one subscription alone, also one that gets nothing new of its type any more.
     name: '$Default'
     properties: {
       filterType: 'SqlFilter'
       sqlFilter: {
-        sqlExpression: 'type IN (\'${join(subscription.types, '\', \'')}\') AND (replay_to IS NULL OR replay_to = \'${subscription.name}\')'
+        sqlExpression: '(replay_to IS NULL AND type IN (\'${join(subscription.types, '\', \'')}\')) OR replay_to = \'${subscription.name}\''
       }
     }
   }

@@ -26,14 +26,15 @@ class Subscription(_Part):
 
     Attributes:
         name: Unique in the whole topology, because receivers name nothing else.
-        types: The event types that its filter lets through.
+        types: The event types that its filter lets through. None of them: it is there for what an earlier
+            release put into it, and for its dead letters that are replayed.
         sessions: Whether it sees the events of a tenant one at a time and in order.
         lock_seconds: How long a receiver has a message to itself; Service Bus allows 300 at most.
         max_delivery_count: After so many tries without success a message is dead-lettered.
     """
 
     name: _Name
-    types: frozenset[EventType] = Field(min_length=1)
+    types: frozenset[EventType]
     sessions: bool
     lock_seconds: int = Field(ge=5, le=300)
     max_delivery_count: int = Field(ge=1, le=2_000)

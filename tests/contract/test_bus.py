@@ -1,6 +1,6 @@
 """EventBus and EventSource: every adapter keeps what ``shared.ports.bus`` promises.
 
-The subscriptions are those of ``infra/topology.json``: ``encryption`` and ``replication`` without
+The subscriptions are those of ``tests/support/topology.json``: ``encryption`` and ``replication`` without
 sessions, ``audit`` with them.
 """
 
@@ -26,16 +26,17 @@ from shared.base.events import (
     VersionData,
 )
 from shared.base.partitions import Partition
-from shared.base.topology import Subscription, load_topology
+from shared.base.topology import Subscription
 from shared.ports.bus import Delivery
 from tests.support.contract.harness import BusHarness
+from tests.support.topology import FAN_OUT
 
 pytestmark = pytest.mark.anyio
 
 LONGEST_BACK_OFF = 300
 SUBSCRIPTIONS: dict[str, Subscription] = {
     subscription.name: subscription
-    for topic in load_topology().topics
+    for topic in FAN_OUT.topics
     for subscription in topic.subscriptions
 }
 
@@ -142,7 +143,7 @@ async def test_an_event_id_takes_effect_once_within_the_window(bus):
 
 
 async def test_an_event_id_is_forgotten_after_the_window(bus):
-    window = load_topology().topics[0].duplicate_detection_minutes * 60
+    window = FAN_OUT.topics[0].duplicate_detection_minutes * 60
     await bus.bus.publish([event(bus, 1)])
     assert await drain(bus, "replication") == ["evt_ten_a_0001"]
     await bus.advance(window + 1)

@@ -20,7 +20,6 @@ from shared.adapters.azure.keys import AzureKeys
 from shared.adapters.azure.records import AzureRecords
 from shared.adapters.azure.source import AzureSource
 from shared.adapters.azure.write_once import AzureWriteOnce
-from shared.base.topology import TOPOLOGY_FILE, load_topology
 from shared.ports.clock import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.contract.azure import DATABASE, fresh_cosmosdb, machine, sockets_closed
@@ -29,6 +28,7 @@ from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servers import FaultProxy
 from tests.support.emulators.servicebus import Broker
+from tests.support.topology import FAN_OUT, FAN_OUT_FILE
 
 
 @dataclass
@@ -144,7 +144,7 @@ async def backup(
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    broker = Broker(TOPOLOGY_FILE)
+    broker = Broker(FAN_OUT_FILE)
     broker.start()
     yield broker
     broker.stop()
@@ -152,7 +152,7 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 async def bus(clients: AzureClients, broker: Broker) -> AsyncIterator[AzureBus]:
-    bus = AzureBus(clients, broker.connection_string, load_topology())
+    bus = AzureBus(clients, broker.connection_string, FAN_OUT)
     yield bus
     await bus.close()
     # The SDK forgets the socket of a connection that broke; its warning must not meet another test.
@@ -163,6 +163,6 @@ async def bus(clients: AzureClients, broker: Broker) -> AsyncIterator[AzureBus]:
 
 @pytest.fixture
 async def source(clients: AzureClients, broker: Broker, waits: Waits) -> AsyncIterator[AzureSource]:
-    source = AzureSource(clients, broker.connection_string, load_topology(), broker, waits)
+    source = AzureSource(clients, broker.connection_string, FAN_OUT, broker, waits)
     yield source
     await source.close()

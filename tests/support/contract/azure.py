@@ -34,7 +34,6 @@ from shared.adapters.azure.records import (
 )
 from shared.adapters.azure.source import AzureSource
 from shared.adapters.azure.write_once import AzureWriteOnce
-from shared.base.topology import TOPOLOGY_FILE, load_topology
 from shared.ports.clock import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.contract.harness import (
@@ -51,6 +50,7 @@ from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 from tests.support.emulators.tls import Certificate, make_certificate, trusted
+from tests.support.topology import FAN_OUT, FAN_OUT_FILE
 
 DATABASE = "strongroom"
 EMULATOR_KEY = "c3Ryb25ncm9vbQ=="
@@ -224,7 +224,7 @@ class Rests:
 
 @asynccontextmanager
 async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
-    broker = Broker(TOPOLOGY_FILE)
+    broker = Broker(FAN_OUT_FILE)
     broker.start()
     rests = Rests(broker)
     async with AsyncExitStack() as stack:
@@ -233,9 +233,8 @@ async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
 
         async def reopen() -> BothSides:
             clients = AzureClients(timeouts=Timeouts(poll=0.01))
-            topology = load_topology()
-            bus = AzureBus(clients, broker.connection_string, topology)
-            source = AzureSource(clients, broker.connection_string, topology, broker, rests)
+            bus = AzureBus(clients, broker.connection_string, FAN_OUT)
+            source = AzureSource(clients, broker.connection_string, FAN_OUT, broker, rests)
             for close in (clients.close, bus.close, source.close):
                 stack.push_async_callback(close)
             return BothSides(bus, source)

@@ -14,7 +14,6 @@ from shared.adapters.embedded.records import SqliteRecords
 from shared.adapters.embedded.roots import RootKeyFile
 from shared.adapters.embedded.sealed import SealedBlobs
 from shared.adapters.embedded.write_once import FileWriteOnce
-from shared.base.topology import load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
 from tests.support.contract.harness import (
@@ -24,6 +23,7 @@ from tests.support.contract.harness import (
     RecordsHarness,
     WriteOnceHarness,
 )
+from tests.support.topology import FAN_OUT
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def bus(folder: Path) -> AsyncIterator[BusHarness]:
     async with AsyncExitStack() as stack:
 
         async def reopen() -> SqliteBus:
-            bus = SqliteBus(folder / "bus" / "bus.sqlite", load_topology(), clock, system_entropy)
+            bus = SqliteBus(folder / "bus" / "bus.sqlite", FAN_OUT, clock, system_entropy)
             stack.push_async_callback(bus.close)
             return bus
 

@@ -11,7 +11,6 @@ from shared.adapters.memory.bus import MemoryBus
 from shared.adapters.memory.keys import MemoryKeyVault
 from shared.adapters.memory.records import MemoryRecords
 from shared.adapters.memory.write_once import MemoryWriteOnce
-from shared.base.topology import load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
 from tests.support.contract.harness import (
@@ -21,6 +20,7 @@ from tests.support.contract.harness import (
     RecordsHarness,
     WriteOnceHarness,
 )
+from tests.support.topology import FAN_OUT
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def records(_folder: Path) -> AsyncIterator[RecordsHarness]:
 @asynccontextmanager
 async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
     clock = FakeClock()
-    bus = MemoryBus(load_topology(), clock, system_entropy)
+    bus = MemoryBus(FAN_OUT, clock, system_entropy)
 
     async def reopen() -> MemoryBus:
         return bus

@@ -169,7 +169,9 @@ class Subscription:
     def matches(self, properties: Mapping[str, Any]) -> bool:
         """The filter that the deployment gives each subscription."""
         replay_to = properties.get("replay_to")
-        return properties.get("type") in self.types and replay_to in (None, self.name)
+        if replay_to is None:
+            return properties.get("type") in self.types
+        return replay_to == self.name
 
 
 @dataclass

@@ -11,6 +11,7 @@ CONTAINER = "Microsoft.Storage/storageAccounts/blobServices/containers"
 KEY_VAULT = "Microsoft.KeyVault/vaults"
 RECORDS = "Microsoft.DocumentDB/databaseAccounts"
 BUS = "Microsoft.ServiceBus/namespaces"
+NEW = "(replay_to IS NULL AND type IN ("
 APP = "Microsoft.Web/sites"
 ENDPOINT = "Microsoft.Network/privateEndpoints"
 
@@ -386,11 +387,12 @@ def _subscription(snapshot: Snapshot, subscription: Resource) -> dict[str, objec
     rules = snapshot.under(subscription, f"{BUS}/topics/subscriptions/rules")
     expressions = [rule["properties"]["sqlFilter"]["sqlExpression"] for rule in rules]
     name = subscription["name"].split("/")[-1]
-    only_ours = f") AND (replay_to IS NULL OR replay_to = '{name}')"
+    replayed = f")) OR replay_to = '{name}'"
     types = [
-        part.strip("'")
+        part
         for expression in expressions
-        for part in expression.removeprefix("type IN (").removesuffix(only_ours).split(", ")
+        for quoted in expression.removeprefix(NEW).removesuffix(replayed).split(", ")
+        if (part := quoted.strip("'"))
     ]
     return {
         "name": name,

@@ -188,7 +188,7 @@ def test_the_topology_that_is_deployed_is_read():
         {"name": "Audit"},
         {"name": "a" * 51},
         {"types": ["no.such.event"]},
-        {"types": []},
+        {"types": None},
         {"lockSeconds": 4},
         {"lockSeconds": 301},
         {"maxDeliveryCount": 0},

@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from shared.audit.log import AuditLog
-from shared.base.errors import InvalidEvent
+from shared.base.errors import InvalidEvent, Unavailable
 from shared.base.events import (
     DATA,
     AlertData,
@@ -31,14 +31,19 @@ from tests.support.clock import FakeClock
 pytestmark = pytest.mark.anyio
 
 EXPECTED = {
-    (ENCRYPTION, EventType.UPLOAD_COMPLETED): "sealer.seal",
-    (REPLICATION, EventType.DOCUMENT_SEALED): "replication.replicate",
-    (REPLICATION, EventType.DOCUMENT_DAMAGED): "replication.repair",
-    (REPLICATION, EventType.DOCUMENT_REPAIRED): "replication.erase",
-    (REPLICATION, EventType.DOCUMENT_DELETED): "replication.erase",
-    (TARGETS, EventType.DOCUMENT_SEALED): "targets.copy",
-    (TARGETS, EventType.DOCUMENT_DELETED): "targets.erase",
-} | {(AUDIT, event_type): "audit_log.append_pending" for event_type in EventType}
+    (ENCRYPTION, EventType.UPLOAD_COMPLETED): ["sealer.seal"],
+    (REPLICATION, EventType.DOCUMENT_SEALED): ["replication.replicate", "targets.copy"],
+    (REPLICATION, EventType.DOCUMENT_DAMAGED): ["replication.repair"],
+    (REPLICATION, EventType.DOCUMENT_REPAIRED): ["replication.erase"],
+    (REPLICATION, EventType.DOCUMENT_DELETED): ["replication.erase", "targets.erase"],
+    (TARGETS, EventType.DOCUMENT_SEALED): ["targets.copy"],
+    (TARGETS, EventType.DOCUMENT_DELETED): ["targets.erase"],
+} | {(AUDIT, event_type): ["audit_log.append_pending"] for event_type in EventType}
+
+FORMER_TYPES = {
+    AUDIT: frozenset(EventType),
+    TARGETS: frozenset({EventType.DOCUMENT_SEALED, EventType.DOCUMENT_DELETED}),
+}
 
 
 class Recorder:
@@ -91,14 +96,20 @@ def event(event_type: EventType) -> Event:
 
 def test_the_table_is_the_topology() -> None:
     table = Recorder().handlers.table
-    assert {name: frozenset(handlers) for name, handlers in table.items() if name != AUDIT} == {
-        each.name: each.types for each in load_topology().subscriptions if each.name != AUDIT
+    assert {
+        name: frozenset(handlers) for name, handlers in table.items() if name not in FORMER_TYPES
+    } == {
+        each.name: each.types
+        for each in load_topology().subscriptions
+        if each.name not in FORMER_TYPES
     }
 
 
-def test_the_audit_function_takes_what_earlier_releases_sent_it() -> None:
-    [audit] = [each for each in load_topology().subscriptions if each.name == AUDIT]
-    assert audit.types < frozenset(Recorder().handlers.table[AUDIT]) == frozenset(EventType)
+@pytest.mark.parametrize("subscription", FORMER_TYPES)
+def test_a_function_takes_what_earlier_releases_sent_it(subscription: str) -> None:
+    [deployed] = [each for each in load_topology().subscriptions if each.name == subscription]
+    taken = frozenset(Recorder().handlers.table[subscription])
+    assert deployed.types < taken == FORMER_TYPES[subscription]
 
 
 @pytest.mark.parametrize(("subscription", "event_type"), EXPECTED)
@@ -107,7 +118,7 @@ async def test_each_event_goes_to_its_handler(subscription: str, event_type: Eve
     sent = event(event_type)
     await recorder.handlers.handle(subscription, sent.to_json())
     argument = sent.partition if subscription == AUDIT else sent
-    assert recorder.calls == [(EXPECTED[subscription, event_type], argument)]
+    assert recorder.calls == [(name, argument) for name in EXPECTED[subscription, event_type]]
     recorder.outbox.record_published.assert_called_once_with(sent.id)
 
 
@@ -134,3 +145,20 @@ async def test_the_error_of_a_handler_comes_out() -> None:
     recorder.parent.sealer.seal.side_effect = ValueError("a defect")
     with pytest.raises(ValueError, match="a defect"):
         await recorder.handlers.handle(ENCRYPTION, event(EventType.UPLOAD_COMPLETED).to_json())
+
+
+@pytest.mark.parametrize(
+    ("event_type", "names"),
+    [(found, names) for (_, found), names in EXPECTED.items() if len(names) == 2],
+)
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_what_an_event_has_two_services_do_is_tried_by_both_and_again(
+    event_type: EventType, names: list[str], failing: int
+) -> None:
+    recorder = Recorder()
+    service, _, method = names[failing].partition(".")
+    getattr(getattr(recorder.parent, service), method).side_effect = Unavailable("Later.")
+    sent = event(event_type)
+    with pytest.raises(Unavailable):
+        await recorder.handlers.handle(REPLICATION, sent.to_json())
+    assert recorder.calls == [(name, sent) for name in names]
