@@ -34,6 +34,7 @@ class Uploads:
         settled: The median of the seconds until all that they cause was done as well.
         times: The same as a multiple of the seconds until they were acknowledged.
         each: Used for one document, with its replica and its log entries.
+        bare: Seconds of the processor that the bare app used for one.
         futex_calls: For one document; None where they cannot be counted.
     """
 
@@ -41,6 +42,7 @@ class Uploads:
     settled: float
     times: float
     each: Usage
+    bare: float
     futex_calls: float | None
 
 
@@ -60,9 +62,18 @@ def uploads(ours: Server, bare: Server, token: str, each: int, rounds: int) -> U
     }
     to_ours = [request_bytes("POST", "/api/v1/documents", headers, body)] * CLIENTS
     to_bare = [request_bytes("POST", "/row", {}, body)] * CLIENTS
-    measured, settled, times, used = Rounds([], []), [], [], []
+
+    def traced() -> None:
+        at_once(ours, to_ours, TRACED_EACH)
+        wait_until_settled(ours)
+
+    # First: a backup of what the rounds upload would be counted as well.
+    calls = futex_calls(ours.process.pid, traced)
+    measured, settled, times, used, used_bare = Rounds([], []), [], [], [], []
     for _ in range(rounds):
+        before = usage(bare.process.pid)
         measured.bare.append(at_once(bare, to_bare, each))
+        used_bare.append((usage(bare.process.pid) - before).processor)
         before, begin = usage(ours.process.pid), time.perf_counter()
         measured.ours.append(at_once(ours, to_ours, each))
         wait_until_settled(ours)
@@ -70,11 +81,6 @@ def uploads(ours: Server, bare: Server, token: str, each: int, rounds: int) -> U
         times.append(settled[-1] / measured.ours[-1])
         used.append(usage(ours.process.pid) - before)
 
-    def traced() -> None:
-        at_once(ours, to_ours, TRACED_EACH)
-        wait_until_settled(ours)
-
-    calls = futex_calls(ours.process.pid, traced)
     count = CLIENTS * each
     middle = Usage(
         statistics.median(one.user for one in used) / count,
@@ -87,6 +93,7 @@ def uploads(ours: Server, bare: Server, token: str, each: int, rounds: int) -> U
         statistics.median(settled),
         statistics.median(times),
         middle,
+        statistics.median(used_bare) / count,
         None if calls is None else calls / (CLIENTS * TRACED_EACH),
     )
 

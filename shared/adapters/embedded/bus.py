@@ -84,6 +84,8 @@ class SqliteBus:
             now = self._now()
             reached: set[str] = set()
             for topic in self._topology.topics:
+                count = messages.FORGOTTEN_EACH * len(bodies)
+                messages.forget_published(writer, topic, now, count)
                 for event, body in bodies:
                     if not messages.is_new(writer, topic, event.id, now):
                         continue

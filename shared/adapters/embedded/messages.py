@@ -69,8 +69,8 @@ CREATE INDEX IF NOT EXISTS published_by_age ON published (topic, published_at);
 
 LOCK_LOST: Final = "The lock on the message was lost; it is delivered again."
 
-_PRUNE_AT_MOST: Final = 200
-"""Forgotten event ids that one published event may take the time to remove."""
+FORGOTTEN_EACH: Final = 200
+"""Event ids that are forgotten, at most, for each event that is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +89,25 @@ class Locked:
 
 def is_new(writer: sqlite3.Connection, topic: Topic, message_id: str, now: int) -> bool:
     """Whether the id was not published within the duplicate window; from now on it was."""
-    window_start = now - topic.duplicate_detection_minutes * 60 * SECOND
-    writer.execute(
-        "DELETE FROM published WHERE (topic, message_id) IN (SELECT topic, message_id"
-        " FROM published WHERE topic = ? AND published_at <= ? LIMIT ?)",
-        (topic.name, window_start, _PRUNE_AT_MOST),
-    )
     noted = writer.execute(
         "INSERT INTO published (topic, message_id, published_at) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET published_at = excluded.published_at WHERE published_at <= ?",
-        (topic.name, message_id, now, window_start),
+        (topic.name, message_id, now, _window_start(topic, now)),
     )
     return noted.rowcount == 1
+
+
+def forget_published(writer: sqlite3.Connection, topic: Topic, now: int, count: int) -> None:
+    """Forget ids that were published before the duplicate window, ``count`` at most."""
+    writer.execute(
+        "DELETE FROM published WHERE (topic, message_id) IN (SELECT topic, message_id"
+        " FROM published WHERE topic = ? AND published_at <= ? LIMIT ?)",
+        (topic.name, _window_start(topic, now), count),
+    )
+
+
+def _window_start(topic: Topic, now: int) -> int:
+    return now - topic.duplicate_detection_minutes * 60 * SECOND
 
 
 def enqueue(

@@ -171,7 +171,7 @@ class Subscription:
         replay_to = properties.get("replay_to")
         if replay_to is None:
             return properties.get("type") in self.types
-        return replay_to == self.name
+        return bool(replay_to == self.name)
 
 
 @dataclass
