@@ -1,6 +1,6 @@
 """EventBus and EventSource: every adapter keeps what ``shared.ports.bus`` promises.
 
-The subscriptions are those of ``tests/support/topology.json``: ``encryption`` and ``replication`` without
+The subscriptions are those of ``tests/support/topology.py``: ``encryption`` and ``replication`` without
 sessions, ``audit`` with them.
 """
 

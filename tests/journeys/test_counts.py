@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ import pytest
 from shared.audit.index import LOGGED_KIND, log_part
 from shared.base.concurrency import at_once
 from shared.base.topology import load_topology
+from shared.journal.announcing import PAUSE_SECONDS
 from shared.ports.bus import Delivery
 from shared.ports.clock import Runtime, SystemClock
 from shared.wiring.adapters import Adapters
@@ -30,11 +31,14 @@ from shared.wiring.settings import Settings
 from tests.support.app import App, open_app
 from tests.support.clock import FakeClock
 from tests.support.profiles import Embedded, Profile, azure
+from tests.support.topology import SUBSCRIPTIONS
 
 UPLOADS = 100
 CLIENTS = 25
 CONTENT = b"a small paper" * 100
-SUBSCRIPTIONS = tuple(each.name for each in load_topology().subscriptions)
+A_SECOND = 100
+"""Uploads or opens; so many are taken for one second of announcements."""
+
 IN_WORK = 8
 """Messages of a subscription at the same time, as the host takes them."""
 
@@ -47,14 +51,20 @@ class Counting:
 
     app: App
     calls: Counter[str]
+    pace: Pace
 
     async def each(self, work: Callable[[int], Awaitable[None]]) -> Counter[str]:
         """Do something many times, and all that follows from it; what was asked for, each time."""
         self.calls.clear()
         stopping = asyncio.Event()
         pumps = [asyncio.create_task(self._pump(name, stopping)) for name in SUBSCRIPTIONS]
+
+        async def paced(number: int) -> None:
+            await work(number)
+            self.pace.record_one()
+
         try:
-            await at_once(work, range(UPLOADS), CLIENTS)
+            await at_once(paced, range(UPLOADS), CLIENTS)
         finally:
             stopping.set()
             await asyncio.gather(*pumps)
@@ -62,14 +72,39 @@ class Counting:
         return Counter({name: calls / UPLOADS for name, calls in self.calls.items()})
 
     async def _pump(self, subscription: str, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            source = self.app.services.adapters.source
+        source = self.app.services.adapters.source
+        deliveries: Sequence[Delivery] = ()
+        while deliveries or not stopping.is_set():
             deliveries = await source.receive(subscription, limit=IN_WORK, wait_seconds=0.1)
             await at_once(partial(self._handle, subscription), deliveries, IN_WORK)
 
     async def _handle(self, subscription: str, delivery: Delivery) -> None:
         await self.app.services.handlers.handle(subscription, delivery.body)
         await self.app.services.adapters.source.complete(delivery)
+
+
+class Pace:
+    """Announcements pause for as many uploads or opens as their time has, however fast these are."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def record_one(self) -> None:
+        """One more is done."""
+        self._done += 1
+        for until, waiting in self._waiting:
+            if self._done >= until and not waiting.done():
+                waiting.set_result(None)
+
+    async def sleep(self, seconds: float) -> None:
+        """What ``Runtime`` waits with."""
+        if seconds != PAUSE_SECONDS:
+            await asyncio.sleep(seconds)
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._done + round(seconds * A_SECOND), waiting))
+        await waiting
 
 
 @dataclass(frozen=True)
@@ -93,15 +128,15 @@ def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deploye
 @asynccontextmanager
 async def opened(deployed: Deployed) -> AsyncIterator[Counting]:
     calls: Counter[str] = Counter()
-    clock = FakeClock(SystemClock().now())
+    clock, pace = FakeClock(SystemClock().now()), Pace()
 
     def adapters(settings: Settings) -> Adapters:
         runtime = Runtime(clock, os.urandom)
         return counted_adapters(profile_adapters(settings, load_topology(), runtime), calls)
 
     settings: dict[str, Any] = {**deployed.profile.settings, "requests_per_minute": 1_000_000}
-    async with open_app(deployed.data, clock, adapters, **settings) as app:
-        yield Counting(app, calls)
+    async with open_app(deployed.data, clock, adapters, sleep=pace.sleep, **settings) as app:
+        yield Counting(app, calls, pace)
 
 
 async def test_an_upload_and_an_open_ask_for_no_more_than_they_may(deployed: Deployed) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from shared.wiring.settings import Settings
 from standalone.staged import create_staged
 from tests.support.clock import FakeClock
 from tests.support.records import find_entries
+from tests.support.topology import SUBSCRIPTIONS
 
 BOOTSTRAP_SECRET = "the secret of the first start"
 PASSWORD = "correct horse battery staple"
@@ -201,11 +203,13 @@ class App:
         while busy:
             busy = False
             await self.services.outbox.close()
-            for subscription in ("encryption", "replication", "targets", "audit"):
-                for delivery in await source.receive(subscription, limit=50):
+            for subscription in SUBSCRIPTIONS:
+                # Of sessions, one message comes at a time, and to find nothing takes longest.
+                while deliveries := await source.receive(subscription, limit=50):
                     busy = True
-                    await self.services.handlers.handle(subscription, delivery.body)
-                    await source.complete(delivery)
+                    for delivery in deliveries:
+                        await self.services.handlers.handle(subscription, delivery.body)
+                        await source.complete(delivery)
 
     def stored(self, store: str) -> list[Path]:
         """The files of a blob store."""
@@ -233,6 +237,8 @@ async def open_app(
     data: Path,
     clock: FakeClock | None = None,
     make_adapters: Callable[[Settings], Adapters] | None = None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     **settings: Any,
 ) -> AsyncIterator[App]:
     """Build an app on a data folder, and close it.
@@ -241,6 +247,7 @@ async def open_app(
         data: The data folder.
         clock: The time that the test owns.
         make_adapters: To use in place of the embedded ones.
+        sleep: How the services wait.
         settings: Of the app.
     """
     clock = clock or FakeClock()
@@ -251,7 +258,7 @@ async def open_app(
         staged_public_base_url=f"{BASE_URL}/staged",
         **{"bootstrap_secret_sha256": sha256_of_secret} | settings,
     )
-    runtime = Runtime(clock, os.urandom)
+    runtime = Runtime(clock, os.urandom, sleep)
     adapters = (
         make_adapters(configured)
         if make_adapters

@@ -14,7 +14,7 @@ from azure.storage.blob import BlobServiceClient
 
 from shared.adapters.azure.records import DIRECTORY_CONTAINER, TENANTS_CONTAINER
 from shared.base.environment import ENVIRONMENT_TAG
-from shared.base.topology import TOPOLOGY_FILE
+from shared.base.topology import load_topology
 from shared.ports.clock import SystemClock
 from tests.support.contract.azure import EMULATOR_KEY, fresh_cosmosdb, machine
 from tests.support.emulators.front import ACCOUNT, ACCOUNT_KEY
@@ -81,7 +81,7 @@ class Azure:
         stack.callback(self._front.stop)
         key_vault = Vault(certificate, accepts, purge_protection=True).start()
         stack.callback(key_vault.stop)
-        self._broker = Broker(TOPOLOGY_FILE)
+        self._broker = Broker(load_topology())
         self._broker.start()
         stack.callback(self._broker.stop)
         account = f"{self._front.url}/{ACCOUNT}"

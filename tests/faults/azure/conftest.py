@@ -28,7 +28,7 @@ from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servers import FaultProxy
 from tests.support.emulators.servicebus import Broker
-from tests.support.topology import FAN_OUT, FAN_OUT_FILE
+from tests.support.topology import FAN_OUT
 
 
 @dataclass
@@ -144,7 +144,7 @@ async def backup(
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    broker = Broker(FAN_OUT_FILE)
+    broker = Broker(FAN_OUT)
     broker.start()
     yield broker
     broker.stop()

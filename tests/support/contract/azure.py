@@ -50,7 +50,7 @@ from tests.support.emulators.immutability import ImmutableFront
 from tests.support.emulators.keyvault import Vault
 from tests.support.emulators.servicebus import Broker
 from tests.support.emulators.tls import Certificate, make_certificate, trusted
-from tests.support.topology import FAN_OUT, FAN_OUT_FILE
+from tests.support.topology import FAN_OUT
 
 DATABASE = "strongroom"
 EMULATOR_KEY = "c3Ryb25ncm9vbQ=="
@@ -224,7 +224,7 @@ class Rests:
 
 @asynccontextmanager
 async def bus(_folder: Path) -> AsyncIterator[BusHarness]:
-    broker = Broker(FAN_OUT_FILE)
+    broker = Broker(FAN_OUT)
     broker.start()
     rests = Rests(broker)
     async with AsyncExitStack() as stack:

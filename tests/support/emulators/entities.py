@@ -8,14 +8,14 @@ Rules: https://learn.microsoft.com/azure/service-bus-messaging/message-transfers
 from __future__ import annotations
 
 import itertools
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from shared.base.topology import Topology
 
 DELIVERY_LIMIT = "MaxDeliveryCountExceeded"
 DEAD_LETTER_QUEUE = "$deadletterqueue"
@@ -182,28 +182,22 @@ class Topic:
 
 
 class Namespace:
-    """All topics of ``infra/topology.json``. Entity names are matched without regard to case."""
+    """All topics of a topology. Entity names are matched without regard to case."""
 
-    def __init__(self, topology: Path) -> None:
+    def __init__(self, topology: Topology) -> None:
         self.counts: Counter[str] = Counter()
         self.topics: dict[str, Topic] = {}
         self._sequence = itertools.count(1)
-        for topic in json.loads(topology.read_text())["topics"]:
+        for topic in topology.topics:
             subscriptions = {}
-            for entry in topic["subscriptions"]:
-                dead = Queue(entry["lockSeconds"], None, False, None, self.counts)
+            for each in topic.subscriptions:
+                dead = Queue(each.lock_seconds, None, False, None, self.counts)
                 queue = Queue(
-                    entry["lockSeconds"],
-                    entry["maxDeliveryCount"],
-                    entry["sessions"],
-                    dead,
-                    self.counts,
+                    each.lock_seconds, each.max_delivery_count, each.sessions, dead, self.counts
                 )
-                subscriptions[entry["name"].lower()] = Subscription(
-                    entry["name"], frozenset(entry["types"]), queue
-                )
-            window = timedelta(minutes=topic["duplicateDetectionMinutes"])
-            self.topics[topic["name"].lower()] = Topic(subscriptions, window)
+                subscriptions[each.name.lower()] = Subscription(each.name, each.types, queue)
+            window = timedelta(minutes=topic.duplicate_detection_minutes)
+            self.topics[topic.name.lower()] = Topic(subscriptions, window)
 
     def topic(self, address: str) -> Topic | None:
         return self.topics.get(address.lower())

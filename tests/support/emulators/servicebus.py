@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from proton import (
@@ -33,6 +32,8 @@ from proton import (
 )
 from proton._handlers import IOHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector
+
+from shared.base.topology import Topology
 
 from .amqp import (
     NO_FILTER,
@@ -57,7 +58,7 @@ SENDER_CREDIT = 200
 class Broker(Handler):
     """The emulator. ``start`` it, give ``connection_string`` to the SDK, ``stop`` it."""
 
-    def __init__(self, topology: Path) -> None:
+    def __init__(self, topology: Topology) -> None:
         super().__init__()
         self.namespace = Namespace(topology)
         self.counts: Counter[str] = self.namespace.counts

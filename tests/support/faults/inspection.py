@@ -30,8 +30,7 @@ from tests.support.accounts import bearer
 from tests.support.clock import FakeClock
 from tests.support.faults.clients import Ledger
 from tests.support.records import find_entries, find_records
-
-SUBSCRIPTIONS = ("encryption", "replication", "targets", "audit")
+from tests.support.topology import SUBSCRIPTIONS
 
 
 def under_way(data: Path) -> dict[str, int]:
