@@ -71,8 +71,8 @@ def event_handlers(
     async def append(event: Event) -> None:
         await audit_log.append_pending(event.partition)
 
-    # Together, since each delivery of an event costs as much as what most tenants have targets to do. One
-    # is done whatever becomes of the other: both take effect once, however often the event comes.
+    # The queue of targets has its part whatever becomes of the replica: a target is there for the time
+    # when a region is down.
     async def replicate(event: Event) -> None:
         try:
             await replication.replicate(event)

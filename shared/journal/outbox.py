@@ -25,6 +25,7 @@ from shared.base.events import Event
 from shared.base.ids import created_at, earliest_id
 from shared.base.models import Model
 from shared.base.partitions import Partition
+from shared.base.recent_ids import RecentIds
 from shared.journal.agenda import COMMIT_MARGIN, Agenda, Task, after_commit
 from shared.journal.announcing import EntryAnnouncements
 from shared.journal.collections import SCAN_PAGE, Collection, remove_all
@@ -89,7 +90,7 @@ class Outbox:
         self._outbox = Collection(records, OutboxEvent, KIND, lambda waiting: waiting.id)
         self._waiting: deque[Event] = deque()
         self._recorded: set[str] = set()
-        self._published: dict[str, None] = {}
+        self._published = RecentIds(PUBLISHED_KNOWN)
         self._publishing: asyncio.Task[None] | None = None
         self._left: set[Partition] = set()
         self._entries = EntryAnnouncements(bus, environment, runtime, self._left)
@@ -127,9 +128,7 @@ class Outbox:
 
     def record_published(self, event: str) -> None:
         """Remember that an event, by its id, is on the bus, or was: whoever published it."""
-        self._published[event] = None
-        while len(self._published) > PUBLISHED_KNOWN:
-            del self._published[next(iter(self._published))]
+        self._published.add(event)
 
     async def ensure_published(self, partition: Partition, events: Sequence[str]) -> None:
         """Publish the events of entries that are about to leave the place where they wait.

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from shared.base.concurrency import SharedReading
 from shared.base.events import Event, VersionData
+from shared.base.recent_ids import RecentIds
 from shared.journal.collections import StoredPage
 from shared.targets.models import Target, WaitingCopy
 from shared.targets.store import TargetKey, TargetRecords
+
+QUEUED_KNOWN: Final = 20_000
+"""Events that a process remembers."""
 
 
 @dataclass(slots=True)
 class TargetQueue:
     """Lets copies and erasures wait. A tenant without targets costs one read, or a part of one.
+
+    An event that comes to a process again, as the second region was down, is not copied again.
 
     Attributes:
         store: Finds the targets, and keeps what waits.
@@ -22,9 +28,11 @@ class TargetQueue:
 
     store: TargetRecords
     _targets: SharedReading[str, StoredPage[Target]] = field(init=False)
+    _queued: RecentIds = field(init=False)
 
     def __post_init__(self) -> None:
         self._targets = SharedReading(self.store.of_tenant)
+        self._queued = RecentIds(QUEUED_KNOWN)
 
     async def copy(self, event: Event) -> None:
         """Let a version wait for each target; the effect of ``document.sealed``.
@@ -52,6 +60,8 @@ class TargetQueue:
             await self.store.prepare(TargetKey(tenant, target.value.id))
 
     async def _put(self, event: Event, what: Literal["copy", "erase"], version: int) -> None:
+        if event.id in self._queued:
+            return
         # One reading for the events of a tenant that wait for it: each begins after they came.
         targets = (await self._targets.get(event.tenant)).items
         copies = [
@@ -65,3 +75,4 @@ class TargetQueue:
             for target in targets
         ]
         await self.store.put_waiting(event.tenant, copies)
+        self._queued.add(event.id)

@@ -255,3 +255,16 @@ async def test_a_replay_that_fails_half_way_can_be_repeated(bus, source, broker)
     assert len(broker.messages("replication")) == 1
     assert broker.dead_letters("replication") == []
     assert len(broker.messages("targets")) == 1
+
+
+async def test_a_dead_letter_of_a_type_that_its_subscription_takes_no_more_is_replayed(
+    bus, source, broker
+):
+    await bus.publish([event(1)])
+    await source.dead_letter(await one(source, "targets"), "broken")
+    broker.namespace.topics["events"].subscriptions["targets"].types = frozenset()
+    assert await bus.replay("targets", ["evt_ten_a_1"]) == 1
+    await bus.publish([event(2)])
+    [again] = broker.messages("targets")
+    assert again.message_id.startswith("evt_ten_a_1;replay=")
+    assert broker.dead_letters("targets") == []

@@ -17,6 +17,7 @@ from shared.base.partitions import Partition
 from shared.base.topology import TOPOLOGY_FILE, Topology, load_topology
 from shared.ports.clock import system_entropy
 from tests.support.clock import FakeClock
+from tests.support.topology import FAN_OUT
 
 pytestmark = pytest.mark.anyio
 
@@ -267,3 +268,20 @@ async def test_nothing_is_announced_once_nobody_is_to_hear_it(bus):
     await bus.publish([event(2)])
     assert "replication" in first
     assert heard == first
+
+
+async def test_what_a_subscription_takes_no_more_is_delivered_and_replayed(tmp_path, clock):
+    path = tmp_path / "bus.sqlite"
+    former = SqliteBus(path, FAN_OUT, clock, system_entropy)
+    await former.publish([event(1), event(2)])
+    await former.close()
+    bus = SqliteBus(path, load_topology(), clock, system_entropy)
+    await bus.publish([event(3)])
+    first, second = await bus.receive("targets", limit=10)
+    assert (first.message_id, second.message_id) == ("evt_1", "evt_2")
+    await bus.complete(first)
+    await bus.dead_letter(second, "broken")
+    assert await bus.replay("targets", ["evt_2"]) == 1
+    [again] = await bus.receive("targets", limit=10)
+    assert again.message_id == "evt_2"
+    await bus.close()

@@ -352,3 +352,17 @@ async def test_a_quorum_opens_what_no_holder_opens(data: TargetData) -> None:
     shared = combine([Share(file["index"], decode(file["share"])) for file in files])
     identity = pyrage.x25519.Identity.from_str(shared.decode())
     assert opened(key, identity)["document"] == made.document.id
+
+
+async def test_an_event_that_comes_again_to_a_process_is_copied_once(data: TargetData) -> None:
+    process = data.start()
+    await process.set_up()
+    made = await process.documents.create(CONTENT)
+    await data.work(process)
+    [sealed] = [each for each in data.bus.published if each.type == EventType.DOCUMENT_SEALED]
+    await process.services.queue.copy(sealed)
+    assert await data.waiting() == []
+    # Another process does not know, and loses nothing by it.
+    another = data.start()
+    await another.services.queue.copy(sealed)
+    assert [each.document for each in await data.waiting()] == [made.document.id]
