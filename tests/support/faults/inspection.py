@@ -34,17 +34,34 @@ from tests.support.topology import SUBSCRIPTIONS
 
 
 def under_way(data: Path) -> dict[str, int]:
-    """How much work is left, as the databases of a running server say."""
-    counts = {
-        "events in the outbox": ("records.db", "records WHERE kind = 'outbox'"),
-        "entries without a position": ("records.db", "records WHERE kind = 'audit'"),
-        "messages": ("bus.db", "messages"),
-    }
+    """How much work is left, as the databases of a running server say.
+
+    A message becomes an entry, and an entry messages: where the bus changes meanwhile, neither count says
+    anything of the other.
+    """
     left: dict[str, int] = {}
-    for what, (file, rows) in counts.items():
-        with closing(sqlite3.connect(f"file:{data / file}?mode=ro", uri=True)) as database:
-            [left[what]] = database.execute(f"SELECT count(*) FROM {rows}").fetchone()
+    with (
+        closing(_read_only(data / "records.db")) as records,
+        closing(_read_only(data / "bus.db")) as bus,
+    ):
+        before = _number(bus, "PRAGMA data_version")
+        for what, database, rows in (
+            ("messages", bus, "messages"),
+            ("events in the outbox", records, "records WHERE kind = 'outbox'"),
+            ("entries without a position", records, "records WHERE kind = 'audit'"),
+        ):
+            left[what] = _number(database, f"SELECT count(*) FROM {rows}")
+        left["changes of the bus"] = _number(bus, "PRAGMA data_version") - before
     return {what: number for what, number in left.items() if number}
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+
+
+def _number(database: sqlite3.Connection, statement: str) -> int:
+    [number] = database.execute(statement).fetchone()
+    return int(number)
 
 
 def check_answers(http: httpx.Client, token: str, operator: str, ledger: Ledger) -> None:
