@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ DEVELOPMENT = "00000000-0000-4000-8000-000000000001"
 PUBLISH = "https://app.example/api/publish?RemoteBuild=false"
 """Where a package goes that is not to be built again."""
 
-FAKE = """#!/usr/bin/env -S python3 -IS
-import json, os, pathlib, sys, zipfile
+FAKE = (
+    f"#!{sys.executable} -IS"
+    + """
+import json, os, pathlib, sys
 
 home = pathlib.Path(os.environ["FAKE_HOME"])
 arguments = sys.argv[1:]
@@ -52,6 +55,8 @@ elif pathlib.Path(sys.argv[0]).name == "curl":
     if not answer:
         sys.exit(22)
     if answer is True:
+        import zipfile
+
         answer = zipfile.ZipFile(home / "running").read("release").decode()
     print(json.dumps({"status": "ok", "release": answer}))
 elif line.startswith("account show"):
@@ -82,6 +87,7 @@ elif line.startswith("storage blob"):
     else:
         sys.exit("ErrorCode:BlobNotFound")
 """
+)
 
 
 class Azure:
