@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 SCANNER := .venv-checkov
 WORKER := .functions-worker
 READERS := .log-readers
-# Percent of lines and branches. It rises with the code, and never falls.
+# Percent of the lines and branches of the product, of those that tests run in their own process.
 LEAST_COVERED := 97
 BICEP := $(firstword $(wildcard ../shared/tools/bicep) $(shell command -v bicep))
 PACKAGES := client functions shared standalone

@@ -8,7 +8,6 @@ import re
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import httpx
 
 from standalone.first_steps import bootstrap_secret
+from tests.support.records import under_way
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 120.0
@@ -221,21 +221,7 @@ def first_administrator(api: httpx.Client, secret: str, password: str | None = N
 def wait_until_settled(server: Server) -> None:
     """Wait until every event has taken effect: replicas made and verified, audit entries logged."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while _under_way(server):
+    while under_way(server.folder):
         if time.monotonic() > deadline:
             raise RuntimeError("the server does not settle")
         time.sleep(POLL_SECONDS)
-
-
-def _under_way(server: Server) -> bool:
-    questions = {
-        "records.db": "SELECT EXISTS (SELECT 1 FROM records WHERE kind IN ('outbox', 'audit'))",
-        "bus.db": "SELECT EXISTS (SELECT 1 FROM messages)",
-    }
-    for name, question in questions.items():
-        with contextlib.closing(
-            sqlite3.connect(f"file:{server.folder / name}?mode=ro", uri=True)
-        ) as database:
-            if database.execute(question).fetchone() != (0,):
-                return True
-    return False

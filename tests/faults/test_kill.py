@@ -24,8 +24,9 @@ import pytest
 
 from tests.support.accounts import bearer, bootstrap, create_tenant
 from tests.support.faults.clients import Client, Content, Ledger
-from tests.support.faults.inspection import check_answers, check_data, under_way
+from tests.support.faults.inspection import check_answers, check_data
 from tests.support.process import ROOT, ServerProcess, wait_until
+from tests.support.records import under_way
 
 KILLS = int(os.environ.get("STRONGROOM_FAULT_KILLS", "5"))
 SEED = int(os.environ.get("STRONGROOM_FAULT_SEED") or secrets.randbelow(1_000_000))
@@ -179,29 +180,22 @@ def look_from_outside(server: ServerProcess, people: People, ledger: Ledger) -> 
 
 def come_to_rest(server: ServerProcess) -> None:
     """Wait until nothing is left to do."""
-    left: dict[str, int] = {}
-
-    def at_rest() -> bool:
-        nonlocal left
-        left = under_way(server.data)
-        return not left
-
     try:
-        wait_until(at_rest, "the server to come to rest", seconds=60)
+        wait_until(lambda: under_way(server.data) is None, "the server to come to rest", seconds=60)
     except AssertionError as error:
-        error.add_note(f"still left: {left}")
+        error.add_note(f"still left: {under_way(server.data)}")
         raise
 
 
 def stop_at_rest(server: ServerProcess) -> None:
     """Stop the server with nothing left to do: a timer may do something right before it stops."""
-    come_to_rest(server)
-    server.stop()
-    while under_way(server.data):
-        server.start()
-        server.wait_until_ready()
+    while True:
         come_to_rest(server)
         server.stop()
+        if under_way(server.data) is None:
+            return
+        server.start()
+        server.wait_until_ready()
 
 
 def upload_once_more(http: httpx.Client, token: str, ledger: Ledger) -> None:

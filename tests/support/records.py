@@ -47,3 +47,31 @@ def find_entries(data: Path, tenant: str) -> list[dict[str, Any]]:
         for record in find_records(data, "audit", "audit-logged", tenant=tenant)
     ]
     return sorted(found, key=lambda logged: str(logged["entry"]["id"]))
+
+
+def under_way(data: Path) -> str | None:
+    """What work is left, as the databases of a server say, be it running or stopped; None: none is.
+
+    A message becomes an entry, and an entry messages: where the bus changes meanwhile, work may have moved
+    from the database that is read last to the one that was read first.
+    """
+    with (
+        closing(_read_only(data / "records.db")) as records,
+        closing(_read_only(data / "bus.db")) as bus,
+    ):
+        before = _number(bus, "PRAGMA data_version")
+        if _number(bus, "SELECT EXISTS (SELECT 1 FROM messages)"):
+            return "messages"
+        waiting = "SELECT EXISTS (SELECT 1 FROM records WHERE kind IN ('outbox', 'audit'))"
+        if _number(records, waiting):
+            return "events in the outbox, or entries without a position"
+        return None if _number(bus, "PRAGMA data_version") == before else "what changed the bus"
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+
+
+def _number(database: sqlite3.Connection, statement: str) -> int:
+    [number] = database.execute(statement).fetchone()
+    return int(number)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,37 +29,6 @@ from tests.support.clock import FakeClock
 from tests.support.faults.clients import Ledger
 from tests.support.records import find_entries, find_records
 from tests.support.topology import SUBSCRIPTIONS
-
-
-def under_way(data: Path) -> dict[str, int]:
-    """How much work is left, as the databases of a running server say.
-
-    A message becomes an entry, and an entry messages: where the bus changes meanwhile, neither count says
-    anything of the other.
-    """
-    left: dict[str, int] = {}
-    with (
-        closing(_read_only(data / "records.db")) as records,
-        closing(_read_only(data / "bus.db")) as bus,
-    ):
-        before = _number(bus, "PRAGMA data_version")
-        for what, database, rows in (
-            ("messages", bus, "messages"),
-            ("events in the outbox", records, "records WHERE kind = 'outbox'"),
-            ("entries without a position", records, "records WHERE kind = 'audit'"),
-        ):
-            left[what] = _number(database, f"SELECT count(*) FROM {rows}")
-        left["changes of the bus"] = _number(bus, "PRAGMA data_version") - before
-    return {what: number for what, number in left.items() if number}
-
-
-def _read_only(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{file}?mode=ro", uri=True)
-
-
-def _number(database: sqlite3.Connection, statement: str) -> int:
-    [number] = database.execute(statement).fetchone()
-    return int(number)
 
 
 def check_answers(http: httpx.Client, token: str, operator: str, ledger: Ledger) -> None:
