@@ -24,7 +24,8 @@ MEBIBYTE: Final = 1_048_576
 STREAM_BYTES: Final = 6 * MEBIBYTE
 """The most that one request holds: segments as they come, as they are converted, and on their way out.
 
-Measured: a download from a store with pieces of 4 MiB holds such a piece and two segments in clear.
+Measured: a download from a store with pieces of 4 MiB holds such a piece, from one with pieces of 2 MiB two
+of them, and two segments in clear.
 """
 
 USER_BYTES: Final = 64 * MEBIBYTE

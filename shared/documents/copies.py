@@ -16,6 +16,9 @@ from shared.ports.blobs import BlobStore
 KEPT_SEGMENTS: Final = 2
 """In clear: while one is sent the next one is opened."""
 
+AHEAD_BYTES: Final = 2 * SEGMENT_SIZE
+"""After a piece that is no larger one more is read ahead; a larger one serves the next segments, too."""
+
 DamageReport = Callable[[Place, str], Awaitable[str]]
 """Called with a place and the object there that is damaged or missing; returns the object that the record
 names there now. If that is another one, the first was replaced, which is no damage."""
@@ -144,7 +147,7 @@ class Copies:
 class Copy:
     """Reads one copy, in one request as long as each segment follows the one before.
 
-    It reads one piece ahead, unless the store's pieces are larger than a segment.
+    It reads one piece ahead, unless the store's pieces are larger than ``AHEAD_BYTES``.
 
     Attributes:
         place: Which copy it is.
@@ -222,5 +225,4 @@ class Copy:
 
 
 def _is_small(piece: bytes) -> bool:
-    """Whether one more may be held: a larger piece serves the next segments, too."""
-    return len(piece) <= SEGMENT_SIZE
+    return len(piece) <= AHEAD_BYTES

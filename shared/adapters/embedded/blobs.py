@@ -28,7 +28,7 @@ from shared.adapters.embedded.folders import (
 )
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
-from shared.adapters.embedded.pieces import PIECE, SMALL, read_at
+from shared.adapters.embedded.pieces import READ_PIECE, SMALL, read_at
 from shared.adapters.embedded.publishing import Publisher
 from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
@@ -328,7 +328,7 @@ class FileBlobs:
         Raises:
             NotFound: It was deleted meanwhile, and what was read may be what it is overwritten with.
         """
-        piece = read_at(descriptor, start, max(0, min(PIECE, end - start)))
+        piece = read_at(descriptor, start, max(0, min(READ_PIECE, end - start)))
         if self._forgets and not self._tree.is_named(name, descriptor):
             raise NotFound("There is no such object.")
         return piece

@@ -9,7 +9,11 @@ from typing import Final
 from shared.base.errors import Damaged
 
 PIECE: Final = 1_048_576
-"""Bytes that one call of the operating system reads or writes: a segment of sealed content."""
+"""Bytes that are written in one call of the operating system: a segment of sealed content."""
+
+READ_PIECE: Final = 2 * PIECE
+"""Bytes of a large file that are read in one call: to change threads for each segment takes longer than to
+read it."""
 
 SMALL: Final = 65_536
 """Bytes that are read on the event loop: that takes less than two changes of thread."""

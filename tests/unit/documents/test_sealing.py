@@ -127,7 +127,7 @@ async def test_content_opens_as_it_was_sealed(content: Content, size: int, chunk
     assert await content.opener.names(TENANT, content.document, version) == sealed.names
 
 
-@pytest.mark.parametrize(("piece", "most"), [(1, 5), (4, 6)])
+@pytest.mark.parametrize(("piece", "most"), [(1, 5), (2, 6), (4, 6)])
 async def test_a_stalled_download_holds_what_the_budget_counts(
     content: Content, monkeypatch, piece: int, most: int
 ) -> None:
