@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import aws_encryption_sdk
@@ -16,6 +17,7 @@ from aws_encryption_sdk.identifiers import (
 )
 from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
 from aws_encryption_sdk.key_providers.raw import RawMasterKey
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tink import new_keyset_handle, streaming_aead
 
@@ -60,13 +62,14 @@ def buffers(content: bytes | memoryview, size: int = BUFFER) -> Iterable[memoryv
 
 
 def sha256(content: bytes) -> Contender:
-    def take() -> int:
-        digest = hashlib.sha256()
-        for part in buffers(content, MEBIBYTE):
-            digest.update(part)
-        return len(content) if digest.digest() else 0
+    return Contender("SHA-256, one pass", lambda: len(content) if _digest(content) else 0, None)
 
-    return Contender("SHA-256, one pass", take, None)
+
+def _digest(content: bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in buffers(content, MEBIBYTE):
+        digest.update(part)
+    return digest.digest()
 
 
 def bare_cipher(content: bytes) -> Contender:
@@ -84,6 +87,26 @@ def bare_cipher(content: bytes) -> Contender:
         return sum(aead.decrypt_into(nonce, part, None, plaintext) for part in sealed)
 
     return Contender("AESGCM.*_into, 1 MiB", encrypt, decrypt)
+
+
+def algorithms(content: bytes) -> Contender:
+    """What our sealing computes, in two threads as there, and nothing around it: no copy, no store."""
+    aead, nonce = AESGCM(os.urandom(32)), bytes(12)
+    ciphertext = bytearray(MEBIBYTE + 16)
+
+    def sealed() -> int:
+        digest, size = blake3(), 0
+        for part in buffers(content, MEBIBYTE):
+            size += aead.encrypt_into(nonce, part, None, ciphertext)
+            digest.update(ciphertext)
+        return size if digest.digest() else 0
+
+    def both() -> int:
+        with ThreadPoolExecutor(2) as threads:
+            digest, size = threads.submit(_digest, content), threads.submit(sealed)
+            return size.result() if digest.result() else 0
+
+    return Contender("its algorithms alone", both, None)
 
 
 def tink(content: bytes) -> Contender:
