@@ -21,7 +21,7 @@ BEHIND_REQUESTS: Final = 10
 """How much nicer than the first process: somebody waits for a request, and nobody for its replica. Not
 nicer still: under load that never ends, replicas would fall behind without end."""
 
-CONCURRENCY: Final = 16
+CONCURRENCY: Final = 8
 """Messages of one subscription in work at once: a few MiB each where content is large."""
 
 GATHER_SECONDS: Final = 0.1
