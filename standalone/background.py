@@ -19,14 +19,14 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 BEHIND_REQUESTS: Final = 10
 """How much nicer than the first process: somebody waits for a request, and nobody for its replica. Not
-nicer still: under load that never ends, replicas would fall behind without end."""
+nicer still: requests wait, too, while this process commits, and under load that never ends replicas would
+fall behind without end."""
 
 CONCURRENCY: Final = 8
 """Messages of one subscription in work at once: a few MiB each where content is large."""
 
 GATHER_SECONDS: Final = 0.1
-"""Nobody waits for a replica, so messages come together for it, and commits wait this long for others that
-are about to join. A message that comes alone is handled at once."""
+"""Nobody waits for a replica, so messages come together for it; one that comes alone is handled at once."""
 
 GRACE_SECONDS: Final = 30
 
@@ -80,7 +80,6 @@ async def _run(pipe: int) -> None:
     source, clock = services.adapters.source, services.runtime.clock
     if not isinstance(source, SqliteBus):
         raise StartError("The background process needs the embedded profile.")
-    services.adapters.activity.longest = GATHER_SECONDS
     functions = read_functions(app)
     pump = MessagePump(
         source,

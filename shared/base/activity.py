@@ -45,14 +45,13 @@ class Activity:
         longest: How long a start is put off at most, seconds.
 
     Attributes:
-        longest: The same; it can be changed.
         working: Around a request or a message.
         waiting: Around what one of them waits for. Where somebody waits who is not counted, such as a
             timer, starts are early meanwhile.
     """
 
     def __init__(self, longest: float = LONGEST_SECONDS) -> None:
-        self.longest = longest
+        self._longest = longest
         self._active = 0
         self._starts: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self.working: Final = _Step(self._begin, self._end)
@@ -67,7 +66,7 @@ class Activity:
         if self._active <= 0:
             loop.call_soon(start)
         elif start not in self._starts:
-            self._starts[start] = loop.call_later(self.longest, self._start, start)
+            self._starts[start] = loop.call_later(self._longest, self._start, start)
 
     async def idle(self) -> None:
         """Wait until nobody is at work, for the longest time at most."""

@@ -1,4 +1,4 @@
-"""What is read of files in one call."""
+"""What is read or written of files in one call."""
 
 from __future__ import annotations
 
