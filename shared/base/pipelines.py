@@ -1,12 +1,13 @@
-"""A pipeline: a stream is converted in one thread and hashed in another, while more of it arrives."""
+"""A pipeline: pieces of a stream are converted and hashed side by side, while more of it arrives."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -19,6 +20,13 @@ IN_FLIGHT: Final = 2
 
 OUTPUTS: Final = 2
 """Results of a conversion that have to stay as they are: one is consumed while the next is made."""
+
+
+CORES: Final = os.cpu_count() or 1
+
+_COMPUTING: Final = ThreadPoolExecutor(CORES, thread_name_prefix="computing")
+"""A thread for each core, for all lanes together: whichever is free takes what can be computed next. More
+threads than cores would only take turns, and hand the interpreter's lock to each other more often."""
 
 
 class Observer(Protocol):
@@ -50,32 +58,27 @@ async def convert_observed(
     piece = await anext(pieces)
     if piece.last and len(piece.data) < INLINE_BYTES:
         observer.observe_piece(piece.data)
-        yield _convert(conversion, observer, piece)
+        converted = conversion.convert(piece.data, last=True)
+        observer.observe_converted(converted)
+        yield converted
         return
 
-    observing, converting = Lane(), Lane()
+    lanes = _Lanes(conversion, observer)
     in_flight: deque[asyncio.Future[memoryview]] = deque()
     try:
-        in_flight.append(_start(observing, converting, conversion, observer, piece))
+        in_flight.append(lanes.start(piece))
         while not piece.last:
             piece = await _next(pieces, in_flight[0])
-            in_flight.append(_start(observing, converting, conversion, observer, piece))
+            in_flight.append(lanes.start(piece))
             if len(in_flight) == IN_FLIGHT:
                 yield await in_flight.popleft()
         while in_flight:
             yield await in_flight.popleft()
     finally:
-        observing.close()
-        converting.close()
+        lanes.close()
         await pieces.aclose()
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
-
-
-def _convert(conversion: Conversion, observer: Observer, piece: Piece) -> memoryview:
-    converted = conversion.convert(piece.data, last=piece.last)
-    observer.observe_converted(converted)
-    return converted
 
 
 async def _next(pieces: AsyncIterator[Piece], result: asyncio.Future[memoryview]) -> Piece:
@@ -99,18 +102,32 @@ async def _next(pieces: AsyncIterator[Piece], result: asyncio.Future[memoryview]
         result.remove_done_callback(fail_fast)
 
 
-def _start(
-    observing: Lane, converting: Lane, conversion: Conversion, observer: Observer, piece: Piece
-) -> asyncio.Future[memoryview]:
-    """Give a piece to the threads; what it becomes, once both are done with it."""
-    result = Result(2)
-    observing.start(partial(_observe, observer, piece), result)
-    converting.start(partial(_convert, conversion, observer, piece), result)
-    return result.future
+class _Lanes:
+    """The lanes of one pipeline: what is done with its pieces, each in the order of the pieces."""
 
+    __slots__ = ("_conversion", "_converting", "_hashing", "_observer", "_observing")
 
-def _observe(observer: Observer, piece: Piece) -> None:
-    observer.observe_piece(piece.data)
+    def __init__(self, conversion: Conversion, observer: Observer) -> None:
+        self._conversion = conversion
+        self._observer = observer
+        self._observing, self._converting, self._hashing = Lane(), Lane(), Lane()
+
+    def start(self, piece: Piece) -> asyncio.Future[memoryview]:
+        """Begin with a piece; what it becomes, once all is done with it."""
+        result = Result(3)
+        self._observing.start(partial(self._observer.observe_piece, piece.data), result)
+        self._converting.start(partial(self._convert, piece, result), result)
+        return result.future
+
+    def close(self) -> None:
+        """Forget what has not begun."""
+        for lane in (self._observing, self._converting, self._hashing):
+            lane.close()
+
+    def _convert(self, piece: Piece, result: Result) -> memoryview:
+        converted = self._conversion.convert(piece.data, last=piece.last)
+        self._hashing.start(partial(self._observer.observe_converted, converted), result)
+        return converted
 
 
 class Result:
@@ -152,29 +169,32 @@ class Lane:
     It has a thread only while there is work.
 
     Args:
-        executor: Has the threads; None: those of the event loop.
+        executor: Has the threads; otherwise there is one for each core, for all lanes together.
     """
 
-    __slots__ = ("_busy", "_executor", "_lock", "_loop", "_waiting")
+    __slots__ = ("_busy", "_closed", "_executor", "_lock", "_waiting")
 
-    def __init__(self, executor: Executor | None = None) -> None:
+    def __init__(self, executor: Executor = _COMPUTING) -> None:
         self._executor = executor
-        self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Callable[[], object], Result]] = deque()
         self._busy = False
+        self._closed = False
 
     def start(self, work: Callable[[], object], result: Result) -> None:
-        """Have work done after all that was started before."""
+        """Have work done after all that was started before; not once the lane is closed."""
         with self._lock:
+            if self._closed:
+                return
             self._waiting.append((work, result))
             idle, self._busy = not self._busy, True
         if idle:
-            self._loop.run_in_executor(self._executor, self._run)
+            self._executor.submit(self._run)
 
     def close(self) -> None:
         """Forget what has not begun. What has, ends by itself."""
         with self._lock:
+            self._closed = True
             self._waiting.clear()
 
     def _run(self) -> None:

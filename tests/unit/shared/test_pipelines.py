@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shared.base.buffers import Buffer
-from shared.base.pipelines import IN_FLIGHT, OUTPUTS, Lane, Result, convert_observed
+from shared.base.pipelines import CORES, IN_FLIGHT, OUTPUTS, Lane, Result, convert_observed
 from shared.base.streams import INLINE_BYTES
 from tests.support.stuck import check_cancelled_with_its_consumer
 
@@ -86,6 +86,19 @@ async def test_a_stream_of_every_size_is_converted_and_seen(size: int, chunk: in
         converted += part
     assert converted == marked(content)
     assert (seen.pieces, seen.converted) == (content, converted)
+
+
+async def test_all_streams_together_have_a_thread_for_each_core() -> None:
+    seen = [Seen() for _ in range(2 * CORES + 1)]
+
+    async def convert(each: Seen) -> None:
+        async for _ in convert_observed(Marking(), arriving(bytes(9 * LATER), LATER), each):
+            pass
+
+    await asyncio.gather(*(convert(each) for each in seen))
+    threads = set[int]().union(*(each.threads for each in seen))
+    assert threading.get_ident() not in threads
+    assert len(threads) <= CORES
 
 
 async def test_a_small_stream_costs_no_thread_and_no_task(monkeypatch) -> None:
@@ -263,6 +276,8 @@ async def test_a_closed_lane_begins_nothing() -> None:
     lane.start(lambda: pytest.fail("it was begun"), result)
     lane.close()
     slow.submitted[0]()
+    lane.start(lambda: pytest.fail("it was begun after the end"), result)
+    assert len(slow.submitted) == 1
     await asyncio.sleep(0)
     assert not result.future.done()
 
