@@ -24,7 +24,7 @@ from standalone.connections import Connections, Entry
 from standalone.framing import framing_fault
 from standalone.logs import describe_error
 from standalone.refusals import Refusal, bad_request
-from standalone.responses import JoiningTransport
+from standalone.responses import ResponseTransport
 from standalone.routes import RouteTable
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -174,7 +174,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a client, or let it go at once."""
-        super().connection_made(JoiningTransport(transport))
+        super().connection_made(ResponseTransport(transport))
         self._look_later()
         entry = self._connections.enter(self._address())
         self._refusal = _FULL.get(entry)

@@ -21,11 +21,11 @@ from shared.base.errors import RateLimited, Unavailable
 
 MEBIBYTE: Final = 1_048_576
 
-STREAM_BYTES: Final = 6 * MEBIBYTE
+STREAM_BYTES: Final = 7 * MEBIBYTE
 """The most that one request holds: segments as they come, as they are converted, and on their way out.
 
 Measured: a download from a store with pieces of 4 MiB holds such a piece, from one with pieces of 2 MiB two
-of them, and two segments in clear.
+of them, and three segments in clear.
 """
 
 USER_BYTES: Final = 64 * MEBIBYTE

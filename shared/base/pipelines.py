@@ -210,6 +210,7 @@ class Lane:
                 # Also a panic in Rust, which is no Exception: the consumer would wait for ever.
                 result.fail(error)
             else:
+                del work  # what it holds is free before the consumer goes on
                 result.succeed(value)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from shared.base.buffers import Reused
 from shared.base.errors import Damaged, NotFound, StrongroomError, Unavailable
+from shared.base.pipelines import Lane, Result
 from shared.base.streams import prefetch
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE, Opener, Segment
 from shared.documents.models import Place
 from shared.ports.blobs import BlobStore
 
-KEPT_SEGMENTS: Final = 2
-"""In clear: while one is sent the next one is opened."""
+KEPT_SEGMENTS: Final = 3
+"""In clear: while one is sent the next one waits, and the one after it is opened."""
 
 AHEAD_BYTES: Final = 2 * SEGMENT_SIZE
 """After a piece that is no larger one more is read ahead; a larger one serves the next segments, too."""
@@ -95,10 +100,57 @@ class Copies:
             raise unavailable
         raise Damaged("Every copy of this content is damaged; the operator has been notified.")
 
+    async def open_all(
+        self, wanted: Iterable[Segment]
+    ) -> AsyncGenerator[tuple[Segment, memoryview]]:
+        """Segments in clear, in their order; while one is used the next is opened in a thread.
+
+        Raises:
+            Damaged: As ``open``.
+            NotFound: As ``open``.
+            Unavailable: As ``open``.
+        """
+        lane = Lane()
+        coming: deque[tuple[Segment, asyncio.Future[memoryview] | None]] = deque()
+        try:
+            for segment in wanted:
+                if not self._copies[0].has(segment):
+                    # Another piece is read, and what uses the one before lets go of it first.
+                    begun = [opening for _, opening in coming if opening is not None]
+                    await asyncio.gather(*begun, return_exceptions=True)
+                coming.append((segment, await self._begin(lane, segment)))
+                if len(coming) > 1:
+                    yield await self._ended(*coming.popleft())
+            while coming:
+                yield await self._ended(*coming.popleft())
+        finally:
+            lane.close()
+
     async def close(self) -> None:
         """Stop reading from the stores."""
         for copy in self._copies:
             await copy.close()
+
+    async def _begin(self, lane: Lane, segment: Segment) -> asyncio.Future[memoryview] | None:
+        """Have a segment opened as the first copy has it; None: that cannot even begin."""
+        if self._opener is None:
+            return None
+        try:
+            sealed = await self._copies[0].read(segment)
+        except StrongroomError:
+            return None  # ``open`` finds out what is to be done about it
+        result = Result(1)
+        lane.start(self._opening(self._opener, segment, sealed), result)
+        return result.future
+
+    async def _ended(
+        self, segment: Segment, begun: asyncio.Future[memoryview] | None
+    ) -> tuple[Segment, memoryview]:
+        """A segment in clear, from wherever it is authentic if what was begun has not succeeded."""
+        if begun is not None:
+            with suppress(Damaged):
+                return segment, await begun
+        return segment, (await self.open(segment)).plaintext
 
     async def _open(self, copy: Copy, segment: Segment) -> Opened:
         """The segment as this copy has it.
@@ -107,14 +159,15 @@ class Copies:
         copy's own is tried, then those of the others: its segments may be good where it is not.
         """
         if self._opener is not None:
-            return self._authentic(self._opener, segment, await copy.read(segment))
+            sealed = await copy.read(segment)
+            return Opened(sealed, self._opening(self._opener, segment, sealed)())
         await copy.read_header(segment)
         sealed = await copy.read(segment)
         for source in (copy, *(each for each in self._copies if each is not copy)):
             try:
                 header = await source.read_header(segment)
                 opener = Opener(self._data_key, self._bound_to, header)
-                opened = self._authentic(opener, segment, sealed)
+                opened = Opened(sealed, self._opening(opener, segment, sealed)())
             except (Damaged, NotFound, Unavailable):
                 continue
             if source is not copy:
@@ -123,16 +176,13 @@ class Copies:
             return opened
         raise Damaged("The segment is authentic under no copy's header.")
 
-    def _authentic(self, opener: Opener, segment: Segment, sealed: memoryview) -> Opened:
-        """The segment in clear, opened on the event loop: that takes less than to change threads twice.
-
-        Raises:
-            Damaged: It is not what was sealed.
-        """
+    def _opening(
+        self, opener: Opener, segment: Segment, sealed: memoryview
+    ) -> Callable[[], memoryview]:
+        """What opens a segment, in any thread: it returns the plaintext, or raises ``Damaged``."""
         # Not the same memory each time: the connection holds what it has not sent yet.
         plaintext = self._memory.take(len(sealed) - TAG_SIZE)
-        opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
-        return Opened(sealed, plaintext)
+        return partial(_in_clear, opener, segment, sealed, plaintext)
 
     async def _replaced(self, copy: Copy) -> bool:
         """Whether the object of a copy that failed was replaced; the new one is read from then on."""
@@ -188,6 +238,11 @@ class Copy:
         """
         return await self._read(segment.sealed_start, segment.sealed_end, self.until)
 
+    def has(self, segment: Segment) -> bool:
+        """Whether a segment lies in the piece that was read last."""
+        size = segment.sealed_end - segment.sealed_start
+        return self._position == segment.sealed_start and len(self._rest) >= size
+
     async def follow(self, name: str) -> None:
         """Read another object from now on."""
         await self.close()
@@ -222,6 +277,13 @@ class Copy:
         self._rest = gathered[size:] if len(gathered) > size else memoryview(b"")
         self._position = end
         return gathered[:size]
+
+
+def _in_clear(
+    opener: Opener, segment: Segment, sealed: memoryview, plaintext: memoryview
+) -> memoryview:
+    opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
+    return plaintext
 
 
 def _is_small(piece: bytes) -> bool:

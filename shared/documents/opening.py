@@ -183,8 +183,12 @@ async def _joined(
 async def _plaintext(
     copies: Copies, wanted: Sequence[Segment], start: int, end: int
 ) -> AsyncGenerator[memoryview]:
+    first, rest = wanted[:READ_AHEAD_SEGMENTS], wanted[READ_AHEAD_SEGMENTS:]
     try:
-        for segment in wanted:
+        for segment in first:
             yield segment.cut((await copies.open(segment)).plaintext, start, end)
+        async with aclosing(copies.open_all(rest)) as opened:
+            async for segment, plaintext in opened:
+                yield segment.cut(plaintext, start, end)
     finally:
         await copies.close()
