@@ -137,13 +137,26 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], port: int, folder: Path, settings: dict[str, str] | None = None
+    command: list[str],
+    port: int,
+    folder: Path,
+    settings: dict[str, str] | None = None,
+    *,
+    root: Path = ROOT,
 ) -> Iterator[Server]:
-    """``python`` with these arguments until the block ends, once it answers at its port."""
+    """``python`` with these arguments until the block ends, once it answers at its port.
+
+    Args:
+        command: The arguments.
+        port: Where it will listen.
+        folder: Gets its log.
+        settings: For its environment.
+        root: Where it starts: a checkout of this project.
+    """
     with (folder / "server.log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
-            cwd=ROOT,
+            cwd=root,
             env=os.environ | (settings or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -178,12 +191,12 @@ def _answers(port: int) -> bool:
 
 
 def strongroom(
-    folder: Path, settings: dict[str, str] | None = None
+    folder: Path, settings: dict[str, str] | None = None, *, root: Path = ROOT
 ) -> contextlib.AbstractContextManager[Server]:
-    """The real server on embedded parts, with its data in ``folder``."""
+    """The real server on embedded parts, with its data in ``folder``; that of the checkout at ``root``."""
     port = free_port()
     command = ["-m", "standalone", "--port", str(port), "--data", str(folder)]
-    return running(command, port, folder, settings)
+    return running(command, port, folder, settings, root=root)
 
 
 def sign_in(server: Server, password: str | None = None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, processor, small, upload
+from bench import load, processor, small, upload, versions
 from bench.report import Report
 from tests.support.process import ROOT
 
@@ -58,6 +58,22 @@ def test_uploads_in_small(
         "memory growth of the download",
     ):
         assert row in printed
+
+
+@pytest.mark.timeout(300)
+def test_versions_are_compared_with_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same version twice, in small."""
+    versions.run(tmp_path, [ROOT, ROOT], versions.Sizes(1_000_000, 1, 1))
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == [ROOT.name[-12:]] * 2
+    assert [row.split(",")[0].strip() for row in rows] == [
+        *("1 MB up", "1 MB down", "10 KB up"),
+        *("processor time of 1 MB up", "processor time of 1 MB down"),
+        "processor time of a document of 10 KB",
+    ]
+    assert all(row.split(")")[0].endswith("(1.00") for row in rows if "processor" not in row)
 
 
 @pytest.mark.timeout(300)
