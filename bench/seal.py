@@ -4,8 +4,9 @@
 
 Ours is what a direct upload runs, ``ContentSealer.seal``: plaintext in, sealed segments and the digests of
 both forms out; and what a download runs, ``ContentOpener.open``. Behind them is a store that throws away
-what it gets, and gives what it has in pieces of 1 MiB. Plaintext comes in chunks of 64 KiB, which are
-smaller than those of our server under load; the others get theirs in buffers of 16 MiB.
+what it gets, and gives what it has in pieces of 2 MiB, as the embedded one does. Plaintext comes in chunks
+of 64 KiB, which are smaller than those of our server under load; the others get theirs in buffers of
+16 MiB.
 
 Everyone works on the same random content in memory, in one process. The contenders take turns, round by
 round. A speed is the median of its rounds; a ratio is the median of the ratios within each round, so that
@@ -37,6 +38,7 @@ from bench.peers.sealing import (
     sha256,
     tink,
 )
+from shared.adapters.embedded.pieces import READ_PIECE
 from shared.adapters.memory.records import MemoryRecords
 from shared.documents.models import Description
 from shared.documents.opening import ContentOpener
@@ -61,7 +63,7 @@ class Store:
 
     Attributes:
         keeps: Whether what is put is kept.
-        kept: What was put then, in pieces of 1 MiB.
+        kept: What was put then, in pieces of ``READ_PIECE`` bytes.
         size: Of what was put last, bytes.
     """
 
@@ -71,12 +73,12 @@ class Store:
         self.size = 0
 
     async def put(self, name: str, content: AsyncIterator[memoryview]) -> int:
-        kept, self.size = [], 0
+        kept, self.size = bytearray(), 0
         async for piece in content:
             self.size += len(piece)
             if self.keeps:
-                kept.append(bytes(piece))
-        self.kept = kept or self.kept
+                kept += piece
+        self.kept = [bytes(piece) for piece in buffers(kept, READ_PIECE)] or self.kept
         return self.size
 
     async def get(

@@ -56,7 +56,7 @@ class Contender:
     open: Callable[[], int] | None
 
 
-def buffers(content: bytes | memoryview, size: int = BUFFER) -> Iterable[memoryview]:
+def buffers(content: bytes | bytearray | memoryview, size: int = BUFFER) -> Iterable[memoryview]:
     view = memoryview(content)
     return (view[start : start + size] for start in range(0, len(view), size))
 

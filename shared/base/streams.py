@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from shared.base.buffers import Buffer
 
@@ -92,43 +92,72 @@ class _PieceBuffer:
         return piece
 
 
-def _always(_: object) -> bool:
-    return True
-
-
-async def prefetch(
-    items: AsyncIterator[T], after: Callable[[T], bool] = _always
-) -> AsyncGenerator[T]:
-    """The same items, each made while the consumer works on the one before. Closes the source, too.
-
-    Args:
-        items: The source.
-        after: Whether to make the next item while the consumer works on this one.
-    """
-    coming: asyncio.Future[T] | None = None
+async def prefetch(items: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """The same items, each made while the consumer works on the one before. Closes the source, too."""
+    source = Source(items)
     try:
         while True:
             try:
-                made = [await (anext(items) if coming is None else coming)]
+                made = [await source.next()]
             except StopAsyncIteration:
                 return
-            coming = _begin(items) if after(made[0]) else None
+            source.begin()
             yield made.pop()  # no name here holds it while the consumer has it
     finally:
+        await source.close()
+
+
+class Source(Generic[T]):
+    """A stream whose next item can be made ahead of its use.
+
+    Args:
+        items: The stream.
+    """
+
+    __slots__ = ("_coming", "_items")
+
+    def __init__(self, items: AsyncIterator[T]) -> None:
+        self._items = items
+        self._coming: asyncio.Future[T] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the next item is being made, or was made."""
+        return self._coming is not None
+
+    def begin(self) -> None:
+        """Have the next item made."""
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(anext(self._items))
+            # Where the consumer has gone, nobody asks for the error any more, and it is no defect.
+            self._coming.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def next(self) -> T:
+        """The next item.
+
+        Raises:
+            StopAsyncIteration: There is none.
+        """
+        coming, self._coming = self._coming, None
+        try:
+            return await (anext(self._items) if coming is None else coming)
+        except asyncio.CancelledError:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+            raise
+        finally:
+            del coming  # an error leads here: a cycle, which would hold items until it is collected
+
+    async def close(self) -> None:
+        """End what was begun, and the stream."""
+        coming, self._coming = self._coming, None
         if coming is not None:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
-        # The error that ended it leads here: a cycle, which would hold pieces until it is collected.
         del coming
-        if isinstance(items, AsyncGenerator):
-            await items.aclose()
-
-
-def _begin(items: AsyncIterator[T]) -> asyncio.Future[T]:
-    coming = asyncio.ensure_future(anext(items))
-    # Where the consumer has gone, nobody asks for the error any more, and it is no defect.
-    coming.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return coming
+        if isinstance(self._items, AsyncGenerator):
+            await self._items.aclose()
 
 
 class Conversion(Protocol):

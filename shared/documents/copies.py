@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Final
 from shared.base.buffers import Reused
 from shared.base.errors import Damaged, NotFound, StrongroomError, Unavailable
 from shared.base.pipelines import Lane, Result
-from shared.base.streams import prefetch
+from shared.base.streams import Source
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE, Opener, Segment
 from shared.documents.models import Place
 from shared.ports.blobs import BlobStore
@@ -120,7 +120,9 @@ class Copies:
                     await asyncio.gather(*begun, return_exceptions=True)
                 coming.append((segment, await self._begin(lane, segment)))
                 if len(coming) > 1:
-                    yield await self._ended(*coming.popleft())
+                    opened = [await self._ended(*coming.popleft())]
+                    self._copies[0].read_ahead()
+                    yield opened.pop()
             while coming:
                 yield await self._ended(*coming.popleft())
         finally:
@@ -160,9 +162,11 @@ class Copies:
         """
         if self._opener is not None:
             sealed = await copy.read(segment)
+            copy.read_ahead()
             return Opened(sealed, self._opening(self._opener, segment, sealed)())
         await copy.read_header(segment)
         sealed = await copy.read(segment)
+        copy.read_ahead()
         for source in (copy, *(each for each in self._copies if each is not copy)):
             try:
                 header = await source.read_header(segment)
@@ -197,8 +201,6 @@ class Copies:
 class Copy:
     """Reads one copy, in one request as long as each segment follows the one before.
 
-    It reads one piece ahead, unless the store's pieces are larger than ``AHEAD_BYTES``.
-
     Attributes:
         place: Which copy it is.
         store: Where it is.
@@ -211,8 +213,9 @@ class Copy:
     name: str
     until: int
     _header: bytes | None = None
-    _stream: AsyncIterator[bytes] | None = None
+    _stream: Source[bytes] | None = None
     _position: int = 0
+    _piece: int = 0
     _rest: memoryview = field(default_factory=lambda: memoryview(b""))
 
     async def read_header(self, before: Segment) -> bytes:
@@ -239,9 +242,16 @@ class Copy:
         return await self._read(segment.sealed_start, segment.sealed_end, self.until)
 
     def has(self, segment: Segment) -> bool:
-        """Whether a segment lies in the piece that was read last."""
-        size = segment.sealed_end - segment.sealed_start
-        return self._position == segment.sealed_start and len(self._rest) >= size
+        """Whether a segment lies in the piece that was read last, or in the one that is read ahead."""
+        if self._stream is None or self._position != segment.sealed_start:
+            return False
+        return self._stream.begun or len(self._rest) >= segment.sealed_end - segment.sealed_start
+
+    def read_ahead(self) -> None:
+        """Have the next piece read, if there is one and the last was not larger than ``AHEAD_BYTES``."""
+        more = self._position + len(self._rest) < self.until
+        if self._stream is not None and more and self._piece <= AHEAD_BYTES:
+            self._stream.begin()
 
     async def follow(self, name: str) -> None:
         """Read another object from now on."""
@@ -252,20 +262,19 @@ class Copy:
     async def close(self) -> None:
         """Stop reading from the store; the next read begins anew."""
         stream, self._stream, self._rest = self._stream, None, memoryview(b"")
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
+        if stream is not None:
+            await stream.close()
 
     async def _read(self, start: int, end: int, until: int) -> memoryview:
         if self._stream is None or self._position != start:
             await self.close()
-            stream = self.store.get(self.name, start=start, end=until)
-            # What one piece holds has nothing that could be read ahead.
-            self._stream = stream if until - start <= SEGMENT_SIZE else prefetch(stream, _is_small)
+            self._stream = Source(self.store.get(self.name, start=start, end=until))
         size = end - start
         gathered = self._rest
         try:
             while len(gathered) < size:
-                piece = await anext(self._stream)
+                piece = await self._stream.next()
+                self._piece = len(piece)
                 gathered = memoryview(b"".join((gathered, piece)) if gathered else piece)
         except StopAsyncIteration:
             await self.close()
@@ -284,7 +293,3 @@ def _in_clear(
 ) -> memoryview:
     opener.open_segment(segment.index, sealed, plaintext, last=segment.last)
     return plaintext
-
-
-def _is_small(piece: bytes) -> bool:
-    return len(piece) <= AHEAD_BYTES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, processor, small, upload, versions
+from bench import load, processor, revisions, small, upload
 from bench.report import Report
 from tests.support.process import ROOT
 
@@ -61,11 +61,11 @@ def test_uploads_in_small(
 
 
 @pytest.mark.timeout(300)
-def test_versions_are_compared_with_the_first(
+def test_revisions_are_compared_with_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same version twice, in small."""
-    versions.run(tmp_path, [ROOT, ROOT], versions.Sizes(1_000_000, 1, 1))
+    """The same revision twice, in small."""
+    revisions.run(tmp_path, [ROOT, ROOT], revisions.Sizes(1_000_000, 1, 1))
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == [ROOT.name[-12:]] * 2
     assert [row.split(",")[0].strip() for row in rows] == [

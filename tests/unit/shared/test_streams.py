@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.base.buffers import Buffer
-from shared.base.streams import convert_stream, prefetch, rechunk
+from shared.base.streams import Source, convert_stream, prefetch, rechunk
 from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +151,7 @@ async def test_prefetching_is_one_item_ahead_and_no_more() -> None:
         assert len(made) == min(item + 2, 5)
 
 
-async def test_only_what_is_wanted_is_prefetched() -> None:
+async def test_only_what_is_asked_for_is_made_ahead() -> None:
     made: list[int] = []
 
     async def items() -> AsyncIterator[int]:
@@ -160,11 +160,51 @@ async def test_only_what_is_wanted_is_prefetched() -> None:
             yield number
 
     counts: list[int] = []
-    async for _ in prefetch(items(), lambda item: item == 1):
+    source = Source(items())
+    for number in range(4):
+        assert await source.next() == number
+        if number == 1:
+            source.begin()
+        assert source.begun == (number == 1)
         for _ in range(10):
             await asyncio.sleep(0)
         counts.append(len(made))
     assert counts == [1, 3, 3, 4]
+    with pytest.raises(StopAsyncIteration):
+        await source.next()
+
+
+async def test_who_waits_for_what_was_begun_cancels_it() -> None:
+    async def begun(items: AsyncIterator[int]) -> AsyncIterator[int]:
+        source = Source(items)
+        while True:
+            source.begin()
+            yield await source.next()
+
+    tasks = asyncio.all_tasks()
+    await check_cancelled_with_its_consumer(begun, 1)
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_a_source_that_is_closed_ends_what_was_begun() -> None:
+    ended = asyncio.Event()
+
+    async def stuck() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    tasks = asyncio.all_tasks()
+    source = Source(stuck())
+    await source.next()
+    source.begin()
+    await asyncio.sleep(0)
+    await source.close()
+    assert ended.is_set()
+    assert not source.begun
+    assert asyncio.all_tasks() == tasks
 
 
 async def test_an_item_is_not_held_once_the_consumer_has_it() -> None:

@@ -1,12 +1,12 @@
-"""Versions of this project beside each other: what a change of its code gains, or what it costs.
+"""Revisions of this project beside each other: what a change of its code gains, or what it costs.
 
     git worktree add /tmp/before HEAD~1
-    python -m bench.versions /tmp/before . [--quick] [--scratch FOLDER]
+    python -m bench.revisions /tmp/before . [--quick] [--scratch FOLDER]
 
-A server of each version runs, on the Python and the libraries of this one, and they take turns with the
+A server of each revision runs, on the Python and the libraries of this one, and they take turns with the
 same work: one content of 100 MB up and down, and documents of 10 KB from eight clients. A turn begins when
-no server uses the processor any more. What is printed for a version is the median of its turns, and in
-brackets how many times as fast as the first version it is, or how many times the processor time it takes:
+no server uses the processor any more. What is printed for a revision is the median of its turns, and in
+brackets how many times as fast as the first revision it is, or how many times the processor time it takes:
 the median of the ratios within each round, so that a machine that is busy for a while slows all of them.
 
 It has no floor: what is better is for whoever compares to say.
@@ -33,7 +33,7 @@ from bench.clients import (
     receive,
     request_bytes,
 )
-from bench.processor import usage
+from bench.processor import TICK, usage
 from bench.report import Report
 from bench.servers import Server, add_arguments, scratch_folder, sign_in, strongroom
 from bench.small import CLIENTS, DOCUMENT_BYTES
@@ -56,8 +56,8 @@ QUICK = Sizes(32_000_000, 20, 3)
 
 
 @dataclass(frozen=True)
-class Version:
-    """A server of one version, and what its turns took, row by row."""
+class Revision:
+    """A server of one revision, and what its turns took, row by row."""
 
     name: str
     server: Server
@@ -69,30 +69,30 @@ class Version:
         self.took.setdefault(row, []).append(value)
 
 
-def rest(versions: list[Version]) -> None:
+def rest(revisions: list[Revision]) -> None:
     """Wait until no server has anything left to do."""
-    pids = [version.server.process.pid for version in versions]
+    pids = [revision.server.process.pid for revision in revisions]
     used = -1.0
-    while (now := sum(usage(pid).processor for pid in pids)) > used + 0.01:
+    while (now := sum(usage(pid).processor for pid in pids)) > used + 1.5 / TICK:
         used = now
         time.sleep(REST_SECONDS)
 
 
-def measure(versions: list[Version], sizes: Sizes) -> None:
-    """Let all versions take their turns; a round before the first one is not noted."""
+def measure(revisions: list[Revision], sizes: Sizes) -> None:
+    """Let all revisions take their turns; a round before the first one is not noted."""
     content, small = os.urandom(sizes.content), os.urandom(DOCUMENT_BYTES)
     for number in range(sizes.rounds + 1):
-        for version in versions if number % 2 else versions[::-1]:
-            take_turn(versions, version, content, small, sizes.documents)
+        for revision in revisions if number % 2 else revisions[::-1]:
+            take_turn(revisions, revision, content, small, sizes.documents)
             if not number:
-                version.took.clear()
+                revision.took.clear()
 
 
 def take_turn(
-    versions: list[Version], version: Version, content: bytes, small: bytes, documents: int
+    revisions: list[Revision], revision: Revision, content: bytes, small: bytes, documents: int
 ) -> None:
-    """Have one version work, and note its seconds, and those of the processor until all is done."""
-    server, headers = version.server, document_headers(version.token)
+    """Have one revision work, and note its seconds, and those of the processor until all is done."""
+    server, headers = revision.server, document_headers(revision.token)
     locations: list[str] = []
 
     def up() -> float:
@@ -104,7 +104,7 @@ def take_turn(
     def down() -> float:
         buffer = bytearray(len(content))
         path = content_path(locations[-1])
-        took = receive(server, path, bearer(version.token), memoryview(buffer))
+        took = receive(server, path, bearer(revision.token), memoryview(buffer))
         if buffer != content:
             raise RuntimeError("what came out is not what went in")
         return took
@@ -114,18 +114,19 @@ def take_turn(
         return at_once(server, [request] * CLIENTS, documents)
 
     for row, work in (("up", up), ("down", down), ("small", many)):
-        rest(versions)
+        rest(revisions)
         before = usage(server.process.pid)
-        version.note(row, work())
-        rest(versions)
-        version.note(f"{row}, processor", (usage(server.process.pid) - before).processor)
-    erase(server, locations[-1], version.token)
+        revision.note(row, work())
+        rest(revisions)
+        used = (usage(server.process.pid) - before).processor
+        revision.note(f"{row}, processor", max(used, 1 / TICK))
+    erase(server, locations[-1], revision.token)
 
 
-def show(report: Report, versions: list[Version], sizes: Sizes) -> None:
-    """Print a row for each thing that was measured, with a cell for each version."""
+def show(report: Report, revisions: list[Revision], sizes: Sizes) -> None:
+    """Print a row for each thing that was measured, with a cell for each revision."""
     megabytes, documents = sizes.content / 1e6, CLIENTS * sizes.documents
-    report.head(*(version.name[-12:] for version in versions))
+    report.head(*(revision.name[-12:] for revision in revisions))
     for row, title, speed in (
         ("up", f"{megabytes:,.0f} MB up, MB/s", megabytes),
         ("down", f"{megabytes:,.0f} MB down, MB/s", megabytes),
@@ -135,9 +136,9 @@ def show(report: Report, versions: list[Version], sizes: Sizes) -> None:
         ("small, processor", "  processor time of a document of 10 KB, ms", None),
     ):
         cells = []
-        for version in versions:
-            pairs = list(zip(versions[0].took[row], version.took[row], strict=True))
-            middle = statistics.median(version.took[row])
+        for revision in revisions:
+            pairs = list(zip(revisions[0].took[row], revision.took[row], strict=True))
+            middle = statistics.median(revision.took[row])
             if speed is None:
                 each = documents if row.startswith("small") else 1
                 ratio = statistics.median(took / first for first, took in pairs)
@@ -156,20 +157,20 @@ def run(folder: Path, roots: list[Path], sizes: Sizes) -> None:
         "STRONGROOM_SIGN_INS_PER_MINUTE": "1000000",
     }
     with contextlib.ExitStack() as started:
-        versions = []
+        revisions = []
         for number, root in enumerate(roots):
             data = folder / str(number)
             data.mkdir()
             server = started.enter_context(strongroom(data, settings, root=root.resolve()))
             token = sign_in(server, secrets.token_urlsafe(24))
-            versions.append(Version(root.resolve().name, server, token))
-        measure(versions, sizes)
-    show(Report(), versions, sizes)
+            revisions.append(Revision(root.resolve().name, server, token))
+        measure(revisions, sizes)
+    show(Report(), revisions, sizes)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Versions of this project beside each other.")
-    parser.add_argument("roots", nargs="+", type=Path, help="a checkout of each version")
+    parser = argparse.ArgumentParser(description="Revisions of this project beside each other.")
+    parser.add_argument("roots", nargs="+", type=Path, help="a checkout of each revision")
     add_arguments(parser, quick="less data and fewer rounds")
     arguments = parser.parse_args()
     with scratch_folder(arguments.scratch) as folder:
