@@ -8,14 +8,15 @@ requests for it were refused.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,9 @@ KEY = re.compile(
 DELETED = re.compile(r"/deletedkeys/(?P<name>[0-9a-zA-Z-]+)(?:/(?P<operation>recover))?")
 OPERATIONS = ["wrapKey", "unwrapKey", "sign", "verify", "encrypt", "decrypt"]
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+RSA_BITS = 3_072
+AT_HAND = 12
+"""RSA keys that are there before a vault listens, as many as a test makes at once."""
 
 
 @dataclass
@@ -90,6 +94,12 @@ class Vault(HttpServer):
         self._premium = premium
         self._accepts = accepts
         self._lock = threading.Lock()
+        self._rsa_keys: dict[int, Iterator[rsa.RSAPrivateKey]] = {}
+
+    def start(self) -> Self:
+        """Listen. To find an RSA key takes up to seconds, and clients do not wait so long for an answer."""
+        _stock_rsa_keys(RSA_BITS, AT_HAND)
+        return super().start()
 
     def handle(self, request: Request) -> Response:
         # The authority that clients know may be that of a proxy in front.
@@ -128,7 +138,7 @@ class Vault(HttpServer):
         if request.method == "POST" and operation == "rotate":
             self.counts["rotate"] += 1
             key = self._live(name)
-            _add_version(key)
+            self._add_version(key)
             return Response(200, _bundle(base, name, key, key.current))
         if request.method == "GET" and operation == "versions":
             self.counts["versions"] += 1
@@ -182,8 +192,16 @@ class Vault(HttpServer):
             key = self.keys[name] = Key(
                 kind, body.get("key_ops") or OPERATIONS, size, body.get("tags") or {}
             )
-        _add_version(key)
+        self._add_version(key)
         return Response(200, _bundle(base, name, key, key.current))
+
+    def _add_version(self, key: Key) -> None:
+        private: PrivateKey
+        if key.size is None:
+            private = ec.generate_private_key(ec.SECP256R1())
+        else:
+            private = next(self._rsa_keys.setdefault(key.size, _rsa_keys(key.size)))
+        key.versions[secrets.token_hex(16)] = Version(private, int(time.time()))
 
     def _deleted(self, method: str, name: str, operation: str | None, base: str) -> Response:
         key = self._known(name)
@@ -230,13 +248,23 @@ class Vault(HttpServer):
         return Response(200, {"kid": f"{base}/keys/{name}/{version}", "value": _encode(result)})
 
 
-def _add_version(key: Key) -> None:
-    private: PrivateKey
-    if key.size is not None:
-        private = rsa.generate_private_key(public_exponent=65537, key_size=key.size)
-    else:
-        private = ec.generate_private_key(ec.SECP256R1())
-    key.versions[secrets.token_hex(16)] = Version(private, int(time.time()))
+_stocks: dict[int, list[rsa.RSAPrivateKey]] = {}
+_stocking = threading.Lock()
+
+
+def _stock_rsa_keys(bits: int, count: int) -> list[rsa.RSAPrivateKey]:
+    """RSA keys that all vaults of this process share, at least so many."""
+    with _stocking:
+        stock = _stocks.setdefault(bits, [])
+        while len(stock) < count:
+            stock.append(rsa.generate_private_key(public_exponent=65537, key_size=bits))
+        return stock
+
+
+def _rsa_keys(bits: int) -> Iterator[rsa.RSAPrivateKey]:
+    """What one vault takes of the stock: no key twice."""
+    for number in itertools.count():
+        yield _stock_rsa_keys(bits, number + 1)[number]
 
 
 def _identity(base: str, name: str, key: Key, version: str) -> dict[str, Any]:
