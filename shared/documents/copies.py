@@ -215,7 +215,7 @@ class Copy:
     _header: bytes | None = None
     _stream: Source[bytes] | None = None
     _position: int = 0
-    _piece: int = 0
+    _piece_size: int = 0
     _rest: memoryview = field(default_factory=lambda: memoryview(b""))
 
     async def read_header(self, before: Segment) -> bytes:
@@ -250,7 +250,7 @@ class Copy:
     def read_ahead(self) -> None:
         """Have the next piece read, if there is one and the last was not larger than ``AHEAD_BYTES``."""
         more = self._position + len(self._rest) < self.until
-        if self._stream is not None and more and self._piece <= AHEAD_BYTES:
+        if self._stream is not None and more and self._piece_size <= AHEAD_BYTES:
             self._stream.begin()
 
     async def follow(self, name: str) -> None:
@@ -274,7 +274,7 @@ class Copy:
         try:
             while len(gathered) < size:
                 piece = await self._stream.next()
-                self._piece = len(piece)
+                self._piece_size = len(piece)
                 gathered = memoryview(b"".join((gathered, piece)) if gathered else piece)
         except StopAsyncIteration:
             await self.close()
