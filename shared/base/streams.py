@@ -141,11 +141,6 @@ class Source(Generic[T]):
         coming, self._coming = self._coming, None
         try:
             return await (anext(self._items) if coming is None else coming)
-        except asyncio.CancelledError:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
-            raise
         finally:
             del coming  # an error leads here: a cycle, which would hold items until it is collected
 
@@ -155,7 +150,6 @@ class Source(Generic[T]):
         if coming is not None:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
-        del coming
         if isinstance(self._items, AsyncGenerator):
             await self._items.aclose()
 

@@ -120,9 +120,7 @@ class Copies:
                     await asyncio.gather(*begun, return_exceptions=True)
                 coming.append((segment, await self._begin(lane, segment)))
                 if len(coming) > 1:
-                    opened = [await self._ended(*coming.popleft())]
-                    self._copies[0].read_ahead()
-                    yield opened.pop()
+                    yield await self._ended(*coming.popleft())
             while coming:
                 yield await self._ended(*coming.popleft())
         finally:
@@ -151,7 +149,9 @@ class Copies:
         """A segment in clear, from wherever it is authentic if what was begun has not succeeded."""
         if begun is not None:
             with suppress(Damaged):
-                return segment, await begun
+                plaintext = await begun
+                self._copies[0].read_ahead()  # the piece that it lay in may be free now
+                return segment, plaintext
         return segment, (await self.open(segment)).plaintext
 
     async def _open(self, copy: Copy, segment: Segment) -> Opened:

@@ -8,13 +8,13 @@ requests for it were refused.
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -94,11 +94,11 @@ class Vault(HttpServer):
         self._premium = premium
         self._accepts = accepts
         self._lock = threading.Lock()
-        self._rsa_keys: dict[int, Iterator[rsa.RSAPrivateKey]] = {}
+        self._taken: Counter[int] = Counter()
 
     def start(self) -> Self:
         """Listen. To find an RSA key takes up to seconds, and clients do not wait so long for an answer."""
-        _stock_rsa_keys(RSA_BITS, AT_HAND)
+        _rsa_key(RSA_BITS, AT_HAND - 1)
         return super().start()
 
     def handle(self, request: Request) -> Response:
@@ -200,7 +200,8 @@ class Vault(HttpServer):
         if key.size is None:
             private = ec.generate_private_key(ec.SECP256R1())
         else:
-            private = next(self._rsa_keys.setdefault(key.size, _rsa_keys(key.size)))
+            private = _rsa_key(key.size, self._taken[key.size])
+            self._taken[key.size] += 1
         key.versions[secrets.token_hex(16)] = Version(private, int(time.time()))
 
     def _deleted(self, method: str, name: str, operation: str | None, base: str) -> Response:
@@ -248,23 +249,17 @@ class Vault(HttpServer):
         return Response(200, {"kid": f"{base}/keys/{name}/{version}", "value": _encode(result)})
 
 
-_stocks: dict[int, list[rsa.RSAPrivateKey]] = {}
-_stocking = threading.Lock()
+_rsa_keys: dict[int, list[rsa.RSAPrivateKey]] = {}
+_finding = threading.Lock()
 
 
-def _stock_rsa_keys(bits: int, count: int) -> list[rsa.RSAPrivateKey]:
-    """RSA keys that all vaults of this process share, at least so many."""
-    with _stocking:
-        stock = _stocks.setdefault(bits, [])
-        while len(stock) < count:
-            stock.append(rsa.generate_private_key(public_exponent=65537, key_size=bits))
-        return stock
-
-
-def _rsa_keys(bits: int) -> Iterator[rsa.RSAPrivateKey]:
-    """What one vault takes of the stock: no key twice."""
-    for number in itertools.count():
-        yield _stock_rsa_keys(bits, number + 1)[number]
+def _rsa_key(bits: int, number: int) -> rsa.RSAPrivateKey:
+    """One of the keys that all vaults of this process share; each vault takes the first ones, in turn."""
+    with _finding:
+        found = _rsa_keys.setdefault(bits, [])
+        while len(found) <= number:
+            found.append(rsa.generate_private_key(public_exponent=65537, key_size=bits))
+        return found[number]
 
 
 def _identity(base: str, name: str, key: Key, version: str) -> dict[str, Any]:

@@ -143,37 +143,37 @@ async def test_what_is_good_in_no_copy_ends_the_stream_after_all_before_it(
     assert len(before[-1]) == SEGMENT_PLAINTEXT
 
 
-async def test_later_segments_are_opened_beside_the_event_loop(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: dict[int, set[int]] = {}
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Which segments were opened, and in which threads."""
+    noted: list[tuple[int, int]] = []
     really = Opener.open_segment
 
     def noting(opener: Opener, index: int, *args: object, **kwargs: object) -> int:
-        threads.setdefault(threading.get_ident(), set()).add(index)
+        noted.append((index, threading.get_ident()))
         return really(opener, index, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Opener, "open_segment", noting)
+    return noted
+
+
+async def test_later_segments_are_opened_beside_the_event_loop(
+    seen: Seen, opened: list[tuple[int, int]]
+) -> None:
     assert await seen.read() == CONTENT
-    assert threads.pop(threading.get_ident()) == set(range(READ_AHEAD_SEGMENTS))
-    assert set[int]().union(*threads.values()) == set(range(READ_AHEAD_SEGMENTS, SEGMENTS))
+    assert [index for index, _ in opened] == list(range(SEGMENTS))
+    here = [index for index, thread in opened if thread == threading.get_ident()]
+    assert here == list(range(READ_AHEAD_SEGMENTS))
 
 
 async def test_one_segment_is_opened_ahead_and_none_after_the_end(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
+    seen: Seen, opened: list[tuple[int, int]]
 ) -> None:
-    indexes: list[int] = []
-    really = Opener.open_segment
-
-    def noting(opener: Opener, index: int, *args: object, **kwargs: object) -> int:
-        indexes.append(index)
-        return really(opener, index, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Opener, "open_segment", noting)
     tasks = asyncio.all_tasks()
     stream = await seen.open()
     for _ in range(READ_AHEAD_SEGMENTS + 1):
         await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
-    assert indexes in (list(range(READ_AHEAD_SEGMENTS + each)) for each in (1, 2))
+    ahead = [index for index, _ in opened]
+    assert ahead in (list(range(READ_AHEAD_SEGMENTS + each)) for each in (1, 2))
     assert asyncio.all_tasks() == tasks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -153,9 +154,7 @@ async def test_nothing_overtakes_what_waits_to_be_sent(
     calls = Calls({"socket": server})
     ResponseTransport(calls).write(bytes(size))
     assert calls.made == [bytes(size)]
-    client.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        client.recv(1)
+    assert not select.select([client], [], [], 0)[0]
 
 
 async def test_a_large_part_for_a_connection_that_was_lost_is_left_to_its_transport(
@@ -176,9 +175,7 @@ async def test_nothing_is_sent_on_a_connection_that_is_closing(
     calls = Calls({"socket": server})
     calls.unsent, calls.closing = 0, True
     ResponseTransport(calls).write(bytes(LARGE))
-    client.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        client.recv(1)
+    assert not select.select([client], [], [], 0)[0]
 
 
 async def test_a_connection_with_tls_is_refused() -> None:
