@@ -150,7 +150,7 @@ def test_records_that_were_changed_are_not_signed(customer: Customer) -> None:
             " WHERE kind = 'audit-logged' AND partition LIKE ?",
             (f"{customer.tenant}/%",),
         ).rowcount
-    assert changed > 5
+    assert changed >= 5, "at least what the checkpoint that was waited for covers"
     customer.server.start()
     customer.server.wait_until_ready()
     before = customer.size()
