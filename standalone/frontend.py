@@ -16,10 +16,12 @@ from uvicorn.server import ServerState
 
 from functions.api import problems
 from functions.api.app import StandardHeaders
+from functions.api.bodies import CONTENT
 from functions.api.telemetry import RequestTelemetry
 from functions.api.trace_context import trace_id
 from shared.base.activity import Activity
 from shared.base.errors import RateLimited, Unavailable
+from standalone.bodies import ArrivingBody
 from standalone.connections import Connections, Entry
 from standalone.framing import framing_fault
 from standalone.logs import describe_error
@@ -118,6 +120,8 @@ class Frontend:
         finally:
             if traceparent := scope.get("strongroom.traceparent"):
                 fields["trace"] = trace_id(traceparent)
+            if content := scope.get(CONTENT):
+                bytes_in += content.taken
             fields |= {
                 "request": scope.get("strongroom.request"),
                 "bytes_in": bytes_in,
@@ -140,7 +144,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
       for that protocol, and leave the content empty. Other offers are ignored (RFC 9110 section 7.8).
     - What RFC 9112 has a server refuse is refused.
     - By itself it copies every byte of a body three times. Where the head says how long the body is, what
-      comes is content: it goes to the app as it was read, and a new parser takes what follows the body.
+      comes is content: the app is given an ``ArrivingBody`` in its scope, or gets it as it was read, and a
+      new parser takes what follows the body.
     - A client that has sent its request and ends its side of the connection gets its response
       (RFC 9112 section 9.6).
 
@@ -150,6 +155,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         app_state: uvicorn's.
         _loop: uvicorn's.
         connections: Counts the connections of the server.
+        activity: Of the process.
     """
 
     _body_left = 0
@@ -168,13 +174,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         connections: Connections,
+        activity: Activity,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._connections = connections
+        self._activity = activity
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a client, or let it go at once."""
         super().connection_made(ResponseTransport(transport))
+        self._connection = transport
         self._look_later()
         entry = self._connections.enter(self._address())
         self._refusal = _FULL.get(entry)
@@ -198,9 +207,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._unparsed, self._body_left = self._body_left, 0
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+                size = len(self.cycle.body) + self._unparsed
+                body = ArrivingBody(self, self._connection, size, self._activity)
+                self.cycle.scope[CONTENT] = body  # type: ignore[typeddict-unknown-key]
         self._idle_bytes = 0 if self._progress else self._idle_bytes + len(data)
         if self._idle_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
+
+    def note_content(self, size: int) -> None:
+        """Take note of content that was read past this protocol."""
+        self._moved += size
+        self._unparsed -= size
+        if not self._unparsed:
+            self.on_message_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Let a client that sends no more have the response to what it has sent."""

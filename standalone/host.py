@@ -141,7 +141,9 @@ class Host:
         return uvicorn.Config(
             Frontend(routes, self.activity),
             # uvicorn takes what makes a protocol, and declares no more than its class.
-            http=partial(LimitedHttpProtocol, connections=connections),  # type: ignore[arg-type]
+            http=partial(  # type: ignore[arg-type]
+                LimitedHttpProtocol, connections=connections, activity=self.activity
+            ),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -22,11 +22,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from functions.api.digests import check_body
+from shared.base.buffers import Buffer
 from shared.base.errors import Interrupted, InvalidInput, TooLarge, UnsupportedMediaType
 from shared.base.listing import Listing
+from shared.base.streams import SizedStream
 
 MAX_JSON_BYTES: Final = 262_144
 """The largest body is an upload's, with all the metadata that there may be, each character escaped."""
+
+CONTENT: Final = "strongroom.content"
+"""Where the scope of a request has its body as a ``SizedStream``, if the server gives it in that form."""
 
 _SINGLE: Final = {
     b"content-disposition": "Content-Disposition",
@@ -209,7 +214,7 @@ async def with_json_body(request: Request) -> Request:
     return JsonRequest(request.scope, replay)
 
 
-def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+def body_stream(request: Request, max_bytes: int) -> AsyncIterator[Buffer]:
     """Return the body of a content route as it arrives.
 
     Its iteration raises ``Interrupted`` where the client disconnects before all of it has arrived.
@@ -223,7 +228,12 @@ def body_stream(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     return _stream(request)
 
 
-async def _stream(request: Request) -> AsyncIterator[bytes]:
+def _stream(request: Request) -> AsyncIterator[Buffer]:
+    content: SizedStream | None = request.scope.get(CONTENT)
+    return _received(request) if content is None else content
+
+
+async def _received(request: Request) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.stream():
             if chunk:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
+
 Buffer = bytes | bytearray | memoryview
 """Contiguous bytes."""
 
 WritableBuffer = bytearray | memoryview
 """Contiguous bytes that can be written to."""
+
+
+def page_aligned(size: int) -> memoryview:
+    """New memory that begins with a page, which the disk can read where it lies; bytes of value 0."""
+    return memoryview(mmap.mmap(-1, size))
 
 
 class Reused:

@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from shared.base.buffers import Buffer
-from shared.base.streams import INLINE_BYTES, Conversion, Piece, rechunk
+from shared.base.streams import INLINE_BYTES, Conversion, Piece, prefetch, rechunk
 
 IN_FLIGHT: Final = 2
 """Pieces that the threads have at most: with one alone they would wait for the event loop after each."""
 
-OUTPUTS: Final = 2
-"""Results of a conversion that have to stay as they are: one is consumed while the next is made."""
-
+OUTPUTS: Final = IN_FLIGHT + 1
+"""Results of a conversion that have to stay as they are: one is consumed while the next ones are made."""
 
 CORES: Final = os.cpu_count() or 1
 
@@ -46,8 +45,9 @@ async def convert_observed(
 ) -> AsyncGenerator[memoryview]:
     """Convert a whole stream before the eyes of an observer, who has seen all of it at the end.
 
-    What this yields may change once the next item is asked for. It holds two pieces and two results; a
-    stream of one small piece costs no thread and no task.
+    What this yields may change once the next item is asked for. More of the stream comes, and is converted,
+    while the consumer works on an item. It holds ``IN_FLIGHT`` pieces and ``OUTPUTS`` results; a stream of
+    one small piece costs no thread and no task.
 
     Args:
         conversion: Keeps ``OUTPUTS`` results as they are.
@@ -63,6 +63,20 @@ async def convert_observed(
         yield converted
         return
 
+    results = prefetch(_convert_all(conversion, pieces, piece, observer))
+    try:
+        async for result in results:
+            yield result
+    finally:
+        await results.aclose()
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+async def _convert_all(
+    conversion: Conversion, pieces: AsyncGenerator[Piece], piece: Piece, observer: Observer
+) -> AsyncGenerator[memoryview]:
+    """What all pieces become: the first, and those that follow."""
     lanes = _Lanes(conversion, observer)
     in_flight: deque[asyncio.Future[memoryview]] = deque()
     try:
@@ -77,8 +91,6 @@ async def convert_observed(
     finally:
         lanes.close()
         await pieces.aclose()
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
 
 
 async def _next(pieces: AsyncIterator[Piece], result: asyncio.Future[memoryview]) -> Piece:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,11 +18,43 @@ BufferT = TypeVar("BufferT", bound=Buffer)
 INLINE_BYTES: Final = 65_536
 
 
+CHUNK_BYTES: Final = 262_144
+"""What a stream of known size gives at a time, where it is iterated."""
+
+
 async def run_in_thread(work: Callable[[BufferT], T], data: BufferT) -> T:
     """``work(data)``, in a thread of its own unless the data is too small to be worth it."""
     if len(data) < INLINE_BYTES:
         return work(data)
     return await asyncio.to_thread(work, data)
+
+
+class SizedStream(AsyncIterator[Buffer], ABC):
+    """A stream of which it is known how much is to come: whoever takes it has it put into memory of theirs.
+
+    Iterated, it gives the same bytes, in chunks that stay as they are.
+    """
+
+    @property
+    @abstractmethod
+    def left(self) -> int:
+        """Bytes that are to come."""
+
+    @abstractmethod
+    async def read_into(self, memory: memoryview) -> None:
+        """Fill memory with the next bytes.
+
+        Raises:
+            Interrupted: The stream ends early.
+            ValueError: The memory is larger than what is to come.
+        """
+
+    async def __anext__(self) -> Buffer:
+        if not self.left:
+            raise StopAsyncIteration
+        chunk = bytearray(min(self.left, CHUNK_BYTES))
+        await self.read_into(memoryview(chunk))
+        return chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +65,14 @@ class Piece:
     last: bool
 
 
-async def rechunk(
+def rechunk(
     chunks: AsyncIterator[Buffer], first: int, later: int, *, kept: int = 1
 ) -> AsyncGenerator[Piece]:
     """Cut a stream into pieces of ``first`` and then ``later`` bytes.
 
     Every piece but the last is full; there is always a last one, empty only if the stream is. A chunk
     may change once the next one is asked for, unless it is ``bytes``: what lies whole in such a chunk is
-    not copied.
+    not copied, and nothing is of a ``SizedStream``.
 
     Args:
         chunks: The stream.
@@ -47,6 +80,30 @@ async def rechunk(
         later: Bytes of each later piece.
         kept: How many pieces stay as they are when more are asked for: 2 if the next is prefetched.
     """
+    if isinstance(chunks, SizedStream):
+        return _fill(chunks, first, later, kept)
+    return _cut(chunks, first, later, kept)
+
+
+async def _fill(stream: SizedStream, first: int, later: int, kept: int) -> AsyncGenerator[Piece]:
+    memories = deque([memoryview(bytearray())] * kept)
+    wanted = first
+    last = False
+    while not last:
+        size = min(wanted, stream.left)
+        if len(memories[0]) < size:
+            memories[0] = memoryview(bytearray(min(max(first, later), stream.left)))
+        piece = memories[0][:size]
+        memories.rotate()
+        await stream.read_into(piece)
+        last = not stream.left
+        wanted = later
+        yield Piece(piece, last)
+
+
+async def _cut(
+    chunks: AsyncIterator[Buffer], first: int, later: int, kept: int
+) -> AsyncGenerator[Piece]:
     buffers = deque(_PieceBuffer(max(first, later)) for _ in range(kept))
     wanted = first
     async for chunk in chunks:

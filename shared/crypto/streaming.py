@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.base.buffers import Buffer, WritableBuffer
+from shared.base.buffers import Buffer, WritableBuffer, page_aligned
 from shared.base.errors import Damaged, TooLarge
 from shared.crypto.keys import KEY_SIZE
 
@@ -179,7 +179,8 @@ class Sealer:
         # Buffers are used again: to make one costs about as much as to seal a segment.
         self._outputs.rotate()
         if len(self._outputs[0]) < size:
-            self._outputs[0] = memoryview(bytearray(size))
+            full = size == SEGMENT_SIZE
+            self._outputs[0] = page_aligned(size) if full else memoryview(bytearray(size))
         out = self._outputs[0][:size]
         out[:start] = self.header[:start]
         self.seal_segment(piece, out[start:], last=last)

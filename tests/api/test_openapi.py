@@ -29,6 +29,7 @@ from functions.api.guard import PERMISSION_FIELD
 from functions.api.targets import TargetBody
 from shared.access.permissions import PERMISSIONS, Permission, Role
 from shared.access.principal import Principal
+from shared.base.activity import Activity
 from shared.base.partitions import OPERATOR
 from shared.targets.requests import NewTarget
 from shared.webhooks.requests import NewWebhook
@@ -182,7 +183,7 @@ def served(seeded: SeededApp, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for tenant in (seeded.alpha, OPERATOR):
             portal.call(app.services.audit.checkpoints.publish, tenant)
             portal.call(keep_attestations, app, tenant)
-        protocol = partial(LimitedHttpProtocol, connections=Connections())
+        protocol = partial(LimitedHttpProtocol, connections=Connections(), activity=Activity())
         server = serving(app.apps[0], http=protocol, server_header=False, date_header=False)
         port = portal.call(stack.enter_async_context, server)
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)

@@ -88,6 +88,18 @@ async def test_a_stream_of_every_size_is_converted_and_seen(size: int, chunk: in
     assert (seen.pieces, seen.converted) == (content, converted)
 
 
+async def test_what_is_consumed_stays_while_the_next_ones_are_made() -> None:
+    content, conversion, converted = os.urandom(9 * LATER), Marking(), b""
+    async for part in convert_observed(conversion, arriving(content, LATER), Seen()):
+        most = min(conversion.pieces + IN_FLIGHT, 10)
+        for _ in range(20):
+            await asyncio.get_running_loop().run_in_executor(None, int)
+            if conversion.pieces == most:
+                break
+        converted += part
+    assert converted == marked(content)
+
+
 async def test_all_streams_together_have_a_thread_for_each_core() -> None:
     seen = [Seen() for _ in range(2 * CORES + 1)]
 
@@ -122,14 +134,17 @@ async def test_no_more_pieces_are_taken_than_it_holds() -> None:
             asked += 1
             yield bytes(LATER)
 
-    parts = convert_observed(Marking(), endless(), Seen())
+    conversion = Marking()
+    parts = convert_observed(conversion, endless(), Seen())
     await anext(parts)
+    while conversion.pieces < OUTPUTS:  # one is consumed, and those after it are made meanwhile
+        await asyncio.get_running_loop().run_in_executor(None, int)
     before = asked
     for _ in range(100):
         await asyncio.sleep(0)
-    assert asked == before
+    assert (asked, conversion.pieces) == (before, OUTPUTS)
     # A piece takes a chunk, and a part of the next one at most.
-    assert asked <= IN_FLIGHT + 1
+    assert asked <= OUTPUTS + 1
     await parts.aclose()
 
 

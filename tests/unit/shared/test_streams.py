@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.base.buffers import Buffer
-from shared.base.streams import Source, convert_stream, prefetch, rechunk
+from shared.base.streams import CHUNK_BYTES, SizedStream, Source, convert_stream, prefetch, rechunk
 from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
@@ -24,12 +24,28 @@ async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-@given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20))
-def test_rechunking_keeps_every_byte(chunks: list[bytes], first: int, later: int) -> None:
+class Sized(SizedStream):
+    """A stream of known size, of bytes in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def left(self) -> int:
+        return len(self._content)
+
+    async def read_into(self, memory: memoryview) -> None:
+        memory[:] = self._content[: len(memory)]
+        self._content = self._content[len(memory) :]
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20), st.booleans())
+def test_rechunking_keeps_every_byte(
+    chunks: list[bytes], first: int, later: int, sized: bool
+) -> None:
     async def pieces() -> list[tuple[bytes, bool]]:
-        return [
-            (bytes(piece.data), piece.last) async for piece in rechunk(stream(chunks), first, later)
-        ]
+        source = Sized(b"".join(chunks)) if sized else stream(chunks)
+        return [(bytes(piece.data), piece.last) async for piece in rechunk(source, first, later)]
 
     found = asyncio.run(pieces())
     assert b"".join(piece for piece, _ in found) == b"".join(chunks)
@@ -50,6 +66,14 @@ async def test_rechunking_uses_each_chunk_before_it_asks_for_the_next() -> None:
 
     found = [bytes(piece.data) async for piece in rechunk(reusing(), 3, 5)]
     assert b"".join(found) == b"".join(bytes([number]) * 4 for number in range(6))
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 1])
+async def test_a_stream_of_known_size_can_be_iterated(size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    chunks = [chunk async for chunk in Sized(content)]
+    assert b"".join(chunks) == content
+    assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
 
 
 async def test_rechunking_copies_what_a_read_only_view_shows() -> None:

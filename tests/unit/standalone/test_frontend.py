@@ -109,6 +109,7 @@ class Connection:
             {},
             self.loop,  # type: ignore[arg-type]
             connections=connections or Connections(),
+            activity=Activity(),
         )
         self.protocol.connection_made(self.client)
 
@@ -538,7 +539,7 @@ async def test_over_a_socket_a_request_that_ends_its_side_is_served_whole(size: 
             received += len(piece)
         await Response(str(received))(scope, receive, send)
 
-    protocol = partial(LimitedHttpProtocol, connections=Connections())
+    protocol = partial(LimitedHttpProtocol, connections=Connections(), activity=Activity())
     async with serving(count, http=protocol) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
