@@ -13,7 +13,7 @@ WritableBuffer = bytearray | memoryview
 
 def page_aligned(size: int) -> memoryview:
     """New memory that begins with a page, which the disk can read where it lies; bytes of value 0."""
-    return memoryview(mmap.mmap(-1, size))
+    return memoryview(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))
 
 
 class Reused:

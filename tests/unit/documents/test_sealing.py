@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,17 +19,20 @@ from shared.adapters.memory import blobs as memory_blobs
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, DigestMismatch, TooLarge
 from shared.base.models import encode
+from shared.base.pipelines import OUTPUTS
+from shared.crypto import streaming
 from shared.crypto.keys import content_associated_data, unwrap_key
-from shared.crypto.streaming import SEGMENT_PLAINTEXT
+from shared.crypto.streaming import SEGMENT_PLAINTEXT, Sealer
 from shared.documents.models import Document, Version
 from shared.documents.opening import VersionOf
-from shared.documents.sealing import Incoming
+from shared.documents.sealing import Incoming, Tally, sealed_form
 from shared.journal.agenda import Task
 from shared.replication.service import is_whole
 from tests.support.contents import PAPER, Content
 from tests.support.documents import NEVER
 from tests.support.keys import TENANT
 from tests.support.sealing import opened
+from tests.support.sized import Sized
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +92,35 @@ async def test_a_stalled_download_holds_what_the_budget_counts(
         tracemalloc.stop()
     assert most <= STREAM_BYTES // MEBIBYTE
     assert max(held) <= most * MEBIBYTE + 65_536, "besides segments, a few small objects"
+
+
+@pytest.mark.parametrize("sized", [False, True])
+async def test_a_stalled_upload_holds_what_the_budget_counts(
+    content: Content, monkeypatch, sized: bool
+) -> None:
+    """Two segments in clear, and three sealed ones, one of which is being written."""
+    # As memory that is counted.
+    monkeypatch.setattr(streaming, "page_aligned", lambda size: memoryview(bytearray(size)))
+    incoming = content.incoming()
+    source = Sized(bytes(11 * MEBIBYTE)) if sized else chunks_of(11 * MEBIBYTE)
+    incoming = dataclasses.replace(incoming, content=source)
+    sealer = Sealer(bytes(32), b"", os.urandom, outputs=OUTPUTS)
+    held: list[int] = []
+    tracemalloc.start()
+    try:
+        async for _ in sealed_form(sealer, incoming, Tally(11 * MEBIBYTE)):
+            for _ in range(20):  # what is read and sealed meanwhile has come
+                await asyncio.get_running_loop().run_in_executor(None, int)
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 12
+    assert max(held) <= 5 * MEBIBYTE + 131_072 <= STREAM_BYTES
+
+
+async def chunks_of(size: int) -> AsyncIterator[bytes]:
+    for _ in range(0, size, 65_536):
+        yield bytes(65_536)
 
 
 async def test_a_version_of_an_earlier_release_is_checked_by_its_sha256(content: Content) -> None:

@@ -16,6 +16,7 @@ import pytest
 from shared.base.buffers import Buffer
 from shared.base.pipelines import CORES, IN_FLIGHT, OUTPUTS, Lane, Result, convert_observed
 from shared.base.streams import INLINE_BYTES
+from tests.support.sized import Sized
 from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
@@ -78,10 +79,11 @@ SIZES += [FIRST + LATER, FIRST + LATER + 1, FIRST + 2 * LATER, FIRST + 7 * LATER
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("chunk", [9_000, 500_000])
-async def test_a_stream_of_every_size_is_converted_and_seen(size: int, chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [9_000, 500_000, None])
+async def test_a_stream_of_every_size_is_converted_and_seen(size: int, chunk: int | None) -> None:
     content, seen, converted = os.urandom(size), Seen(), b""
-    async for part in convert_observed(Marking(), arriving(content, chunk), seen):
+    source = arriving(content, chunk) if chunk else Sized(content)
+    async for part in convert_observed(Marking(), source, seen):
         await asyncio.sleep(0)  # what was yielded must stay meanwhile
         converted += part
     assert converted == marked(content)

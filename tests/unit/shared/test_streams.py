@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.base.buffers import Buffer
-from shared.base.streams import CHUNK_BYTES, SizedStream, Source, convert_stream, prefetch, rechunk
+from shared.base.streams import CHUNK_BYTES, Source, convert_stream, prefetch, rechunk
+from tests.support.sized import Sized
 from tests.support.stuck import check_cancelled_with_its_consumer
 
 pytestmark = pytest.mark.anyio
@@ -22,21 +23,6 @@ pytestmark = pytest.mark.anyio
 async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
-
-
-class Sized(SizedStream):
-    """A stream of known size, of bytes in memory."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    @property
-    def left(self) -> int:
-        return len(self._content)
-
-    async def read_into(self, memory: memoryview) -> None:
-        memory[:] = self._content[: len(memory)]
-        self._content = self._content[len(memory) :]
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 20), st.integers(1, 20), st.booleans())
