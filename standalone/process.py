@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from shared.wiring.settings import Settings
+from standalone.reclaiming import share_memory
 
 SETTING_PREFIX: Final = "STRONGROOM_"
 
@@ -18,7 +19,8 @@ THREADS: Final = 32
 
 
 def use_threads() -> None:
-    """Give the running event loop its threads."""
+    """Give the running event loop its threads, before there is any other."""
+    share_memory()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
 
 

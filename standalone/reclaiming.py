@@ -16,6 +16,9 @@ from standalone.lifetime import Sleep, sleep_unless
 
 EVERY_SECONDS: Final = 2.0
 
+M_ARENA_MAX: Final = -8
+"""Of ``malloc.h`` of the GNU C library."""
+
 
 async def reclaim_memory(stopping: asyncio.Event, *, sleep: Sleep = asyncio.sleep) -> None:
     """Give memory back from time to time, until told to stop."""
@@ -39,6 +42,16 @@ def _keep() -> int:
     """
     gc.freeze()
     return len(sys.modules)
+
+
+def share_memory() -> None:
+    """Have the threads that are yet to come use one pool of the C library: mallopt(3), where there is one.
+
+    Each would have a pool of its own, and of that trimming gives back what lies between, not the end of it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def trim() -> None:

@@ -31,7 +31,7 @@ MAX_CONTENTS: Final = 1_000
 SMALL: Final = 1 << 20
 """Sealed content up to this size, bytes, is read whole before it is written."""
 
-READ_BYTES: Final = 4 << 20
+READ_BYTES: Final = 2 << 20
 """Small versions of so many bytes are read together, while those before are written."""
 
 COPIES: Final = 2
@@ -146,7 +146,9 @@ class _Packing:
                 good = await asyncio.to_thread(_good_ones, again, read)
                 for n, sealed in zip(left, good, strict=True):
                     found[n] = sealed
-            yield await asyncio.to_thread(_joined, batch, found)
+            joined = await asyncio.to_thread(_joined, batch, found)
+            found, read, good = [], [], []  # what was joined is not held twice while it is written
+            yield joined
 
     async def _read(self, copy: int, contents: Sequence[Content]) -> Sequence[bytes | None]:
         """What a copy of each small version is; None: there is none, or it cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
 import sys
 import weakref
 from types import ModuleType
@@ -74,3 +75,35 @@ async def test_what_was_imported_since_is_looked_through_once(
 
 def test_trimming_is_possible_or_left_out() -> None:
     trim()
+
+
+_THREAD = """
+import re, sys, threading
+from pathlib import Path
+from standalone.reclaiming import share_memory, trim
+
+share_memory()
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+def work():
+    bytearray(b"x") * 30_000_000  # freed at once: from now on, blocks up to this size come from pools
+    held = [bytearray(b"x") * 1_000_000 for _ in range(60)]
+    held.clear()
+    trim()
+    print(resident() - before)
+
+trim()
+before = resident()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_what_a_thread_has_freed_goes_back() -> None:
+    """In a process of its own, whose threads are yet to come: KiB that are left of 60 MB."""
+    command = [sys.executable, "-c", _THREAD]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(ended.stdout) < 6_000
