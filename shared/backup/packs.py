@@ -31,7 +31,7 @@ MAX_CONTENTS: Final = 1_000
 SMALL: Final = 1 << 20
 """Sealed content up to this size, bytes, is read whole before it is written."""
 
-READ_BYTES: Final = 2 << 20
+READ_BYTES: Final = 4 << 20
 """Small versions of so many bytes are read together, while those before are written."""
 
 COPIES: Final = 2
