@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from functions.api.bodies import interrupted
 from shared.base.activity import Activity
-from shared.base.errors import Interrupted
 from shared.base.streams import SizedStream
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ class ArrivingBody(SizedStream, asyncio.BufferedProtocol):
                 await self._receive(memory[len(early) :])
 
     async def _receive(self, memory: memoryview) -> None:
+        if self._cycle.disconnected or self._transport.is_closing():
+            raise interrupted()
         if self._cycle.waiting_for_100_continue:
             self._cycle.transport.write(_CONTINUE)
             self._cycle.waiting_for_100_continue = False
-        if self._cycle.disconnected or self._transport.is_closing():
-            raise _interrupted()
         self._memory = memory
         self._full = asyncio.get_running_loop().create_future()
         self._hand_over(self)
@@ -115,7 +115,7 @@ class ArrivingBody(SizedStream, asyncio.BufferedProtocol):
         """Tell whoever waits that the client has disconnected."""
         self._protocol.connection_lost(exc)
         if self._full is not None and not self._full.done():
-            self._full.set_exception(_interrupted())
+            self._full.set_exception(interrupted())
 
     def pause_writing(self) -> None:
         """As the protocol."""
@@ -124,7 +124,3 @@ class ArrivingBody(SizedStream, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """As the protocol."""
         self._protocol.resume_writing()
-
-
-def _interrupted() -> Interrupted:
-    return Interrupted("The connection ended before the whole body had arrived.")

@@ -144,8 +144,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
       for that protocol, and leave the content empty. Other offers are ignored (RFC 9110 section 7.8).
     - What RFC 9112 has a server refuse is refused.
     - By itself it copies every byte of a body three times. Where the head says how long the body is, what
-      comes is content: the app is given an ``ArrivingBody`` in its scope, or gets it as it was read, and a
-      new parser takes what follows the body.
+      comes is content: the app has an ``ArrivingBody`` in its scope, and a new parser takes what follows.
     - A client that has sent its request and ends its side of the connection gets its response
       (RFC 9112 section 9.6).
 
@@ -269,8 +268,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # a response may have been sent before its request had ended
         content = data[: self._unparsed]
         self._unparsed -= len(content)
-        if not self.cycle.body:
-            self.cycle.body = b""  # type: ignore[assignment]  # to which bytes are added uncopied
         self.on_body(content)
         if not self._unparsed:
             self.on_message_complete()

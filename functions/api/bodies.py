@@ -239,4 +239,9 @@ async def _received(request: Request) -> AsyncIterator[bytes]:
             if chunk:
                 yield chunk
     except ClientDisconnect:
-        raise Interrupted("The connection ended before the whole body had arrived.") from None
+        raise interrupted() from None
+
+
+def interrupted() -> Interrupted:
+    """What is raised where a client disconnects in the middle of a body."""
+    return Interrupted("The connection ended before the whole body had arrived.")

@@ -135,20 +135,22 @@ class _Packing:
     async def _batches(self, contents: Sequence[Content]) -> AsyncIterator[_Batch]:
         """Small versions, each from a copy that is what was sealed, if there is one."""
         for batch in _cut(contents):
-            found: list[bytes | None] = [None] * len(batch)
-            for copy in range(COPIES):
-                left = [n for n, sealed in enumerate(found) if sealed is None]
-                if not left:
-                    break
-                again = [batch[n] for n in left]
-                read = await self._read(copy, again)
-                # Together, because changing threads costs as much as hashing one of them.
-                good = await asyncio.to_thread(_good_ones, again, read)
-                for n, sealed in zip(left, good, strict=True):
-                    found[n] = sealed
-            joined = await asyncio.to_thread(_joined, batch, found)
-            found, read, good = [], [], []  # what was joined is not held twice while it is written
-            yield joined
+            yield await self._batch(batch)
+
+    async def _batch(self, contents: Sequence[Content]) -> _Batch:
+        """Read small versions together."""
+        found: list[bytes | None] = [None] * len(contents)
+        for copy in range(COPIES):
+            left = [n for n, sealed in enumerate(found) if sealed is None]
+            if not left:
+                break
+            again = [contents[n] for n in left]
+            read = await self._read(copy, again)
+            # Together, because changing threads costs as much as hashing one of them.
+            good = await asyncio.to_thread(_good_ones, again, read)
+            for n, sealed in zip(left, good, strict=True):
+                found[n] = sealed
+        return await asyncio.to_thread(_joined, contents, found)
 
     async def _read(self, copy: int, contents: Sequence[Content]) -> Sequence[bytes | None]:
         """What a copy of each small version is; None: there is none, or it cannot be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,14 +11,16 @@ from functools import partial
 
 import pytest
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.api.bodies import CONTENT
 from shared.base.activity import Activity
 from shared.base.errors import Interrupted
 from shared.base.streams import SizedStream
 from standalone.connections import Connections
-from standalone.frontend import UNPARSED_BYTES, LimitedHttpProtocol
+from standalone.frontend import LEAST_BYTES, UNPARSED_BYTES, Frontend, LimitedHttpProtocol
+from standalone.routes import RouteTable
+from standalone.triggers import HttpFunction
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +52,7 @@ class App:
         self.ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
         self.reading = asyncio.Event()
         self.contents: asyncio.Queue[SizedStream] = asyncio.Queue()
+        self.steps: asyncio.Queue[int] = asyncio.Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -69,6 +73,7 @@ class App:
                 memory = bytearray(min(self.step, content.left))
                 await content.read_into(memoryview(memory))
                 body += memory
+                self.steps.put_nowait(len(memory))
             self.bodies.append(body)
         await Response(str(len(body)))(scope, receive, send)
 
@@ -77,9 +82,9 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def client_of(app: App) -> AsyncIterator[Client]:
+async def client_of(app: App, behind: ASGIApp | None = None) -> AsyncIterator[Client]:
     protocol = partial(LimitedHttpProtocol, connections=Connections(), activity=app.activity)
-    async with serving(app, http=protocol) as port:
+    async with serving(behind or app, http=protocol) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             yield reader, writer
@@ -197,6 +202,46 @@ async def test_a_request_waits_while_its_body_comes() -> None:
         assert content.left == SIZE - 1_000
         writer.write(BODY[1_000:])
         assert await response(reader) == (200, str(SIZE).encode())
+
+
+async def test_who_stalls_in_a_body_is_let_go_and_who_sends_it_slowly_is_not() -> None:
+    app = App(LEAST_BYTES)
+    app.reading.set()
+    async with client_of(app) as (_, writer), asyncio.timeout(30):
+        writer.write(head())
+        content = await app.contents.get()
+        protocol = content._protocol  # type: ignore[attr-defined]
+        protocol._drop_if_stalled()  # the first minute, in which a head came
+        for sent in range(0, 3 * LEAST_BYTES, LEAST_BYTES):
+            writer.write(BODY[sent : sent + LEAST_BYTES])
+            await app.steps.get()
+            protocol._drop_if_stalled()
+            assert app.ended.empty()
+        protocol._drop_if_stalled()
+        assert isinstance(await app.ended.get(), Interrupted)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "taken"), [(5, 5, 5), (SIZE, SIZE, SIZE), (SIZE, 1, 1_000)]
+)
+async def test_the_line_of_a_request_says_how_much_of_its_body_was_taken(
+    caplog: pytest.LogCaptureFixture, size: int, most: int, taken: int
+) -> None:
+    app = App(1_000, most)
+    app.reading.set()
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        if CONTENT not in scope:
+            await receive()
+        await app(scope, receive, send)
+
+    functions = [HttpFunction("any", "any", frozenset({"POST"}))]
+    frontend = Frontend(RouteTable(read, functions, prefix="", mounts={}), app.activity)
+    caplog.set_level(logging.INFO, "standalone.http")
+    async with client_of(app, frontend) as (reader, writer):
+        writer.write(head(size).replace(b"POST /", b"POST /any") + BODY[:size])
+        assert (await response(reader))[0] == 200
+    assert [line.bytes_in for line in caplog.records if hasattr(line, "bytes_in")] == [taken]
 
 
 async def test_more_than_is_to_come_is_not_waited_for() -> None:

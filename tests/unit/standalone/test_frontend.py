@@ -339,19 +339,6 @@ async def test_what_follows_a_long_body_is_held_to_http() -> None:
     assert reader.client.closed
 
 
-async def test_a_long_body_is_not_copied_on_its_way_to_the_app() -> None:
-    reader = Reader()
-    reader.protocol.data_received(POST)
-    await reader.settle()
-    reads = [bytes(250_000) for _ in range(4)]
-    for read in reads:
-        reader.protocol.data_received(read)
-        await reader.settle()
-    reader.protocol.connection_lost(None)
-    [pieces] = reader.bodies
-    assert all(piece is read for piece, read in zip(pieces, reads, strict=True))
-
-
 async def answer_early(connection: Connection, part: bytes) -> None:
     """Let a request that begins to send a long body have its response before the rest of it."""
     connection.reading.set()

@@ -78,11 +78,10 @@ def test_trimming_is_possible_or_left_out() -> None:
 
 
 _THREAD = """
-import re, sys, threading
+import asyncio, re
 from pathlib import Path
-from standalone.reclaiming import share_memory, trim
-
-share_memory()
+from standalone.process import use_threads
+from standalone.reclaiming import trim
 
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -94,16 +93,18 @@ def work():
     trim()
     print(resident() - before)
 
+async def main():
+    use_threads()
+    await asyncio.to_thread(work)
+
 trim()
 before = resident()
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
+asyncio.run(main())
 """
 
 
 def test_what_a_thread_has_freed_goes_back() -> None:
-    """In a process of its own, whose threads are yet to come: KiB that are left of 60 MB."""
+    """In a process of its own, with the threads of a server: KiB that are left of 60 MB."""
     command = [sys.executable, "-c", _THREAD]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(ended.stdout) < 6_000
