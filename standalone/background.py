@@ -77,6 +77,8 @@ async def _run(pipe: int) -> None:
 
     use_threads()
     services = get_services()
+    # Later, while this process had its turn to write, requests would wait for an import.
+    services.build_all()
     source, clock = services.adapters.source, services.runtime.clock
     if not isinstance(source, SqliteBus):
         raise StartError("The background process needs the embedded profile.")

@@ -17,6 +17,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 
+from pydantic_core import to_json
+
 from shared.base.errors import InvalidEvent
 from shared.base.models import JsonObject, Model
 from shared.base.partitions import Partition, partition_of
@@ -111,8 +113,6 @@ DATA: Final[Mapping[EventType, type[EventData]]] = {
 }
 """What the data of each type is."""
 
-_JSON: Final = json.JSONEncoder(separators=(",", ":"))
-
 _FORMER_TYPES: Final = {"document.healed": "document.repaired"}
 """Names of types that messages of an earlier release may still carry."""
 
@@ -172,7 +172,7 @@ class Event:
         }
         if self.traceparent is not None:
             body["traceparent"] = self.traceparent
-        return _JSON.encode(body).encode()
+        return to_json(body)
 
     @staticmethod
     def from_json(body: bytes) -> Event:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.by_size import BlobsBySize
 from shared.adapters.embedded.environment import marked_environment
 from shared.adapters.embedded.folders import check_room
 from shared.adapters.embedded.grants import UploadGrants
@@ -47,13 +48,13 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
     grants = UploadGrants(staged_url, key_vault.derive("upload grants"), clock)
 
     # Plaintext arrives there, so the disk gets what a cloud's storage gives: encryption at rest.
-    staging = FileBlobs(data / "staging", clock, grants)
+    staging = BlobsBySize(data / "staging", clock, grants, activity)
 
     async def environments() -> Mapping[str, str | None]:
         return {"the data folder": await marked_environment(data, settings.environment)}
 
-    primary = FileBlobs(data / "primary", clock, activity=activity)
-    replica = FileBlobs(data / "replica", clock, activity=activity)
+    primary = BlobsBySize(data / "primary", clock, activity=activity)
+    replica = BlobsBySize(data / "replica", clock, activity=activity)
     sets, audit = FileWriteOnce(backup / "sets", clock), FileWriteOnce(backup / "audit", clock)
     backup_keys = FileBlobs(backup / "keys", clock, forgets=True)
 
@@ -71,8 +72,8 @@ def embedded_adapters(settings: Settings, topology: Topology, runtime: Runtime) 
         await targets.close()
         await collectors.close()
         await poster.close()
-        await records.close()
-        await bus.close()
+        for database in (primary, replica, staging, records, bus):
+            await database.close()
 
     return Adapters(
         primary=primary,

@@ -48,6 +48,13 @@ class Services(DocumentServices):
                 await self.adapters.upgrade()
                 self._started = True
 
+    def build_all(self) -> None:
+        """Import and build every part now, and none when it is first needed: imports hold up all else."""
+        for part in type(self).__mro__:
+            for name, value in vars(part).items():
+                if isinstance(value, cached_property):
+                    getattr(self, name)
+
     async def close(self) -> None:
         """Publish what is being published, then close the adapters."""
         await self.outbox.close()

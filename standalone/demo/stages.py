@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import mmap
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import httpx
 
 from standalone.demo.client import TIMEOUT_SECONDS, Client, bearer
 from standalone.demo.contents import Content
+from standalone.demo.objects import StoredObject, stored_objects
 from standalone.demo.report import PATIENCE_SECONDS, check, console, stage, wait_until
 from standalone.demo.staff import show_a_grant
 from standalone.first_steps import bootstrap_secret
@@ -148,14 +150,15 @@ class Demo:
                 ),
                 "the audit log",
             )
-            copies = [len(list(files(self.data / store))) for store in ("primary", "replica")]
+            copies = [len(stored_objects(self.data / store)) for store in ("primary", "replica")]
             done(f"{copies[0]} objects in the primary, {copies[1]} in the second region")
 
     def look_for_plaintext(self) -> None:
         """Search every byte on disk."""
         with stage("Search every file of the server for plaintext, names and passwords") as done:
             wait_until(
-                lambda: not list(files(self.data / "staging")), "the staged content to be removed"
+                lambda: not stored_objects(self.data / "staging"),
+                "the staged content to be removed",
             )
             names = (self.content.name, self.larger.name, self.client.password)
             probes = {each.encode() for each in names}
@@ -194,14 +197,11 @@ class Demo:
 
     def damage_and_repair(self, token: str, document: str) -> None:
         """Flip one byte in the primary, read, and wait for the repair."""
-        (sealed,) = (path for path in files(self.data / "primary") if document in path.name)
+        (sealed,) = self.copies_of(document, "primary")
         with stage("Flip one byte of the sealed content in the primary store") as done:
-            middle = sealed.stat().st_size // 2
-            with sealed.open("r+b") as file:
-                file.seek(middle)
-                (byte,) = file.read(1)
-                file.seek(middle)
-                file.write(bytes([byte ^ 1]))
+            with sealed.open() as content:
+                middle = content.seek(0, os.SEEK_END) // 2
+            sealed.flip(middle)
             done(f"byte {middle:,}")
         self.download(token, document, self.content, "Read it again: served from the replica")
         with stage("The primary copy is repaired, and both facts are audited") as done:
@@ -213,10 +213,14 @@ class Demo:
                 self.timeouts,
             )
             wait_until(lambda: not sealed.exists(), "the damaged object to go")
-            (repaired,) = (path for path in files(self.data / "primary") if document in path.name)
-            (copy,) = (path for path in files(self.data / "replica") if document in path.name)
+            (repaired,) = self.copies_of(document, "primary")
+            (copy,) = self.copies_of(document, "replica")
             check(sha256_of(repaired) == sha256_of(copy), "the primary copy is good again")
             done("the primary and the replica are the same again")
+
+    def copies_of(self, document: str, store: str) -> list[StoredObject]:
+        """The objects of a document in a store."""
+        return [each for each in stored_objects(self.data / store) if document in each.name]
 
     def show_audit_log(self, token: str, document: str) -> None:
         """Print what the log says about the document."""
@@ -299,7 +303,7 @@ def search(path: Path, probes: set[bytes]) -> int:
     return 0
 
 
-def sha256_of(path: Path) -> bytes:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def sha256_of(stored: StoredObject) -> bytes:
+    """The SHA-256 of an object."""
+    with stored.open() as content:
+        return hashlib.file_digest(content, "sha256").digest()

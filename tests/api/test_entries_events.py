@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from shared.base.errors import Unavailable
 from shared.base.events import Event, EventData, EventType, ReleasedData, VersionData
 from shared.handlers import AUDIT, ENCRYPTION, REPLICATION, TARGETS
+from standalone.demo.objects import StoredObject
 from tests.support.app import TARGET, App
 from tests.support.damage import flip
 from tests.support.entries import Fact, Recorder, in_order, system
@@ -50,8 +50,8 @@ class World:
         assert (await complete(self.app, self.auth, upload)).status_code == 202
         return upload
 
-    async def copies(self, document: str) -> tuple[Path, Path]:
-        """The files of its primary copy and its replica."""
+    async def copies(self, document: str) -> tuple[StoredObject, StoredObject]:
+        """Its primary copy and its replica."""
         version = await self.app.version(self.tenant, document)
         return (
             self.app.object("primary", version.object),

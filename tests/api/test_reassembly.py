@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from shared.base.events import EventType, VersionData
 from shared.base.partitions import partition_of
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE
 from shared.ports.records import Replace
+from standalone.demo.objects import StoredObject
 from tests.support.app import App, problem
 from tests.support.copies import CONTENT, Silent, copies, get
 from tests.support.damage import Harm, cut, drop_segment, flip, swap_segments
@@ -30,14 +30,14 @@ async def document(app: App, auth: dict[str, str]) -> str:
 
 
 def both(*harms: Harm) -> Harm:
-    def harm(path: Path) -> None:
+    def harm(path: StoredObject) -> None:
         for each in harms:
             each(path)
 
     return harm
 
 
-def append(path: Path) -> None:
+def append(path: StoredObject) -> None:
     path.write_bytes(path.read_bytes() + b"appended")
 
 
@@ -53,7 +53,7 @@ MENDABLE: dict[str, tuple[Harm, Harm]] = {
     "first byte and cut by a byte": (flip(HEADER_SIZE), cut(-1)),
     "swapped and last byte": (swap_segments, flip(-1)),
     "extended and header": (append, flip(3)),
-    "extended and gone": (append, Path.unlink),
+    "extended and gone": (append, StoredObject.unlink),
     "extended both": (append, append),
 }
 
@@ -62,13 +62,15 @@ LOST: dict[str, tuple[Harm, Harm]] = {
     "both headers": (flip(1), flip(2)),
     "both cut": (cut(3 * SEGMENT_SIZE), cut(-1)),
     "both cut to the header": (cut(HEADER_SIZE), cut(HEADER_SIZE)),
-    "header and gone": (flip(1), Path.unlink),
+    "header and gone": (flip(1), StoredObject.unlink),
     "both lack a segment": (drop_segment, drop_segment),
-    "both gone": (Path.unlink, Path.unlink),
+    "both gone": (StoredObject.unlink, StoredObject.unlink),
 }
 
 
-async def harm(app: App, tenant: str, document: str, harms: tuple[Harm, Harm]) -> tuple[Path, Path]:
+async def harm(
+    app: App, tenant: str, document: str, harms: tuple[Harm, Harm]
+) -> tuple[StoredObject, StoredObject]:
     paths = await copies(app, tenant, document)
     for path, each in zip(paths, harms, strict=True):
         each(path)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +23,10 @@ from shared.base.errors import Damaged
 from shared.base.partitions import partition_of
 from shared.crypto.streaming import HEADER_SIZE, SEGMENT_SIZE, TAG_SIZE
 from shared.ports.records import Replace
+from standalone.demo.objects import StoredObject
 from tests.support.app import App, problem
 from tests.support.copies import CONTENT, Silent, copies, get
-from tests.support.damage import Harm, cut, drop_segment, flip, pipe, swap_segments
+from tests.support.damage import Harm, cut, drop_segment, flip, pipe, swap_segments, zero
 
 pytestmark = pytest.mark.anyio
 
@@ -44,12 +45,34 @@ HARMS: dict[str, Harm] = {
     "cut by the last segment": cut(3 * SEGMENT_SIZE),
     "cut to the header": cut(HEADER_SIZE),
     "emptied": cut(0),
-    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,  # type: ignore[dict-item]
+    "zeros": zero,
     "segments swapped": swap_segments,
     "a segment dropped": drop_segment,
-    "gone": Path.unlink,
+    "gone": StoredObject.unlink,
     "a pipe": pipe,
 }
+
+OF_SMALL = [
+    *("header size", "header salt", "first byte", "last byte", "tag of the last segment"),
+    *("cut by a byte", "cut to the header", "emptied", "zeros", "gone", "a pipe"),
+]
+"""Those that content of one segment can have."""
+
+SMALL = CONTENT[:30_000]
+PAGE = 8_192
+"""Bytes of a page of the database."""
+
+
+def spoil_page(stored: StoredObject) -> None:
+    """Overwrite a page of the database from which the object's row goes on to the next."""
+    database = stored.store / ".small.db"
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    sealed = stored.read_bytes()
+    place = database.read_bytes().index(sealed[12_000:12_100])
+    with database.open("r+b") as file:
+        file.seek(place - place % PAGE)
+        file.write(b"\xff" * PAGE)
 
 
 @pytest.fixture
@@ -130,6 +153,31 @@ async def test_a_damaged_primary_is_served_from_the_replica_and_repaired(
     after = await app.actions(alpha, document)
     assert after.count("document.open") == before.count("document.open") + 1
     assert after.count("document.damage") == 1
+
+
+@pytest.mark.parametrize("harm", [*OF_SMALL, "a page of the database"])
+async def test_a_damaged_primary_of_small_content_is_served_from_the_replica_and_repaired(
+    app: App, alpha: str, auth: dict[str, str], harm: str
+) -> None:
+    """On the embedded profile small objects are rows, not files."""
+    documents = [(await app.upload(auth, SMALL)).json()["id"] for _ in range(3)]
+    await app.settle()
+    others = [primary for primary in app.stored("primary") if documents[1] not in primary.name]
+    primary, replica = await copies(app, alpha, documents[1])
+    sealed = primary.read_bytes()
+    assert not primary.file.exists()
+    HARMS.get(harm, spoil_page)(primary)
+    assert (await get(app, auth, documents[1])).content == SMALL
+    await app.settle()
+    actions = await app.actions(alpha, documents[1])
+    assert (actions.count("document.damage"), actions.count("document.repair")) == (1, 1)
+    repaired, kept = await copies(app, alpha, documents[1])
+    assert (repaired != primary, kept) == (True, replica)
+    assert repaired.read_bytes() == replica.read_bytes() == sealed
+    assert app.stored("primary") == sorted([*others, repaired]), "the damaged object is gone"
+    assert not primary.file.exists()
+    for document in documents:
+        assert (await get(app, auth, document)).content == SMALL
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
@@ -287,7 +335,7 @@ async def test_another_tenants_object_is_refused(
     assert (answer.status_code, problem(answer)) == (500, "damaged")
 
 
-async def copies_of_primary(app: App, tenant: str, document: str) -> tuple[bytes, Path]:
+async def copies_of_primary(app: App, tenant: str, document: str) -> tuple[bytes, StoredObject]:
     path = app.object("primary", (await app.version(tenant, document)).object)
     return path.read_bytes(), path
 
@@ -304,7 +352,7 @@ async def test_a_sector_that_the_disk_cannot_read_is_damage(
     app: App, alpha: str, auth: dict[str, str], document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary, replica = await copies(app, alpha, document)
-    broken, real = primary.stat().st_ino, os.pread
+    broken, real = primary.file.stat().st_ino, os.pread
 
     def pread(descriptor: int, size: int, offset: int) -> bytes:
         if os.fstat(descriptor).st_ino == broken and offset + size > 2 * SEGMENT_SIZE:

@@ -29,6 +29,7 @@ from shared.journal.agenda import Task
 from shared.ports.records import Delete, Replace
 from shared.verification import batches, scanning, walking
 from shared.verification.findings import BY_TIMER, Verification, verifications_of
+from standalone.demo.objects import StoredObject
 from tests.support.clock import FakeClock
 from tests.support.damage import Harm, cut, flip
 from tests.support.keys import KilledError, Steps
@@ -49,7 +50,7 @@ HEADER = 70
 """Bytes of an object's dates in the folder of the backup."""
 
 HARMS: dict[str, Harm] = {
-    "missing": Path.unlink,
+    "missing": StoredObject.unlink,
     "changed": flip(HEADER + 20),
     "cut": cut(-1),
     "empty": cut(HEADER),
@@ -90,7 +91,7 @@ async def test_what_is_whole_has_no_findings(verified: Verified) -> None:
 async def test_one_set_is_verified_alone(verified: Verified) -> None:
     first = (await verified.sets())[0]
     document = verified.seed.documents[0]
-    (await verified.copy_file("primary", document)).unlink()
+    (await verified.copy("primary", document)).unlink()
     found = await verified.verify(first.id)
     assert found.findings == ()
     # The erased document's content is still there, and nothing is left to compare it with.
@@ -199,7 +200,7 @@ async def test_keys_that_the_key_vault_does_not_unwrap_are_found(
     assert ("key", f"sets/{newest.id}") in await verified.found(newest.id)
 
 
-async def pack_of(verified: Verified, document: str) -> Path:
+async def pack_of(verified: Verified, document: str) -> StoredObject:
     return verified.file("packs", (await verified.location(document)).pack)
 
 
@@ -305,7 +306,7 @@ async def test_content_that_is_good_nowhere_stays_where_it_is(verified: Verified
     document = verified.seed.documents[2]
     location = await verified.location(document)
     for place in ("primary", "replica"):
-        flip(60)(await verified.copy_file(place, document))
+        flip(60)(await verified.copy(place, document))
     flip(HEADER + location.offset + 60)(verified.file("packs", location.pack))
     found = await verified.found()
     assert found == [(kind, location.id) for kind in ("content", "primary", "replica")]
@@ -410,7 +411,7 @@ async def test_a_lost_pack_does_not_keep_a_partition_from_being_made_anew(
 
 PLACES: tuple[Place, ...] = ("primary", "replica")
 COPY_HARMS: dict[str, Harm] = {
-    "missing": Path.unlink,
+    "missing": StoredObject.unlink,
     "changed": flip(60),
     "cut": cut(-1),
     "empty": cut(0),
@@ -423,11 +424,11 @@ async def test_a_copy_that_is_harmed_is_found_and_made_again(
     verified: Verified, place: Place, harm: str
 ) -> None:
     document = verified.seed.many
-    former = await verified.copy_file(place, document, 2)
+    former = await verified.copy(place, document, 2)
     COPY_HARMS[harm](former)
     assert await verified.found() == [(place, f"{document}.000002")]
     await verified.app.settle()
-    assert await verified.copy_file(place, document, 2) != former
+    assert await verified.copy(place, document, 2) != former
     assert await verified.found() == []
     damage = (await verified.logged("document.damage"))[-1]
     assert damage["details"] == {"version": 2, "copy": place}
@@ -482,7 +483,7 @@ async def test_a_record_that_cannot_be_read_does_not_stop_the_rest(verified: Ver
     old = f"{verified.seed.many}.000001"
     version = await records.get(partition, "version", old)
     await records.commit(partition, [Replace(replace(version, body={"number": 1}))])
-    (await verified.copy_file("primary", after)).unlink()
+    (await verified.copy("primary", after)).unlink()
     assert await verified.found() == [
         ("primary", f"{after}.000001"),
         *sorted([("record", one), ("record", old)]),
@@ -603,7 +604,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_pieces")
 async def test_a_run_ends_after_so_many_bytes_and_the_next_goes_on(verified: Verified) -> None:
     whole = await verified.verify()
-    (await verified.copy_file("replica", verified.seed.many, 1)).unlink()
+    (await verified.copy("replica", verified.seed.many, 1)).unlink()
     verification = await verified.start()
     reads: list[int] = []
     while (now := await verified.state(verification)).state == "running":
@@ -718,7 +719,7 @@ async def test_a_walk_that_is_killed_anywhere_goes_on(
     async with open_copy(seed, data, clock) as verified:
         location = await verified.location(content)
         flip(HEADER + location.offset + 60)(verified.file("packs", location.pack))
-        (await verified.copy_file("primary", copied, 2)).unlink()
+        (await verified.copy("primary", copied, 2)).unlink()
         segment = (await verified.index(MAIN)).segments[-1].id
         flip(HEADER + 60)(verified.file("segments", segment))
         page = (await verified.location(seed.large)).page

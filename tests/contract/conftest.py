@@ -33,6 +33,7 @@ BUS: Mapping[str, Factory] = {"azure": azure.bus, "embedded": embedded.bus, "mem
 BLOBS: Mapping[str, Factory] = {
     "azure": azure.blobs,
     "embedded": embedded.blobs,
+    "embedded, by size": embedded.blobs_by_size,
     "embedded, forgetting": embedded.forgetting_blobs,
     "embedded, sealed": embedded.sealed_blobs,
     "memory": memory.blobs,

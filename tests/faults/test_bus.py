@@ -335,10 +335,11 @@ async def test_a_deletion_that_comes_before_the_sealing(story: Story) -> None:
 async def test_damage_that_passed_comes_before_the_sealing(story: Story) -> None:
     document = await story.upload()
     [sealed] = story.app.stored("primary")
-    away = sealed.rename(story.app.data / "away")
+    content = sealed.read_bytes()
+    sealed.unlink()
     answer = await story.app.http.get(f"documents/{document}/content", headers=story.auth)
     assert answer.status_code == 500
-    away.rename(sealed)
+    sealed.write_bytes(content)
     await story.app.services.outbox.close()
     await story.put_back(EventType.DOCUMENT_DAMAGED, EventType.DOCUMENT_SEALED)
     async with story.pumping(concurrency=1):

@@ -21,6 +21,7 @@ from shared.base.errors import Unavailable
 from shared.base.topology import load_topology
 from shared.ports.bus import Delivery
 from shared.ports.clock import SystemClock, system_entropy
+from standalone.demo.objects import stored_objects
 from tests.support.accounts import bearer
 from tests.support.app import PASSWORD, open_app
 from tests.support.clock import FakeClock
@@ -135,7 +136,7 @@ def take(data: Path, subscription: str) -> list[Delivery]:
 
 
 def objects(data: Path, store: str) -> list[bytes]:
-    return [path.read_bytes() for path in (data / store).rglob("*") if path.is_file()]
+    return [each.read_bytes() for each in stored_objects(data / store)]
 
 
 def test_the_worker_indexes_every_function_with_its_bindings(host: FunctionsHost) -> None:

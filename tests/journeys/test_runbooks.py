@@ -22,6 +22,7 @@ from pyrage import x25519
 
 from shared.access.permissions import Role
 from shared.base.partitions import OPERATOR
+from standalone.demo.objects import stored_objects
 from tests.support.accounts import bearer
 from tests.support.app import PASSWORD
 from tests.support.backups import open_backed_up
@@ -294,17 +295,16 @@ def test_lost_region(operations: Operations) -> None:
 
 def test_lost_store(operations: Operations) -> None:
     for store in ("primary", "replica"):
-        for path in (operations.folder / "data" / store).rglob("*="):
-            path.unlink()
+        for stored in stored_objects(operations.folder / "data" / store):
+            stored.unlink()
     assert " is done: " in operations.follow("Lost store")
     assert operations.documents(operations.token()) == operations.story.now
 
 
 def test_ransomware(operations: Operations) -> None:
     folder = operations.folder
-    for path in (folder / "data" / "primary").rglob("*="):
-        path.chmod(0o600)
-        path.write_bytes(b"pay")
+    for stored in stored_objects(folder / "data" / "primary"):
+        stored.write_bytes(b"pay")
 
     def begin_anew() -> None:
         clean = (folder / "data.clean", folder / "data.backup", folder / "root.key")

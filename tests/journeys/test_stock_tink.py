@@ -25,7 +25,9 @@ from tests.support.accounts import bearer, bootstrap, create_tenant
 from tests.support.process import ServerProcess
 from tests.support.stock_tink import stock_tink
 
-CONTENT = random.Random("stock").randbytes(3 * 1_048_576 + 17)
+LARGE = random.Random("stock").randbytes(3 * 1_048_576 + 17)
+SMALL = LARGE[:3_000]
+"""Of a row."""
 
 
 @pytest.fixture
@@ -56,8 +58,17 @@ class StoredData:
         return str(partition), json.loads(body)
 
     def object(self, store: str, name: str) -> bytes:
-        *folders, file = name.split("/")
-        return self._data.joinpath(store, *folders, file + "=").read_bytes()
+        *folders, last = name.split("/")
+        file = self._data.joinpath(store, *folders, last + "=")
+        if file.exists():
+            return file.read_bytes()
+        with closing(sqlite3.connect(self._data / store / ".small.db")) as small:
+            [(content,)] = small.execute(
+                "SELECT contents.content FROM objects JOIN contents"
+                " ON contents.id = objects.content WHERE name = ?",
+                (name,),
+            )
+        return bytes(content)
 
     def tenant_key(self, tenant: str, version: str) -> rsa.RSAPrivateKey:
         """The private key of a tenant; Azure Key Vault never releases it."""
@@ -85,11 +96,12 @@ class StoredData:
         return aes_key_unwrap(intermediate_key, unpadded(stored["wrapped_key"]))
 
 
-def test_stock_tink_opens_what_the_server_stored(server: ServerProcess) -> None:
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["a row", "a file"])
+def test_stock_tink_opens_what_the_server_stored(server: ServerProcess, content: bytes) -> None:
     with httpx.Client(base_url=server.api, timeout=60) as http:
         token = create_tenant(http, bootstrap(http, server.data), "acme")
         headers = bearer(token) | {"Content-Disposition": 'attachment; filename="paper.bin"'}
-        uploaded = http.post("documents", content=CONTENT, headers=headers)
+        uploaded = http.post("documents", content=content, headers=headers)
         assert uploaded.status_code == 201, uploaded.text
         document = str(uploaded.json()["id"])
     server.stop()
@@ -101,7 +113,7 @@ def test_stock_tink_opens_what_the_server_stored(server: ServerProcess) -> None:
     epoch_key = stored.epoch_key(tenant, version["epoch"])
     data_key = aes_key_unwrap(epoch_key, unpadded(version["wrapped_key"]))
     sealed = stored.object("primary", version["object"])
-    assert CONTENT[:48] not in sealed
+    assert content[:48] not in sealed
     bound_to = f"strongroom/content/1/development/{tenant}/{document}/1".encode()
     with stock_tink(data_key).new_decrypting_stream(io.BytesIO(sealed), bound_to) as opened:
-        assert opened.read() == CONTENT
+        assert opened.read() == content

@@ -33,6 +33,7 @@ from shared.ports.clock import Runtime
 from shared.wiring.adapters import Adapters
 from shared.wiring.services import Services, build, profile_adapters
 from shared.wiring.settings import Settings
+from standalone.demo.objects import StoredObject, stored_objects
 from standalone.staged import create_staged
 from tests.support.clock import FakeClock
 from tests.support.records import find_entries
@@ -191,10 +192,10 @@ class App:
         """Hand an event to the encryption function's handler."""
         await self.services.handlers.handle(ENCRYPTION, event.to_json())
 
-    def object(self, store: str, name: str | None) -> Path:
-        """The file of an object."""
+    def object(self, store: str, name: str | None) -> StoredObject:
+        """An object, behind the server's back."""
         assert name is not None
-        return self.data / store / f"{name}="
+        return StoredObject(self.data / store, name)
 
     async def settle(self) -> None:
         """Let every event take effect, as the functions do."""
@@ -211,12 +212,9 @@ class App:
                         await self.services.handlers.handle(subscription, delivery.body)
                         await source.complete(delivery)
 
-    def stored(self, store: str) -> list[Path]:
-        """The files of a blob store."""
-        folder = self.data / store
-        return sorted(
-            path for path in folder.rglob("*") if path.is_file() and ".incoming" not in path.parts
-        )
+    def stored(self, store: str) -> list[StoredObject]:
+        """The objects of a blob store."""
+        return list(stored_objects(self.data / store))
 
     async def _choose_password(self, slug: str, username: str, temporary: str | None) -> None:
         assert temporary is not None

@@ -14,6 +14,7 @@ from shared.backup.models import Manifest
 from shared.restore.jobs import RestoreJob
 from shared.restore.service import RestoreRequest
 from shared.wiring.backups import Backups
+from standalone.demo.objects import stored_objects
 from tests.support.app import App, open_app
 
 
@@ -116,11 +117,19 @@ async def open_backed_up(data: Path, **settings: Any) -> AsyncIterator[BackedUp]
 
 
 def lose(data: Path, *, records: bool = True) -> None:
-    """Destroy what a data folder holds, but for the key vault and the backups."""
-    for folder in ("primary", "replica", "staging"):
-        for path in (data / folder).rglob("*"):
-            if path.is_file():
-                path.unlink()
+    """Destroy what a data folder holds, but for the key vault and the backups.
+
+    Args:
+        data: The folder.
+        records: No server runs on it, and the databases go as well; otherwise the objects alone.
+    """
+    for store in ("primary", "replica", "staging"):
+        for stored in stored_objects(data / store):
+            stored.unlink()
+        if records:
+            for path in (data / store).rglob("*"):
+                if path.is_file():
+                    path.unlink()
     if records:
         for path in [*data.glob("records.db*"), *data.glob("bus.db*")]:
             path.unlink()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 
 from shared.base.errors import Unavailable
 from shared.ports.blobs import BlobStore
+from standalone.demo.objects import StoredObject
 from tests.support.app import App
 
 CONTENT = bytes(range(251)) * 13_000
 """Four segments: the last one is short, and no two places look the same."""
 
 
-async def copies(app: App, tenant: str, document: str) -> tuple[Path, Path]:
+async def copies(app: App, tenant: str, document: str) -> tuple[StoredObject, StoredObject]:
     version = await app.version(tenant, document)
     return app.object("primary", version.object), app.object("replica", version.replica)
 

@@ -16,6 +16,7 @@ from shared.adapters.azure.records import DIRECTORY_CONTAINER, TENANTS_CONTAINER
 from shared.base.environment import ENVIRONMENT_TAG
 from shared.base.topology import load_topology
 from shared.ports.clock import SystemClock
+from standalone.demo.objects import StoredObject, stored_objects
 from tests.support.contract.azure import EMULATOR_KEY, fresh_cosmosdb, machine
 from tests.support.emulators.front import ACCOUNT, ACCOUNT_KEY
 from tests.support.emulators.immutability import ImmutableFront
@@ -58,17 +59,24 @@ class Embedded:
         self.settings: dict[str, str] = {}
 
     def objects(self, store: str) -> list[str]:
-        folder = self._data / store
-        return [str(path.relative_to(folder)) for path in _files(folder)]
+        return [each.name for each in stored_objects(self._data / store)]
 
     def read(self, store: str, name: str) -> bytes:
-        return (self._data / store / name).read_bytes()
+        return StoredObject(self._data / store, name).read_bytes()
 
     def overwrite(self, store: str, name: str, content: bytes) -> None:
-        (self._data / store / name).write_bytes(content)
+        StoredObject(self._data / store, name).write_bytes(content)
 
     def everything(self) -> bytes:
-        return b"".join(path.read_bytes() for path in _files(self._data))
+        files = sorted(path for path in self._data.rglob("*") if path.is_file())
+        # What a database file holds of a row lies in pieces.
+        rows = [
+            each
+            for store in ("primary", "replica")
+            for each in stored_objects(self._data / store)
+            if not each.file.exists()
+        ]
+        return b"".join([path.read_bytes() for path in files] + [row.read_bytes() for row in rows])
 
 
 class Azure:
@@ -151,7 +159,3 @@ async def _items() -> bytes:
             async for item in database.get_container_client(container).read_all_items()
         ]
     return json.dumps(items, ensure_ascii=False).encode()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())

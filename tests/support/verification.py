@@ -18,6 +18,7 @@ from shared.backup.state import Location, locations_of
 from shared.base.partitions import Partition, partition_of
 from shared.documents.models import Place, Version
 from shared.verification.findings import Verification, verifications_of
+from standalone.demo.objects import StoredObject
 from tests.support.app import open_app
 from tests.support.backups import BackedUp
 from tests.support.clock import FakeClock
@@ -120,8 +121,8 @@ class Verified(BackedUp):
         findings = (await self.verify(set)).findings
         return sorted((each.kind, each.object) for each in findings)
 
-    def file(self, folder: str, id: str) -> Path:
-        """The file of an object of the backup."""
+    def file(self, folder: str, id: str) -> StoredObject:
+        """An object of the backup."""
         return self.app.object("backup/sets", object_name(self.tenant, folder, id))
 
     def page_files(self, page: str) -> list[Path]:
@@ -150,8 +151,8 @@ class Verified(BackedUp):
         """A version as its record has it."""
         return await self.app.version(self.tenant, document, number)
 
-    async def copy_file(self, place: Place, document: str, number: int | None = None) -> Path:
-        """The file of a copy of a version."""
+    async def copy(self, place: Place, document: str, number: int | None = None) -> StoredObject:
+        """A copy of a version."""
         return self.app.object(place, (await self.version_of(document, number)).at(place))
 
     async def logged(self, action: str) -> list[dict[str, Any]]:

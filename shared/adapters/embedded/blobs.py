@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import uuid
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from pathlib import Path
@@ -29,10 +29,8 @@ from shared.adapters.embedded.folders import (
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.moments import from_microseconds, to_microseconds
 from shared.adapters.embedded.pieces import READ_PIECE, SMALL, read_at
-from shared.adapters.embedded.publishing import Publisher
 from shared.adapters.embedded.threads import DiskHangs, briefly, on_disk
 from shared.adapters.embedded.tree import ObjectTree, entries, file_name
-from shared.base.activity import Activity
 from shared.base.buffers import Buffer
 from shared.base.errors import Damaged, Forbidden, NotFound
 from shared.ports.blobs import BlobInfo, BlobStore, UploadGrant
@@ -59,7 +57,6 @@ class FileBlobs:
         grants: Signs upload URLs; None: the store takes no uploads from clients.
         forgets: Overwrite what is deleted, so that free space of the disk does not bring it back. It
             cannot reach the copies that a file system or a solid-state disk makes by itself.
-        activity: Of the process; None: every object is published without a look at others.
     """
 
     def __init__(
@@ -69,12 +66,11 @@ class FileBlobs:
         grants: UploadGrants | None = None,
         *,
         forgets: bool = False,
-        activity: Activity | None = None,
     ) -> None:
         self._root = root
+        self._path = str(root)
         self._incoming = root / _INCOMING
         self._tree = ObjectTree(root)
-        self._publisher = Publisher(self._tree, activity or Activity())
         self._clock = clock
         self._grants = grants
         self._forgets = forgets
@@ -89,10 +85,7 @@ class FileBlobs:
             async for chunk in content:
                 if draft.takes(chunk):
                     await on_disk(self._write, draft, chunk)
-            if not draft.is_small:
-                return await on_disk(self._publish, draft, name)
-            await self._publish_small(draft, name)
-            return draft.size
+            return await on_disk(self._publish, draft, name)
         except DiskHangs:
             draft.abandon()
             raise
@@ -109,7 +102,7 @@ class FileBlobs:
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """See ``BlobStore.get``.
 
         Raises:
@@ -152,7 +145,7 @@ class FileBlobs:
         with briefly:
             return self._head(name)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
+    async def list(self, prefix: str = "") -> AsyncGenerator[BlobInfo]:
         """See ``BlobStore.list``. Holds the names of one folder and its parents at a time."""
         check_blob_prefix(prefix)
         with contextlib.closing(self._walk(prefix.split("/")[:-1], prefix)) as walk:
@@ -178,6 +171,10 @@ class FileBlobs:
         if self._grants is None:
             raise Forbidden("This store takes no uploads from clients.")
         return self._grants.issue(name, max_size=max_size, expires_at=expires_at)
+
+    def has(self, name: str) -> bool:
+        """Whether anything has the name of an object; it does not wait."""
+        return os.path.lexists(f"{self._path}/{file_name(name)}")
 
     def remove(self, name: str) -> None:
         """``delete``, for whoever is beside the event loop already."""
@@ -253,17 +250,8 @@ class FileBlobs:
         finally:
             os.close(descriptor)
 
-    async def _publish_small(self, draft: Draft, name: str) -> None:
-        """Make an object of what was gathered, together with the small ones of other callers."""
-        if not self._prepared:
-            await on_disk(self._prepare)
-        with briefly:
-            draft.write(b"")
-            draft.date(to_microseconds(self._clock.now()))
-        await self._publisher.publish(name, draft)
-
     def _publish(self, draft: Draft, name: str) -> int:
-        draft.write(b"")
+        self._write(draft, b"")
         self._publish_all([(name, draft)])
         return draft.size
 

@@ -7,7 +7,14 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's result code without its extension; 0 where Python itself refused."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 class Job:
@@ -35,7 +42,11 @@ class Job:
         self.failure: Exception | None = None
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do the work inside a savepoint; keep its result, or undo it and keep its failure."""
+        """Do the work inside a savepoint; keep its result, or undo it and keep its failure.
+
+        It may be done again, in another transaction, once this one was undone.
+        """
+        self.failure = None
         connection.execute("SAVEPOINT job")
         try:
             self.result = self.work(connection)
@@ -43,6 +54,11 @@ class Job:
             self.failure = error
             connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
+
+    @property
+    def met_damage(self) -> bool:
+        """Whether it failed because a page of the file is not what was written."""
+        return isinstance(self.failure, sqlite3.Error) and primary_code(self.failure) in DAMAGE
 
     def deliver(self) -> None:
         """Hand the outcome to whoever still waits. Runs in the event loop."""

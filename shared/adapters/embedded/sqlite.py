@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from shared.adapters.embedded.folders import make_private_folder
+from shared.adapters.embedded.groups import DAMAGE, primary_code
 from shared.adapters.embedded.turns import Turns
 from shared.adapters.embedded.writer import FORGET_SECONDS, Writer, empty_log
 from shared.base.activity import Activity
@@ -22,8 +23,6 @@ _T = TypeVar("_T")
 BUSY_SECONDS: Final = 5.0
 """How long SQLite waits for another process's lock."""
 
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
 
 class Database:
     """A SQLite file, opened when first used.
@@ -32,6 +31,8 @@ class Database:
         path: The file; it and its folder are made if missing, with modes 0600 and 0700.
         schema: SQL that makes what is not there yet.
         version: Of the schema, kept in the file; a file of another version is refused, not changed.
+        layout: SQL that says how a new file is to be laid out.
+        remedy: What to do where the file is damaged.
         forget_seconds: How long after a commit the log may still hold what was removed.
         activity: Of the process; None: every commit begins without a look at others.
     """
@@ -42,12 +43,16 @@ class Database:
         schema: str,
         version: int = 0,
         *,
+        layout: str = "",
+        remedy: str = "restore it from a backup",
         forget_seconds: float = FORGET_SECONDS,
         activity: Activity | None = None,
     ) -> None:
         self._path = path
         self._schema = schema
         self._version = version
+        self._layout = layout
+        self._remedy = remedy
         self._lock = threading.Lock()  # held for moments, because the event loop takes it
         self._opening = threading.Lock()
         self._prepared = False
@@ -151,10 +156,10 @@ class Database:
         """The error that callers get: SQLite's and the disk's as one of ours, any other as it is."""
         if isinstance(error, UnicodeEncodeError):
             return InvalidInput("A text holds characters that are not Unicode.")
-        if isinstance(error, sqlite3.Error) and _primary_code(error) in _DAMAGE:
+        if isinstance(error, sqlite3.Error) and primary_code(error) in DAMAGE:
             return Damaged(
-                f"The database file {self._path.name} is damaged, or is no database;"
-                " stop the server and restore it from a backup."
+                f"The database file {self._path.name} in the folder {self._path.parent.name} is"
+                f" damaged, or is no database; stop the server and {self._remedy}."
             )
         if isinstance(error, sqlite3.Error | OSError):
             return Unavailable("The database did not accept the operation; try again shortly.")
@@ -188,6 +193,8 @@ class Database:
                 f"The database file {self._path.name} has version {version} of its schema, not"
                 f" {self._version}: upgrade the data folder, or run the release that wrote it."
             )
+        if not tables:
+            connection.executescript(self._layout)
         connection.execute("PRAGMA journal_mode=WAL")
         empty_log(connection)  # a process that died may have left in it what was removed
         if tables:
@@ -197,8 +204,3 @@ class Database:
         connection.executescript(
             f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version={self._version}; COMMIT;"
         )
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its extension; 0 where Python itself refused."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -29,7 +29,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -149,10 +149,7 @@ class Writer:
     def _work(self, connection: sqlite3.Connection, group: Group) -> None:
         """On the loop: run the pieces of work of a transaction that has begun."""
         try:
-            for job in group.jobs:
-                # A caller that has gone by now wants nothing done.
-                if not job.future.cancelled():
-                    job.run(connection)
+            self._run_all(connection, group.jobs)
             # Into an empty log SQLite writes a header first, and syncs it.
             waits_for_no_disk = group.level == "NORMAL" and not self._log_is_empty()
             if waits_for_no_disk:
@@ -165,6 +162,20 @@ class Writer:
             self._end_here(group)
         else:
             self._steps.put(partial(self._commit, connection, group))
+
+    def _run_all(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        while True:
+            for job in jobs:
+                # A caller that has gone by now wants nothing done.
+                if not job.future.cancelled():
+                    job.run(connection)
+            others = [job for job in jobs if not job.met_damage]
+            if len(others) == len(jobs):
+                return
+            # SQLite does not commit what met a damaged page: the others begin anew, without it.
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            jobs = others
 
     def _log_is_empty(self) -> bool:
         try:

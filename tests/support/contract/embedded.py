@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.bus import SqliteBus
+from shared.adapters.embedded.by_size import BlobsBySize
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.keys import FileKeyVault
 from shared.adapters.embedded.records import SqliteRecords
@@ -71,6 +72,23 @@ async def blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
 
 
 @asynccontextmanager
+async def blobs_by_size(folder: Path) -> AsyncIterator[BlobsHarness]:
+    clock = FakeClock()
+    grants = UploadGrants("http://127.0.0.1:7071/staged", bytes(range(32)), clock)
+    async with AsyncExitStack() as stack:
+
+        async def opened(name: str) -> BlobsBySize:
+            store = BlobsBySize(folder / name, clock, grants)
+            stack.push_async_callback(store.close)
+            return store
+
+        async def reopen() -> BlobsBySize:
+            return await opened("vault")
+
+        yield BlobsHarness(await reopen(), await opened("other"), clock.now, reopen)
+
+
+@asynccontextmanager
 async def forgetting_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
     async with blobs(folder) as kept:
         clock = FakeClock()
@@ -84,7 +102,7 @@ async def forgetting_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
 
 @asynccontextmanager
 async def sealed_blobs(folder: Path) -> AsyncIterator[BlobsHarness]:
-    async with blobs(folder) as plain:
+    async with blobs_by_size(folder) as plain:
 
         async def reopen() -> SealedBlobs:
             return SealedBlobs(await plain.reopen(), bytes(32), system_entropy)

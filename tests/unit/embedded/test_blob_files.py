@@ -7,15 +7,12 @@ import contextlib
 import os
 import socket
 import stat
-import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from shared.adapters.embedded.blobs import FileBlobs
-from shared.adapters.embedded.drafts import Draft
-from shared.base.activity import Activity
 from shared.base.errors import Conflict, Forbidden, NotFound, Unavailable
 from tests.support.clock import FakeClock
 from tests.support.killing import run_and_kill
@@ -138,23 +135,6 @@ async def test_a_folder_that_another_process_made_is_made_durable_too(store, tmp
     (tmp_path / "primary" / "ten_a").mkdir(parents=True)
     await store.put("ten_a/1", stream(b"x"))
     assert str(tmp_path / "primary") in synced
-
-
-async def test_small_objects_are_published_with_those_of_whoever_is_about_to_join(tmp_path, synced):
-    activity = Activity(3_600.0)
-    store = FileBlobs(tmp_path / "primary", FakeClock(), activity=activity)
-    await store.put("ten_a/0", stream(b"x"))
-    synced.clear()
-
-    async def caller(number):
-        with activity.working:
-            for _ in range(50 * number):
-                await asyncio.sleep(0)
-            await store.put(f"ten_a/{number}", stream(b"x"))
-
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(caller(number) for number in range(1, 6)))
-    assert synced.count(str(tmp_path / "primary" / "ten_a")) == 1
 
 
 @pytest.mark.parametrize("failing", ["draft", "folder"])
@@ -353,30 +333,3 @@ async def test_kill_9_loses_no_object_and_shows_none_half_written(tmp_path, line
     assert set(visible.values()) == {2_100_000}
     for name in visible:
         assert await content(store, name) == bytes([int(name[3:]) % 256]) * 2_100_000
-
-
-async def test_who_waits_for_a_publisher_that_is_cancelled_learns_of_it(store, monkeypatch):
-    """As at the end of an event loop, which cancels all that is left."""
-    await store.put("first", stream(b"x"))
-    syncing, go_on = threading.Event(), threading.Event()
-    sync = Draft.sync
-
-    def sync_late(draft):
-        syncing.set()
-        assert go_on.wait(10)
-        sync(draft)
-
-    monkeypatch.setattr(Draft, "sync", sync_late)
-    puts = [asyncio.create_task(store.put("second", stream(b"x")))]
-    await asyncio.to_thread(syncing.wait, 10)
-    puts.append(asyncio.create_task(store.put("third", stream(b"x"))))
-    await asyncio.sleep(0)
-    worker = store._publisher._queue.worker
-    worker.cancel()
-    go_on.set()
-    done, _ = await asyncio.wait(puts, timeout=10)
-    assert done == set(puts)
-    assert [type(each.exception()) for each in puts] == [Unavailable, Unavailable]
-    with pytest.raises(asyncio.CancelledError):
-        await worker
-    assert list((store._root / ".incoming").iterdir()) == []

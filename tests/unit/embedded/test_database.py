@@ -335,6 +335,25 @@ async def test_a_file_carries_its_version_from_its_first_table_on(tmp_path):
     await newer.close()
 
 
+def layout_of(path):
+    with closing(sqlite3.connect(path)) as file:
+        names = ("page_size", "auto_vacuum", "journal_mode")
+        return tuple(file.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+
+
+async def test_a_new_file_is_laid_out_as_asked_for_and_an_old_one_stays_as_it_is(tmp_path):
+    layout = "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL;"
+    plain, asked = tmp_path / "plain.sqlite", tmp_path / "asked.sqlite"
+    for path, first in ((plain, ""), (asked, layout)):
+        for text, given in (("a", first), ("b", "PRAGMA page_size = 1024"), ("c", layout)):
+            database = Database(path, SCHEMA, 7, layout=given)
+            await database.write(insert(text))
+            assert await database.read(everything) == list("abc"[: "abc".index(text) + 1])
+            await database.close()
+    assert layout_of(asked) == (16_384, 2, "wal")
+    assert layout_of(plain) == (4_096, 0, "wal")
+
+
 async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, monkeypatch):
     """Also where SQLite was compiled not to overwrite by itself."""
     connect = sqlite3.connect
