@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,7 +109,8 @@ def test_a_log_is_cosigned_stamped_and_verified_and_survives_kills(
     assert ran.code == 0, ran.out + ran.err
     assert len(ran.out.splitlines()) == 1
     assert "cosigned by witness.example/w1+" in ran.out
-    assert "provably exist since 2" in ran.out
+    # The stamp may be of a time when there was one entry.
+    assert re.search("provably exists? since 2", ran.out)
     pinned = customer.run("audit", "pin", customer.log, "--key", customer.key(), "--policy", policy)
     assert pinned.code == 0, pinned.out + pinned.err
     assert "audit.difference" not in server.log()

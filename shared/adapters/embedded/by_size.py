@@ -136,9 +136,10 @@ class BlobsBySize:
     async def delete(self, name: str) -> None:
         """See ``BlobStore.delete``."""
         check_blob_name(name)
-        await self._rows.delete(name)
+        # A file beside a row is not the object, and must not become it.
         if self._files.has(name):
             await self._files.delete(name)
+        await self._rows.delete(name)
 
     async def copy_from(self, source: BlobStore, source_name: str, name: str) -> int:
         """See ``BlobStore.copy_from``."""
@@ -163,15 +164,18 @@ class BlobsBySize:
         return size
 
     async def _is_alone(self, name: str) -> bool:
-        """Whether no row has the name of a new file; otherwise the file is removed.
+        """Whether no row has the name of a new file; if one has, or that cannot be said, the file goes.
 
         Whoever creates a row looks for a file while nobody else can write, and so does this for a row: of
         two that create the same name at once, one at least sees the other.
         """
-        taken = await self._rows.has(name)
-        if taken:
-            await self._files.delete(name)
-        return not taken
+        alone = False
+        try:
+            alone = not await self._rows.has(name)
+        finally:
+            if not alone:
+                await self._files.delete(name)
+        return alone
 
     async def _get_row(self, name: str) -> bytes | None:
         """All of a row; None: there is none, or none can be found and a file has the name."""

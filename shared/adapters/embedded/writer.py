@@ -73,7 +73,7 @@ class Writer:
         turns: Turns,
         activity: Activity,
     ) -> None:
-        self._name = path.stem
+        self._name = f"{path.parent.name}/{path.name}"
         self._log = path.with_name(path.name + "-wal")
         self._turns = turns
         self._activity = activity

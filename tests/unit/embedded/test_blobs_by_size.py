@@ -503,6 +503,34 @@ async def test_a_file_whose_put_is_cancelled_can_be_deleted(store, root, held_co
     assert (await names(store), files_of(root)) == (["opened", "other"], [])
 
 
+async def test_no_file_stays_beside_a_row_whoever_gives_up(store, root, held_commits):
+    small = asyncio.create_task(store.put("doc", stream(b"small")))
+    await held_commits.begun()
+    large = asyncio.create_task(store.put("doc", stream(pattern(LARGE))))
+    await eventually(lambda: files_of(root) == ["doc"])
+    large.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await large
+    assert files_of(root) == []
+    held_commits.go_on()
+    assert await small == len(b"small")
+    assert await content(store, "doc") == b"small"
+
+
+async def test_a_file_whose_name_cannot_be_looked_for_among_the_rows_is_not_created(
+    store, root, connection
+):
+    await store.put("opened", stream(b"x"))
+
+    def refuse():
+        raise sqlite3.OperationalError("disk I/O error")
+
+    connection.before_commit = refuse
+    with pytest.raises(Unavailable):
+        await store.put("doc", stream(pattern(LARGE)))
+    assert files_of(root) == []
+
+
 async def test_a_closed_store_refuses_rows(store):
     await store.put("doc", stream(b"x"))
     await store.close()

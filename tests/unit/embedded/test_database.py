@@ -430,7 +430,7 @@ async def test_a_disk_in_the_way_puts_it_off(tmp_path, connection, monkeypatch, 
     await eventually(lambda: "the log was not emptied" in caplog.text)
     connection.failing = ""
     await eventually(lambda: not files_hold(path, b"a secret text"))
-    assert "notes: the log was not emptied: OperationalError" in caplog.text
+    assert "/notes.sqlite: the log was not emptied: OperationalError" in caplog.text
     await database.close()
 
 
