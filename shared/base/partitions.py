@@ -62,7 +62,6 @@ def month_of(id: str) -> str:
     return f"{at.year}-{at.month:02}"  # strftime takes several times as long
 
 
-@lru_cache(maxsize=4_096)
 def partition_of(tenant: str, id: str) -> Partition:
     """The partition of the record that an id names, and of the audit entries about it.
 

@@ -12,7 +12,7 @@ from shared.adapters.checks import check_blob_name, check_blob_prefix, check_ran
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.grants import UploadGrants
 from shared.adapters.embedded.pieces import SMALL
-from shared.adapters.embedded.rows import RowBlobs
+from shared.adapters.embedded.rows import TAKEN, RowBlobs
 from shared.base.activity import Activity
 from shared.base.buffers import Buffer
 from shared.base.errors import Conflict, Damaged
@@ -78,7 +78,7 @@ class BlobsBySize:
         await self._files.put_all(large)
         taken = [name for name, _ in large if not await self._is_alone(name)]
         if taken:
-            raise Conflict(_TAKEN)
+            raise Conflict(TAKEN)
 
     async def get(
         self, name: str, *, start: int = 0, end: int | None = None
@@ -160,7 +160,7 @@ class BlobsBySize:
 
         size = await self._files.put(name, content())
         if not await self._is_alone(name):
-            raise Conflict(_TAKEN)
+            raise Conflict(TAKEN)
         return size
 
     async def _is_alone(self, name: str) -> bool:
@@ -191,6 +191,3 @@ class BlobsBySize:
             content = await self._get_row(name)
             return None if content is None else content[:size]
         return None
-
-
-_TAKEN: Final = "An object of this name exists."

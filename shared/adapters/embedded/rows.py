@@ -41,6 +41,8 @@ _REMEDY: Final = (
     "move it away, so that the other copies take its place (docs/runbooks.md, Lost store)"
 )
 
+TAKEN: Final = "An object of this name exists."
+
 _AFTER_ALL_NAMES: Final = "\x7f"
 """Sorts behind every character of a name."""
 
@@ -106,7 +108,7 @@ class RowBlobs:
             modified_at = to_microseconds(self._clock.now())
             for name, content in some:
                 if self._has_file(name) or not _insert(writer, name, modified_at, content):
-                    raise Conflict("An object of this name exists.")
+                    raise Conflict(TAKEN)
 
         for start in range(0, len(contents), _CREATED_AT_ONCE):
             some = contents[start : start + _CREATED_AT_ONCE]
