@@ -27,8 +27,8 @@ class BlobsBySize:
     """A ``BlobStore`` in the folder ``root``, which is made by the first object.
 
     An object of up to 64 KB is a row, a larger one a file; those of earlier releases are files, whatever
-    their sizes. If a process was killed while it created a file whose name another was giving to a row,
-    both may be there: then the row is the object.
+    their sizes. If a process was killed, or a caller left, while it created a file whose name another was
+    giving to a row, both may be there: then the row is the object.
 
     Args:
         root: The folder; its owner alone should be able to reach it.

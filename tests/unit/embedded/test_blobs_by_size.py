@@ -503,11 +503,22 @@ async def test_a_file_whose_put_is_cancelled_can_be_deleted(store, root, held_co
     assert (await names(store), files_of(root)) == (["opened", "other"], [])
 
 
-async def test_no_file_stays_beside_a_row_whoever_gives_up(store, root, held_commits):
+async def test_no_file_stays_beside_a_row_where_who_looks_for_it_gives_up(
+    store, root, held_commits, monkeypatch
+):
+    looking = asyncio.Event()
+    has = store._rows.has
+
+    async def noted_has(name):
+        looking.set()
+        return await has(name)
+
+    monkeypatch.setattr(store._rows, "has", noted_has)
     small = asyncio.create_task(store.put("doc", stream(b"small")))
     await held_commits.begun()
     large = asyncio.create_task(store.put("doc", stream(pattern(LARGE))))
-    await eventually(lambda: files_of(root) == ["doc"])
+    await looking.wait()
+    assert files_of(root) == ["doc"]
     large.cancel()
     with pytest.raises(asyncio.CancelledError):
         await large
