@@ -1,8 +1,8 @@
 """RowBlobs: small objects as rows of a SQLite file.
 
-A file for each object costs the operating system several times what the object does: a draft, its fsync,
-a name, the folder's fsync, and the way through the folders for whoever reads it. A row shares the fsync of
-its group's commit (https://sqlite.org/fasterthanfs.html, decision 51).
+A file for each object takes many calls of the operating system: a draft, its fsync, a name, the folder's
+fsync, and the way through the folders for whoever reads it. A row shares the fsync of its group's commit
+(https://sqlite.org/fasterthanfs.html, decision 51).
 """
 
 from __future__ import annotations
