@@ -67,6 +67,11 @@ def replicated(server: ServerProcess) -> int:
     )
 
 
+def events(server: ServerProcess) -> set[str]:
+    """What its log lines are about."""
+    return {str(line["event"]) for line in server.log_lines()}
+
+
 def upload(http: httpx.Client, token: str, number: int) -> None:
     answer = http.post(
         "documents",
@@ -82,6 +87,8 @@ def test_both_processes_write_under_load_and_both_stop_in_good_order(server: Ser
         with ThreadPoolExecutor(WRITERS) as threads:
             list(threads.map(lambda number: upload(http, token, number), range(UPLOADS)))
         wait_until(lambda: replicated(server) >= UPLOADS, "the replicas", seconds=60)
+    every = {"request", "message", "timer"}
+    wait_until(lambda: events(server) >= every, "a timer", seconds=90)
     second = wait_until(lambda: background(server), "the second process")
     first = os.getpriority(os.PRIO_PROCESS, server.process.pid)
     assert os.getpriority(os.PRIO_PROCESS, second) == min(first + BEHIND_REQUESTS, 19)
@@ -89,7 +96,6 @@ def test_both_processes_write_under_load_and_both_stop_in_good_order(server: Ser
     assert is_gone(second)
     lines = server.log_lines()
     assert [line for line in lines if line["level"] != "info"] == []
-    assert {line["event"] for line in lines} >= {"request", "message", "timer"}
 
 
 def test_the_second_process_dies_with_the_first_and_a_new_server_starts_at_once(
