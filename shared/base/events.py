@@ -17,8 +17,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from pydantic_core import to_json
-
 from shared.base.errors import InvalidEvent
 from shared.base.models import JsonObject, Model
 from shared.base.partitions import Partition, partition_of
@@ -113,6 +111,8 @@ DATA: Final[Mapping[EventType, type[EventData]]] = {
 }
 """What the data of each type is."""
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
 _FORMER_TYPES: Final = {"document.healed": "document.repaired"}
 """Names of types that messages of an earlier release may still carry."""
 
@@ -172,7 +172,7 @@ class Event:
         }
         if self.traceparent is not None:
             body["traceparent"] = self.traceparent
-        return to_json(body)
+        return _JSON.encode(body).encode()
 
     @staticmethod
     def from_json(body: bytes) -> Event:

@@ -21,8 +21,8 @@ from typing import Final, Literal
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Counter, Histogram, MeterProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.base.errors import StrongroomError
@@ -84,9 +84,6 @@ METRICS: Final[dict[str, Metric]] = {}
 """Every metric, by its name."""
 
 _meter = metrics.get_meter(SCOPE)
-_is_on = False
-"""Whether somebody has started the SDK; otherwise spans would be made for nothing."""
-
 _tracer = trace.get_tracer(SCOPE)
 _propagator = TraceContextTextMapPropagator()
 
@@ -220,17 +217,14 @@ def error_type(error: BaseException) -> str:
     return error.slug if isinstance(error, StrongroomError) else type(error).__qualname__
 
 
-def start(tracers: TracerProvider, meters: MeterProvider) -> None:
-    """Let everything that was and will be measured go to an SDK; once a process."""
-    global _is_on
-    trace.set_tracer_provider(tracers)
-    metrics.set_meter_provider(meters)
-    _is_on = True
+def _is_off() -> bool:
+    """Whether nobody has started the SDK, so that spans and metrics would be made for nothing."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def context_of(traceparent: str | None) -> Context:
     """The context of a ``traceparent``; without one, or where it is malformed, that of a new trace."""
-    if traceparent is None or not _is_on:
+    if traceparent is None or _is_off():
         return Context()
     return _propagator.extract({"traceparent": traceparent}, Context())
 
@@ -245,7 +239,7 @@ def traceparent_of(span: Span) -> str | None:
 
 def current_traceparent() -> str | None:
     """The ``traceparent`` of the work that is under way; None: telemetry is off, or nothing is."""
-    return traceparent_of(trace.get_current_span()) if _is_on else None
+    return None if _is_off() else traceparent_of(trace.get_current_span())
 
 
 def link_to(traceparent: str | None) -> None:
@@ -286,7 +280,7 @@ def span(
         attributes: Those that are known from the start.
         parent: The context that it continues.
     """
-    if not _is_on:
+    if _is_off():
         yield trace.INVALID_SPAN
         return
     with _tracer.start_as_current_span(
@@ -319,7 +313,7 @@ def processing(
         traceparent: The event's.
         age: Seconds since it happened.
     """
-    if not _is_on:
+    if _is_off():
         yield
         return
     about = {SUBSCRIPTION: subscription, EVENT_TYPE: event_type}

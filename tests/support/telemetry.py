@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics import _Gauge as Gauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
@@ -13,8 +14,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-
-from shared.base import telemetry
 
 DELTA = AggregationTemporality.DELTA
 
@@ -77,6 +76,7 @@ def recorded() -> Recorded:
     exporter = InMemorySpanExporter()
     tracers = TracerProvider(ALWAYS_ON, shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(tracers)
     reader = InMemoryMetricReader({Counter: DELTA, Histogram: DELTA, Gauge: DELTA})
-    telemetry.start(tracers, MeterProvider([reader], shutdown_on_exit=False))
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
     return Recorded(exporter, reader)

@@ -68,7 +68,6 @@ class FileBlobs:
         forgets: bool = False,
     ) -> None:
         self._root = root
-        self._path = str(root)
         self._incoming = root / _INCOMING
         self._tree = ObjectTree(root)
         self._clock = clock
@@ -174,7 +173,7 @@ class FileBlobs:
 
     def has(self, name: str) -> bool:
         """Whether anything has the name of an object; it does not wait."""
-        return os.path.lexists(f"{self._path}/{file_name(name)}")
+        return os.path.lexists(self._root / file_name(name))
 
     def remove(self, name: str) -> None:
         """``delete``, for whoever is beside the event loop already."""

@@ -39,11 +39,6 @@ class Draft:
         self._direct = True
         self.size = 0
 
-    @property
-    def is_small(self) -> bool:
-        """Whether all of it was gathered, and none of it written."""
-        return self.descriptor is None
-
     def takes(self, chunk: Buffer) -> bool:
         """Gather the chunk; or tell that it must be written, after what was gathered."""
         if len(self._gathered) + len(chunk) >= PIECE:

@@ -46,10 +46,6 @@ class ObjectTree:
         finally:
             os.close(descriptor)
 
-    def is_durable(self, path: str) -> bool:
-        """Whether this process has made sure that a folder, ``a/b``, is there for good."""
-        return path + "/" in self._durable_folders or not path
-
     def open_folder(self, segments: Sequence[str], *, make: bool = False) -> int:
         """As ``folder``; the caller closes the descriptor."""
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -30,7 +31,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import Link, Status
 
-from shared.base import telemetry
 from shared.base.telemetry import METRICS, SCOPE, SPAN_ATTRIBUTES
 
 SHUTDOWN_SECONDS: Final = 3.0
@@ -88,7 +88,8 @@ class Pipeline:
 
     def install(self) -> None:
         """Let everything that was and will be measured go here; once a process."""
-        telemetry.start(self.tracers, self.meters)
+        trace.set_tracer_provider(self.tracers)
+        metrics.set_meter_provider(self.meters)
 
     def shut_down(self, seconds: float = SHUTDOWN_SECONDS) -> None:
         """Export what is left, for so long at most. What then still hangs ends with the process."""

@@ -15,7 +15,6 @@ from typing import ClassVar
 import pytest
 
 from shared.adapters.embedded import rows
-from shared.adapters.embedded import sqlite as embedded_sqlite
 from shared.adapters.embedded.blobs import FileBlobs
 from shared.adapters.embedded.by_size import FILE_NAME, BlobsBySize
 from shared.adapters.embedded.pieces import SMALL
@@ -46,15 +45,10 @@ class Connection(sqlite3.Connection):
 
 
 @pytest.fixture
-def connection(monkeypatch):
+def connection(connect_with):
     Connection.committed.clear()
     Connection.before_commit = None
-    connect = sqlite3.connect
-    monkeypatch.setattr(
-        embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
-        "connect",
-        lambda *arguments, **options: connect(*arguments, factory=Connection, **options),
-    )
+    connect_with(Connection)
     return Connection
 
 
@@ -605,19 +599,6 @@ async def test_a_store_of_files_alone_gets_no_database(store, root):
     await reading(store)
     assert rows_of(root) == []
     assert not (root / FILE_NAME).exists()
-
-
-@pytest.fixture
-def forgetful(monkeypatch):
-    """SQLite as one compiles it that does not overwrite what is removed by itself."""
-    connect = sqlite3.connect
-
-    def connect_plain(*arguments, **options):
-        made = connect(*arguments, **options)
-        made.execute("PRAGMA secure_delete=OFF")
-        return made
-
-    monkeypatch.setattr(sqlite3, "connect", connect_plain)
 
 
 @pytest.mark.parametrize("size", [100, 20_000, SMALL, LARGE])

@@ -59,15 +59,10 @@ class Connection(sqlite3.Connection):
 
 
 @pytest.fixture
-def connection(monkeypatch):
+def connection(connect_with):
     Connection.commits, Connection.failing, Connection.before_commit = 0, "", None
     Connection.committing.clear()
-    connect = sqlite3.connect
-    monkeypatch.setattr(
-        embedded_sqlite.sqlite3,  # type: ignore[attr-defined]
-        "connect",
-        lambda *arguments, **options: connect(*arguments, factory=Connection, **options),
-    )
+    connect_with(Connection)
     return Connection
 
 
@@ -354,16 +349,7 @@ async def test_a_new_file_is_laid_out_as_asked_for_and_an_old_one_stays_as_it_is
     assert layout_of(plain) == (4_096, 0, "wal")
 
 
-async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, monkeypatch):
-    """Also where SQLite was compiled not to overwrite by itself."""
-    connect = sqlite3.connect
-
-    def connect_plain(*arguments, **options):
-        made = connect(*arguments, **options)
-        made.execute("PRAGMA secure_delete=OFF")
-        return made
-
-    monkeypatch.setattr(sqlite3, "connect", connect_plain)
+async def test_what_was_deleted_or_replaced_is_overwritten(tmp_path, forgetful):
     path = tmp_path / "records.sqlite"
     store = SqliteRecords(path, FakeClock())
     for name in ("deleted", "replaced"):

@@ -225,7 +225,7 @@ async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(version_2, clock,
     assert await upgrade(version_2, clock) is True
 
 
-async def test_what_an_upgrade_moves_is_overwritten(version_2, clock, monkeypatch):
+async def test_what_an_upgrade_moves_is_overwritten(version_2, clock, forgetful):
     """Rows that grow move to other pages, and must not stay behind on the former ones.
 
     Also where SQLite was compiled not to overwrite by itself.
@@ -238,14 +238,6 @@ async def test_what_an_upgrade_moves_is_overwritten(version_2, clock, monkeypatc
             "INSERT INTO records VALUES (?, 'document', ?, 'etag', ?, '{}', NULL)", rows
         )
         database.commit()
-    connect = sqlite3.connect
-
-    def connect_plain(*arguments: object, **options: object) -> sqlite3.Connection:
-        made: sqlite3.Connection = connect(*arguments, **options)  # type: ignore[call-overload]
-        made.execute("PRAGMA secure_delete=OFF")
-        return made
-
-    monkeypatch.setattr(sqlite3, "connect", connect_plain)
     await upgrade(version_2, clock)
     store = SqliteRecords(version_2, clock)
     deleted = ids[::40]
